@@ -1,0 +1,232 @@
+package sessionjwt
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strings"
+	"time"
+)
+
+const (
+	sessionClaim = "https://stytch.com/session"
+	legacyClaim  = "legacy_session"
+	userPrefix   = "user-"
+
+	// maxDate is the end of year 9999, the last that RFC 3339 can write.
+	maxDate = 253402300799
+)
+
+// Claims is what a session JWT says that passed every rule. Its fields hold
+// what Stytch signed; strings may hold anything that JSON can.
+type Claims struct {
+	UserID    string // sub, as in "user-live-…"
+	SessionID string
+
+	// LegacySession is the custom claim legacy_session, "" if the token has none
+	// or it isn't a string. It is in Custom too.
+	LegacySession string
+
+	// IssuedAt and ExpiresAt are of the JWT, which lives five minutes.
+	IssuedAt, ExpiresAt time.Time
+
+	// SessionStartedAt and SessionExpiresAt are of the session. A token that
+	// doesn't say when its session started has a zero SessionStartedAt; one that
+	// doesn't say when it ends, as old ones don't, has ExpiresAt in its place.
+	SessionStartedAt, SessionExpiresAt time.Time
+
+	// Session is the rest of what the token says of its session.
+	Session Session
+
+	// Custom holds the top-level claims that are neither of RFC 7519 nor the
+	// session, as encoding/json decodes them into any; nil if there are none.
+	Custom map[string]any
+}
+
+// Session is what a session JWT says of its session beyond identity and dates.
+// Nothing here decides whether a token is accepted: what is absent, or not of
+// the type that Stytch documents, is left zero.
+type Session struct {
+	LastAccessedAt        time.Time
+	IPAddress             string
+	UserAgent             string
+	AuthenticationFactors json.RawMessage // a JSON array, nil if absent
+	Roles                 []string
+}
+
+// claimSet is Claims, and the claims that are judged and then of no more use.
+type claimSet struct {
+	Claims
+	issuer    string
+	audience  []string
+	notBefore time.Time // zero if absent
+}
+
+// parseClaims reads the payload of a session JWT. It judges types and form, so
+// that what it returns looks like a session JWT of some Stytch project.
+func parseClaims(doc []byte) (*claimSet, error) {
+	all, err := parseObject(doc)
+	if err != nil {
+		return nil, err
+	}
+	c := &claimSet{}
+	for _, m := range all {
+		if err := c.set(m); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case c.issuer == "":
+		return nil, refusal("iss is absent or empty")
+	case len(c.audience) == 0:
+		return nil, refusal("aud is absent or empty")
+	case c.UserID == "":
+		// Also signed by the project's keys: machine-to-machine tokens, whose sub
+		// is a client.
+		return nil, refusal("sub is absent")
+	case c.IssuedAt.IsZero() || c.ExpiresAt.IsZero():
+		return nil, refusal("iat or exp is absent")
+	case c.SessionID == "":
+		// Also signed by the project's keys: access tokens of third-party
+		// applications, whose sub is a user, but who have no session.
+		return nil, refusal("no session claim with an id")
+	}
+	if c.SessionExpiresAt.IsZero() {
+		c.SessionExpiresAt = c.ExpiresAt
+	}
+	return c, nil
+}
+
+// set takes one claim in.
+func (c *claimSet) set(m member) error {
+	ok := true
+	switch m.name {
+	case "iss":
+		c.issuer, ok = text(m.value)
+	case "aud":
+		c.audience, ok = audience(m.value)
+	case "sub":
+		c.UserID, ok = text(m.value)
+		ok = ok && strings.HasPrefix(c.UserID, userPrefix) && len(c.UserID) > len(userPrefix)
+	case "iat":
+		c.IssuedAt, ok = numericDate(m.value)
+	case "exp":
+		c.ExpiresAt, ok = numericDate(m.value)
+	case "nbf":
+		c.notBefore, ok = numericDate(m.value)
+	case "jti":
+	case sessionClaim:
+		return c.setSession(m.value)
+	default:
+		if m.name == legacyClaim {
+			c.LegacySession, _ = text(m.value)
+		}
+		var v any
+		if err := json.Unmarshal(m.value, &v); err != nil {
+			return refusal("a custom claim can't be represented") // 1e999
+		}
+		if c.Custom == nil {
+			c.Custom = make(map[string]any)
+		}
+		c.Custom[m.name] = v
+	}
+	if !ok {
+		return refusal(m.rule())
+	}
+	return nil
+}
+
+// rule says what a registered claim has to be, in words that hold nothing of a
+// token.
+func (m member) rule() string {
+	switch m.name {
+	case "iss":
+		return "iss is not a string"
+	case "aud":
+		return "aud is neither a string nor an array of strings"
+	case "sub":
+		return "sub is not a user"
+	default:
+		return "iat, exp or nbf is not a date"
+	}
+}
+
+// setSession takes the session claim in. Dates that we act upon must be right
+// if they are there: a start that can't be read must not pass for none.
+func (c *claimSet) setSession(value []byte) error {
+	all, err := members(value)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		ok := true
+		switch m.name {
+		case "id":
+			c.SessionID, ok = text(m.value)
+		case "started_at":
+			c.SessionStartedAt, ok = date(m.value)
+		case "expires_at":
+			c.SessionExpiresAt, ok = date(m.value)
+		case "last_accessed_at":
+			c.Session.LastAccessedAt, _ = date(m.value)
+		case "attributes":
+			c.Session.setAttributes(m.value)
+		case "authentication_factors":
+			if m.value[0] == '[' {
+				c.Session.AuthenticationFactors = bytes.Clone(m.value)
+			}
+		case "roles":
+			c.Session.Roles, _ = texts(m.value)
+		}
+		if !ok {
+			return refusal("the session's id, started_at or expires_at is malformed")
+		}
+	}
+	return nil
+}
+
+func (s *Session) setAttributes(value []byte) {
+	all, _ := members(value)
+	for _, m := range all {
+		switch m.name {
+		case "ip_address":
+			s.IPAddress, _ = text(m.value)
+		case "user_agent":
+			s.UserAgent, _ = text(m.value)
+		}
+	}
+}
+
+// audience reads aud, which RFC 7519, Section 4.1.3 lets be a string or an
+// array of strings.
+func audience(value []byte) ([]string, bool) {
+	if one, ok := text(value); ok {
+		return []string{one}, one != ""
+	}
+	return texts(value)
+}
+
+// numericDate reads a NumericDate of RFC 7519, Section 2: seconds, perhaps with
+// a fraction. Bounds keep it clear of where float64 and time.Time overflow.
+func numericDate(value []byte) (time.Time, bool) {
+	n, ok := number(value)
+	if !ok || n <= 0 || n > maxDate {
+		return time.Time{}, false
+	}
+	seconds, fraction := math.Modf(n)
+	return time.Unix(int64(seconds), int64(fraction*float64(time.Second))).UTC(), true
+}
+
+// date reads a date of the session claim, RFC 3339 with or without a fraction;
+// null and "" are none.
+func date(value []byte) (t time.Time, ok bool) {
+	if isNull(value) {
+		return t, true
+	}
+	s, ok := text(value)
+	if !ok || s == "" {
+		return t, ok
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	return t, err == nil
+}

@@ -1,0 +1,171 @@
+package sessionjwt
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxDepth bounds how deep a header or payload may nest, itself included. What
+// Stytch puts into a token nests three deep, custom claims rarely deeper.
+const maxDepth = 64
+
+// member is one name of a JSON object and the text of its value.
+type member struct {
+	name  string
+	value []byte
+}
+
+// parseObject returns the members of a JSON text that is an object: UTF-8,
+// no byte order mark, nothing after it, no name twice.
+//
+// Headers and claims don't go through the structs of encoding/json, because
+// that matches names without regard to case and lets the last of two members
+// win, so {"alg":"none","ALG":"RS256"} would read as RS256. RFC 7515, Section 4
+// and RFC 7519, Section 4 let a verifier refuse duplicates; others that saw the
+// same token may have believed the first.
+func parseObject(doc []byte) ([]member, error) {
+	if tooDeep(doc) {
+		return nil, refusal("JSON nested too deep")
+	}
+	if !utf8.Valid(doc) || !json.Valid(doc) {
+		return nil, refusal("not valid JSON")
+	}
+	return members(bytes.TrimLeft(doc, jsonSpace))
+}
+
+const jsonSpace = " \t\r\n"
+
+// members is parseObject for a part of a text that is known to be valid JSON.
+// It relies on that: it looks for where members end, not for what is wrong, and
+// so reads a text a second time at a fraction of what parsing it would cost.
+func members(doc []byte) ([]member, error) {
+	if len(doc) == 0 || doc[0] != '{' {
+		return nil, refusal("not a JSON object")
+	}
+	all := make([]member, 0, 12)
+	rest := bytes.TrimLeft(doc[1:], jsonSpace)
+	for rest[0] != '}' {
+		end := stringEnd(rest)
+		name, _ := text(rest[:end])
+		rest = bytes.TrimLeft(rest[end:], jsonSpace) // at the colon
+		rest = bytes.TrimLeft(rest[1:], jsonSpace)   // at the value
+		end = valueEnd(rest)
+		for _, m := range all {
+			if m.name == name {
+				return nil, refusal("a name twice in one JSON object")
+			}
+		}
+		all = append(all, member{name, rest[:end]})
+		rest = bytes.TrimLeft(rest[end:], jsonSpace) // at the comma or the brace
+		if rest[0] == ',' {
+			rest = bytes.TrimLeft(rest[1:], jsonSpace)
+		}
+	}
+	return all, nil
+}
+
+// stringEnd returns the length of the JSON string that s starts with.
+func stringEnd(s []byte) int {
+	for i := 1; ; i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+}
+
+// valueEnd returns the length of the JSON value that s starts with.
+func valueEnd(s []byte) int {
+	depth := 0
+	for i := 0; ; i++ {
+		switch s[i] {
+		case '"':
+			i += stringEnd(s[i:]) - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // of a number or literal, the last of its object
+			}
+			depth--
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+			continue
+		default:
+			continue
+		}
+		if depth == 0 {
+			return i + 1
+		}
+	}
+}
+
+// tooDeep says of any text if it nests deeper than maxDepth, were it JSON. It
+// comes before [json.Valid], which keeps a stack of what it is in: 8 KiB of
+// brackets would cost more than twice what the signature does.
+func tooDeep(doc []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case c == '\\':
+			i++ // outside of strings it is no JSON, whatever follows
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// text returns the string that a JSON value is, and false if it is none.
+func text(value []byte) (string, bool) {
+	if value[0] != '"' {
+		return "", false
+	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1]), true
+	}
+	var s string
+	err := json.Unmarshal(value, &s)
+	return s, err == nil
+}
+
+// texts returns the strings of a JSON value that is an array of nothing else.
+func texts(value []byte) ([]string, bool) {
+	var elements []json.RawMessage
+	if value[0] != '[' || json.Unmarshal(value, &elements) != nil {
+		return nil, false
+	}
+	all := make([]string, len(elements))
+	for i, e := range elements {
+		var ok bool
+		if all[i], ok = text(e); !ok {
+			return nil, false
+		}
+	}
+	return all, true
+}
+
+// number returns the number that a JSON value is, and false if it is none or
+// none that a float64 can hold.
+func number(value []byte) (float64, bool) {
+	if value[0] != '-' && (value[0] < '0' || value[0] > '9') {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(string(value), 64)
+	return n, err == nil
+}
+
+func isNull(value []byte) bool { return value[0] == 'n' }
