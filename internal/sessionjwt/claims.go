@@ -39,7 +39,7 @@ type Claims struct {
 	Session Session
 
 	// Custom holds the top-level claims that are neither of RFC 7519 nor the
-	// session, as encoding/json decodes them into any; nil if there are none.
+	// session, as encoding/json decodes them into any, numbers as json.Number; nil if there are none.
 	Custom map[string]any
 }
 
@@ -121,19 +121,24 @@ func (c *claimSet) set(m member) error {
 		if m.name == legacyClaim {
 			c.LegacySession, _ = text(m.value)
 		}
-		var v any
-		if err := json.Unmarshal(m.value, &v); err != nil {
-			return refusal("a custom claim can't be represented") // 1e999
-		}
 		if c.Custom == nil {
 			c.Custom = make(map[string]any)
 		}
-		c.Custom[m.name] = v
+		c.Custom[m.name] = custom(m.value)
 	}
 	if !ok {
 		return refusal(m.rule())
 	}
 	return nil
+}
+
+// custom decodes a claim that is the application's own. Numbers stay as they are
+// written: a float64 would round an id of 19 digits.
+func custom(value []byte) (v any) {
+	d := json.NewDecoder(bytes.NewReader(value))
+	d.UseNumber()
+	_ = d.Decode(&v) // the whole payload is known to be valid JSON
+	return v
 }
 
 // rule says what a registered claim has to be, in words that hold nothing of a

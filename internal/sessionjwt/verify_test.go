@@ -25,7 +25,7 @@ func fresh(t *testing.T, token string) (*sessionjwt.Claims, int64, error) {
 func TestVerifyReturnsWhatTheTokenSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now().UTC()
-		got, fetches, err := fresh(t, token(t, both(with("legacy_session", "sess_1"), with(`a"},`, object{`"b\`: `{["\`}))))
+		got, fetches, err := fresh(t, token(t, both(both(with("legacy_session", "sess_1"), with("account", fragment("9007199254740993"))), with(`a"},`, object{`"b\`: `{["\`}))))
 		require.NoError(t, err)
 		assert.EqualValues(t, 1, fetches)
 		got.IssuedAt, got.ExpiresAt = got.IssuedAt.UTC(), got.ExpiresAt.UTC()
@@ -37,7 +37,7 @@ func TestVerifyReturnsWhatTheTokenSays(t *testing.T) {
 				LastAccessedAt: now, IPAddress: "192.0.2.1", UserAgent: "Mozilla",
 				AuthenticationFactors: json.RawMessage(`[{"type":"imported"}]`), Roles: []string{"stytch_user"},
 			},
-			Custom: map[string]any{"legacy_session": "sess_1", `a"},`: map[string]any{`"b\`: `{["\`}},
+			Custom: map[string]any{"legacy_session": "sess_1", "account": json.Number("9007199254740993"), `a"},`: map[string]any{`"b\`: `{["\`}},
 		}, got)
 	})
 }
