@@ -1,0 +1,166 @@
+package userinfo_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate/userinfo"
+)
+
+// nilError panics when asked anything, as a typed nil does.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+func (e *nilError) Unwrap() error { return errors.New(e.text) }
+
+func TestLookupAnswers(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want reply
+	}{
+		{"no error is yes", nil, yes},
+		{"ErrInvalidToken is no", userinfo.ErrInvalidToken, badToken},
+		{"ErrInvalidToken wrapped is no", fmt.Errorf("ada@example.org: %w", userinfo.ErrInvalidToken), badToken},
+		{"any other error can't tell", errors.New("postgres://ada:secret@db: refused"), unavailable},
+		{"a deadline can't tell", context.DeadlineExceeded, unavailable},
+		{"a deadline reported as an invalid token can't tell", errors.Join(userinfo.ErrInvalidToken, context.DeadlineExceeded), unavailable},
+		{"a cancellation reported as an invalid token can't tell", errors.Join(userinfo.ErrInvalidToken, context.Canceled), unavailable},
+		{"a typed nil can't tell", (*nilError)(nil), unavailable},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			h := userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) { return ada, tc.err })
+			r, _ := withErrorLog(request("GET", "/userinfo", "", "Bearer good"))
+			call(t, h, r, tc.want)
+		})
+	}
+}
+
+func TestLookupCutShort(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := userinfo.Handler(func(ctx context.Context, _ string) (userinfo.Identity, error) {
+		cancel()
+		<-ctx.Done() // hangs unless it is the request's context
+		return userinfo.Identity{}, userinfo.ErrInvalidToken
+	})
+	call(t, h, request("GET", "/userinfo", "", "Bearer good").WithContext(ctx), unavailable)
+}
+
+// withErrorLog returns r as it comes through a server with an ErrorLog.
+func withErrorLog(r *http.Request) (*http.Request, *bytes.Buffer) {
+	var logged bytes.Buffer
+	srv := &http.Server{ErrorLog: log.New(&logged, "", 0)}
+	return r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, srv)), &logged
+}
+
+func TestPanickingLookup(t *testing.T) {
+	const canary = "canary-3f9a"
+	tests := []struct {
+		name   string
+		value  func(token string) any
+		logged string
+	}{
+		{"with a string", func(token string) any { return "no such token: " + token }, "type string"},
+		{"with an error", func(token string) any { return errors.New(token) }, "type *errors.errorString"},
+		{"with a value that can't be compared", func(token string) any { return []string{token} }, "type []string"},
+		{"with nil", func(string) any { return nil }, "type *runtime.PanicNilError"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			h := userinfo.Handler(func(_ context.Context, token string) (userinfo.Identity, error) { panic(tc.value(token)) })
+			r, logged := withErrorLog(request("GET", "/userinfo", "", "Bearer "+canary))
+			call(t, h, r, unavailable)
+			assert.Contains(t, logged.String(), "lookup panicked with a value of "+tc.logged)
+			assert.Contains(t, logged.String(), "userinfo_test.go", "the stack names the culprit")
+			assert.NotContains(t, logged.String(), canary)
+		})
+	}
+}
+
+func TestAbortingLookup(t *testing.T) {
+	h := userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) { panic(http.ErrAbortHandler) })
+	r, logged := withErrorLog(request("GET", "/userinfo", "", "Bearer good"))
+	assert.PanicsWithValue(t, http.ErrAbortHandler, func() { h.ServeHTTP(httptest.NewRecorder(), r) })
+	assert.Empty(t, logged.String())
+}
+
+func TestNilLookup(t *testing.T) {
+	assert.Panics(t, func() { userinfo.Handler(nil) })
+}
+
+// TestClaims also holds each answer to what OpenID Connect says of its claims.
+func TestClaims(t *testing.T) {
+	id := func(change func(*userinfo.Identity)) userinfo.Identity {
+		id := userinfo.Identity{Subject: "user-17", Email: "ada@example.org", EmailVerified: true}
+		change(&id)
+		return id
+	}
+	const subOnly = `{"sub":"user-17"}`
+	const subEmail = `{"sub":"user-17","email":"ada@example.org","email_verified":true}`
+	tests := []struct {
+		name string
+		id   userinfo.Identity
+		want reply
+	}{
+		{"every claim", ada, yes},
+		{"names are optional", id(func(*userinfo.Identity) {}), claims(subEmail)},
+		{"blank names are left out", id(func(i *userinfo.Identity) { i.Name, i.GivenName = " ", "\t\n" }), claims(subEmail)},
+		{"an email that is not verified is left out", id(func(i *userinfo.Identity) { i.EmailVerified = false }), claims(subOnly)},
+		{"a flag without an email is left out", id(func(i *userinfo.Identity) { i.Email = "" }), claims(subOnly)},
+		{"two addresses are left out", id(func(i *userinfo.Identity) { i.Email = "ada@example.org,bob@example.org" }), claims(subOnly)},
+		{"a display name is left out", id(func(i *userinfo.Identity) { i.Email = "Ada <ada@example.org>" }), claims(subOnly)},
+		{"a look-alike is left out", id(func(i *userinfo.Identity) { i.Email = "ada@example.org\u200b" }), claims(subOnly)},
+		{"no subject can't be answered", id(func(i *userinfo.Identity) { i.Subject = "" }), unavailable},
+		{"a blank subject can't be answered", id(func(i *userinfo.Identity) { i.Subject = " " }), unavailable},
+		{"a subject of broken UTF-8 can't be answered", id(func(i *userinfo.Identity) { i.Subject = "user\xff17" }), unavailable},
+		{"nobody can't be answered", userinfo.Identity{}, unavailable},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			h := userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) { return tc.id, nil })
+			r, logged := withErrorLog(request("GET", "/userinfo", "", "Bearer good"))
+			call(t, h, r, tc.want)
+			if tc.want.status == 200 {
+				assertStandardClaims(t, tc.want.body)
+				assert.Empty(t, logged.String())
+				return
+			}
+			assert.Contains(t, logged.String(), "userinfo: lookup returned an unusable Identity: userinfo: subject ")
+		})
+	}
+}
+
+// assertStandardClaims checks body against OpenID Connect Core §5.1 and §5.3.2:
+// a subject, no claim that is blank or null, no nonce, each of its type.
+func assertStandardClaims(t *testing.T, body string) {
+	t.Helper()
+	var got map[string]any
+	require.NoError(t, json.Unmarshal([]byte(body), &got))
+	assert.Contains(t, got, "sub")
+	assert.Equal(t, got["email"] != nil, got["email_verified"] != nil, "email and email_verified come together")
+	for name, value := range got {
+		switch name {
+		case "sub", "email", "name", "given_name", "middle_name", "family_name":
+			s, isString := value.(string)
+			assert.True(t, isString, "%s is a string", name)
+			assert.NotEmpty(t, strings.TrimSpace(s), name)
+			assert.NotEqual(t, "null", s, name)
+		case "email_verified":
+			assert.Equal(t, true, value)
+		default:
+			assert.Failf(t, "unexpected claim", "%s", name)
+		}
+	}
+}
