@@ -1,0 +1,157 @@
+package stytchmigrate
+
+import (
+	"context"
+	"crypto/sha256"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// ruling says which of two sessions in one request counts.
+type ruling int
+
+const (
+	nothingAgainst ruling = iota // the Stytch session stays, and so does the legacy cookie
+	superseded                   // the same person: the legacy cookie has done its work
+	outdated                     // another person, who signed in earlier: that cookie must go
+	overtaken                    // another person, who signed in later: the legacy session wins
+	conflict                     // another person, and nobody knows when: neither counts
+)
+
+// judgement is a ruling and the legacy cookies that it is about. It stays with
+// the known session, so that a repeat costs one comparison.
+type judgement struct {
+	values [sha256.Size]byte // of the legacy cookies, see valuesOf
+	legacy *foundLegacy
+	ruling ruling
+	until  time.Time
+}
+
+// decideBoth judges a request with a Stytch session alive and a legacy cookie.
+// v is the verdict on the Stytch session alone.
+func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *requestCookies, k *known, v verdict) verdict {
+	j, err := m.judge(r, c, k)
+	if err != nil {
+		m.logError(r.Context(), err)
+		return v
+	}
+	if j.legacy != nil {
+		v.legacy = j.legacy
+	}
+	switch j.ruling {
+	case superseded:
+		v.change.expire = j.legacy.cookie
+	case outdated:
+		v.change.expire, v.change.strip = j.legacy.cookie, true
+	case overtaken:
+		won := m.migrate(ctx, r, j.legacy)
+		if won.outcome == OutcomeMigrated {
+			m.revokeLater(ctx, k)
+		}
+		return won
+	case conflict:
+		return verdict{
+			found:  found{legacy: j.legacy},
+			change: change{clear: true, expire: j.legacy.cookie, strip: true},
+			event:  kindConflict,
+		}
+	}
+	return v
+}
+
+// judge rules on the legacy cookies of a request beside the session k. What
+// was ruled of the same cookies before is taken from k.
+func (m *Middleware) judge(r *http.Request, c *requestCookies, k *known) (*judgement, error) {
+	values := valuesOf(c)
+	now := time.Now()
+	if j := k.judged.Load(); j != nil && j.values == values && now.Before(j.until) {
+		return j, nil
+	}
+	f, err := m.browser.findLegacy(r, c)
+	if err != nil {
+		return nil, err
+	}
+	// A minute, for a value that is no session may become one, as where a second
+	// factor was pending.
+	j := &judgement{values: values, legacy: f, until: now.Add(time.Minute)}
+	if f != nil {
+		j.ruling = m.rule(k, f)
+		if at := f.session.ExpiresAt; !at.IsZero() && at.Before(j.until) {
+			j.until = at
+		}
+	}
+	k.judged.Store(j)
+	return j, nil
+}
+
+// valuesOf is the SHA-256 of the legacy cookies of a request, each under its
+// entry of Config.Legacy: what they are may be long, and stays in memory with
+// the session. No cookie's value has ";" or a line break in it.
+func valuesOf(c *requestCookies) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, values := range c.legacy {
+		for _, v := range values {
+			_, _ = io.WriteString(h, v+";")
+		}
+		_, _ = io.WriteString(h, "\n")
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+func (m *Middleware) rule(k *known, f *foundLegacy) ruling {
+	if k.origin != "" && k.origin == m.migrator.key(f) {
+		return superseded
+	}
+	same, known := isSamePerson(k.user, f.session)
+	switch {
+	case !known:
+		return nothingAgainst
+	case same:
+		return superseded
+	case f.session.StartedAt.IsZero():
+		return conflict
+	case f.session.StartedAt.After(k.session.StartedAt):
+		return overtaken
+	}
+	return outdated
+}
+
+// isSamePerson reports whether a user is a legacy session's person, and
+// whether that can be known.
+func isSamePerson(u *User, s LegacySession) (same, known bool) {
+	id := s.Identity
+	switch {
+	case u.Partial:
+		return false, false
+	case u.ExternalID != "" && id.Subject != "":
+		return u.ExternalID == id.Subject, true
+	case id.Email == "":
+		return false, false
+	}
+	if !slices.ContainsFunc(u.Emails, func(e Email) bool { return equalFoldASCII(e.Email, id.Email) }) {
+		return false, true
+	}
+	// The same email, but unverified on one side: anybody could have given it.
+	same = id.EmailVerified && isPerson(u, id)
+	return same, same
+}
+
+// revokeLater ends the Stytch session that a later sign-in overtook: in this
+// process at once, whatever becomes of the call, which the request does not
+// wait for.
+func (m *Middleware) revokeLater(ctx context.Context, k *known) {
+	if found, _ := m.sessions.ended.ContainsOrAdd(k.session.SessionID, struct{}{}); found {
+		return // a parallel request was first
+	}
+	m.sessions.end(k.session.SessionID)
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
+		defer cancel()
+		defer func() { _ = recover() }() // a transport's panic; the session is in no browser any more
+		m.migrator.revoke(ctx, k.session.SessionID)
+	}()
+}

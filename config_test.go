@@ -1,0 +1,187 @@
+package stytchmigrate_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/securecookie"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+)
+
+// liveConfig is a configuration of a project that is in use. Nothing in it is.
+func liveConfig() stytchmigrate.Config {
+	return stytchmigrate.Config{ProjectID: "project-live-7c5fc0a2", Secret: "secret-live-canary"}
+}
+
+func noSession(*http.Request, string) (stytchmigrate.LegacySession, error) {
+	return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+}
+
+// Each row changes one thing about a configuration that is right, and tells
+// the whole error, but for its prefix; "" where there is none.
+func TestConfigErrors(t *testing.T) {
+	type config = stytchmigrate.Config
+	type scope = stytchmigrate.CookieScope
+	legacy := func(l stytchmigrate.LegacyCookie) func(*config) {
+		return func(c *config) { l.Resolve = noSession; c.Legacy = []stytchmigrate.LegacyCookie{l} }
+	}
+	base := func(u string) func(*config) { return func(c *config) { c.BaseURL = u } }
+	coded := func(cs ...securecookie.Codec) func(*config) {
+		return func(c *config) { c.Legacy = []stytchmigrate.LegacyCookie{secure(cs, resolveID)} }
+	}
+	const (
+		projectID = "ProjectID: must be project-live- or project-test- and an id"
+		spaces    = "Secret: must not hold spaces or line breaks"
+		password  = "BaseURL: must not hold a user name or password"
+		query     = "BaseURL: must not hold a query or fragment"
+		clear     = "BaseURL: http:// sends the project's secret in the clear; use https://"
+		noHost    = "BaseURL: must be https://host"
+		keyless   = "Legacy[0]: SecureCookie: codec 0 has no hash key, or a block key that is not of 16, 24 or 32 bytes"
+	)
+	for name, row := range map[string]struct {
+		change func(*config)
+		want   string
+	}{
+		"nothing wrong":            {func(c *config) {}, ""},
+		"no project":               {func(c *config) { c.ProjectID = "" }, projectID},
+		"the secret for a project": {func(c *config) { c.ProjectID = "secret-live-canary" }, projectID},
+		"half a project":           {func(c *config) { c.ProjectID = "project-live-" }, projectID},
+		"a project with a break":   {func(c *config) { c.ProjectID += "\n" }, projectID},
+		"a project with a path":    {func(c *config) { c.ProjectID += "/../x" }, projectID},
+		"no secret":                {func(c *config) { c.Secret = "" }, "Secret: must not be empty"},
+		"a secret with a break":    {func(c *config) { c.Secret += "\n" }, spaces},
+		"a secret in spaces":       {func(c *config) { c.Secret = " " + c.Secret }, spaces},
+		"a test project's secret":  {func(c *config) { c.Secret = "secret-test-canary" }, "Secret: is a test project's, ProjectID is a live project's"},
+		"a live project's secret":  {func(c *config) { c.ProjectID = "project-test-1" }, "Secret: is a live project's, ProjectID is a test project's"},
+		"a secret of another form": {func(c *config) { c.Secret = "canary" }, ""},
+
+		"the test host":              {base("https://test.stytch.com"), "BaseURL: is for test projects, ProjectID is a live project's"},
+		"the test host, in disguise": {base("https://TEST.stytch.com:443/"), "BaseURL: is for test projects, ProjectID is a live project's"},
+		"the live host": {func(c *config) {
+			*c = config{ProjectID: "project-test-1", Secret: "x", BaseURL: "https://api.stytch.com/"}
+		}, "BaseURL: is for live projects, ProjectID is a test project's"},
+		"a custom domain":          {base("https://login.example.com"), ""},
+		"a slash at the end":       {base("https://login.example.com/"), ""},
+		"a proxy's path":           {base("https://proxy.example.com/stytch"), ""},
+		"http":                     {base("http://api.stytch.com"), clear},
+		"http to this machine":     {base("http://127.0.0.1:8080"), ""},
+		"http to this machine, v6": {base("http://[::1]:8080"), ""},
+		"http to localhost":        {base("http://localhost:8080"), ""},
+		"http to a look-alike":     {base("http://localhost.example.com"), clear},
+		"http to a longer number":  {base("http://127.0.0.1.example.com"), clear},
+		"no scheme":                {base("api.stytch.com"), noHost},
+		"another scheme":           {base("ftp://api.stytch.com"), noHost},
+		"a port alone":             {base("https://:443"), noHost},
+		"no URL":                   {base("https://api.stytch.com:canary"), noHost},
+		"a password":               {base("https://user:canary@api.stytch.com"), password},
+		"a host behind a user":     {base("http://localhost@example.com"), password + "\n" + clear},
+		"a query":                  {base("https://api.stytch.com/?a=canary"), query},
+		"an empty query":           {base("https://api.stytch.com?"), query},
+		"a fragment":               {base("https://api.stytch.com/#canary"), query},
+		"an empty fragment":        {base("https://api.stytch.com#"), query},
+
+		"five minutes":           {func(c *config) { c.SessionDuration = 5 * time.Minute }, ""},
+		"less than five minutes": {func(c *config) { c.SessionDuration = 5*time.Minute - 1 }, "SessionDuration 4m59.999999999s: must be from 5 minutes to 366 days"},
+		"366 days":               {func(c *config) { c.SessionDuration = 366 * 24 * time.Hour }, ""},
+		"more than 366 days":     {func(c *config) { c.SessionDuration = 366*24*time.Hour + 1 }, "SessionDuration 8784h0m0.000000001s: must be from 5 minutes to 366 days"},
+		"a negative duration":    {func(c *config) { c.SessionDuration = -time.Hour }, "SessionDuration -1h0m0s: must be from 5 minutes to 366 days"},
+		"a negative time-out":    {func(c *config) { c.Timeout = -1 }, "Timeout -1ns: must be from 0 to 1 hour"},
+		"an endless time-out":    {func(c *config) { c.Timeout = 1<<63 - 1 }, "Timeout 2562047h47m16.854775807s: must be from 0 to 1 hour"},
+		"a short record key":     {func(c *config) { c.RecordKey = "canary-of-fewer-than-32-bytes" }, "RecordKey: must be 32 bytes or more"},
+		"a record key":           {func(c *config) { c.RecordKey = "canary-of-not-fewer-than-32-bytes" }, ""},
+
+		"a space in a name":     {func(c *config) { c.Cookies.SessionName = "a b" }, `Cookies.SessionName "a b": is no cookie name`},
+		"a break in a name":     {func(c *config) { c.Cookies.JWTName = "a\r\n" }, `Cookies.JWTName "a\r\n": is no cookie name`},
+		"one name for both":     {func(c *config) { c.Cookies.SessionName, c.Cookies.JWTName = "s", "s" }, `Cookies.JWTName "s": must differ from Cookies.SessionName`},
+		"the other's default":   {func(c *config) { c.Cookies.SessionName = "stytch_session_jwt" }, `Cookies.JWTName "stytch_session_jwt": must differ from Cookies.SessionName`},
+		"__Host-":               {func(c *config) { c.Cookies.SessionName = "__Host-s" }, ""},
+		"__Host- and Domain":    {func(c *config) { c.Cookies.SessionName, c.Cookies.Domain = "__Host-s", "example.com" }, `Cookies.SessionName "__Host-s": a __Host- cookie has no Domain, and Path=/`},
+		"__host- and Path":      {func(c *config) { c.Cookies.JWTName, c.Cookies.Path = "__host-j", "/app" }, `Cookies.JWTName "__host-j": a __Host- cookie has no Domain, and Path=/`},
+		"__Host-, Insecure":     {func(c *config) { c.Cookies.SessionName, c.Cookies.Insecure = "__Host-s", true }, `Cookies.SessionName "__Host-s": a browser refuses this name with Cookies.Insecure`},
+		"__Secure-, Insecure":   {func(c *config) { c.Cookies.JWTName, c.Cookies.Insecure = "__Secure-j", true }, `Cookies.JWTName "__Secure-j": a browser refuses this name with Cookies.Insecure`},
+		"__Secure- and Domain":  {func(c *config) { c.Cookies.JWTName, c.Cookies.Domain = "__Secure-j", "example.com" }, ""},
+		"SameSite=None":         {func(c *config) { c.Cookies.SameSite = http.SameSiteNoneMode }, ""},
+		"None, Insecure":        {func(c *config) { c.Cookies.SameSite, c.Cookies.Insecure = http.SameSiteNoneMode, true }, "Cookies.SameSite: a browser refuses None with Cookies.Insecure"},
+		"an unknown SameSite":   {func(c *config) { c.Cookies.SameSite = 9 }, "Cookies.SameSite 9: unknown"},
+		"a negative SameSite":   {func(c *config) { c.Cookies.SameSite = -1 }, "Cookies.SameSite -1: unknown"},
+		"no domain":             {func(c *config) { c.Cookies.Domain = "a b" }, `Cookies: Domain "a b" is no domain`},
+		"a URL for a domain":    {func(c *config) { c.Cookies.Domain = "https://example.com" }, `Cookies: Domain "https://example.com" is no domain`},
+		"a dot before it":       {func(c *config) { c.Cookies.Domain = ".example.com" }, ""},
+		"no path":               {func(c *config) { c.Cookies.Path = "app" }, `Cookies: Path "app" is no path`},
+		"a path with attribute": {func(c *config) { c.Cookies.Path = "/; Domain=x" }, `Cookies: Path "/; Domain=x" is no path`},
+		"an old scope":          {func(c *config) { c.Cookies.OldScopes = []scope{{Domain: "example.com"}} }, ""},
+		"an old scope in use":   {func(c *config) { c.Cookies.OldScopes = []scope{{Path: "/app"}, {}} }, "Cookies.OldScopes[1]: is the scope in use"},
+		"the same, by a dot": {func(c *config) {
+			c.Cookies.Domain = "example.com"
+			c.Cookies.OldScopes = []scope{{Domain: ".EXAMPLE.com", Path: "/"}}
+		}, "Cookies.OldScopes[0]: is the scope in use"},
+		"a wrong old scope": {func(c *config) { c.Cookies.OldScopes = []scope{{Domain: "a b"}} }, `Cookies.OldScopes[0]: Domain "a b" is no domain`},
+
+		"a legacy cookie": {legacy(stytchmigrate.LegacyCookie{Name: "sid"}), ""},
+		"a legacy cookie twice": {func(c *config) {
+			legacy(stytchmigrate.LegacyCookie{Name: "sid"})(c)
+			c.Legacy = append(c.Legacy, c.Legacy[0])
+		}, ""},
+		"no name":                 {legacy(stytchmigrate.LegacyCookie{}), `Legacy[0].Name "": is no cookie name`},
+		"no further name":         {legacy(stytchmigrate.LegacyCookie{Name: "sid", Also: []string{"cart", "a b"}}), `Legacy[0].Also[1] "a b": is no cookie name`},
+		"a Stytch name":           {legacy(stytchmigrate.LegacyCookie{Name: "stytch_session"}), `Legacy[0].Name "stytch_session": is a Stytch cookie's name`},
+		"a further Stytch name":   {legacy(stytchmigrate.LegacyCookie{Name: "sid", Also: []string{"stytch_session_jwt"}}), `Legacy[0].Also[0] "stytch_session_jwt": is a Stytch cookie's name`},
+		"a legacy scope":          {legacy(stytchmigrate.LegacyCookie{Name: "sid", Scopes: []scope{{Path: "x"}}}), `Legacy[0].Scopes[0]: Path "x" is no path`},
+		"no Resolve":              {func(c *config) { c.Legacy = []stytchmigrate.LegacyCookie{{Name: "sid"}} }, "Legacy[0].Resolve: must not be nil"},
+		"a codec":                 {coded(securecookie.New(keyOf('h', 32), keyOf('b', 16))), ""},
+		"no codec":                {coded(), "Legacy[0]: SecureCookie: no codec"},
+		"a nil codec":             {coded(securecookie.New(keyOf('h', 32), nil), nil), "Legacy[0]: SecureCookie: codec 1 is nil"},
+		"a nil SecureCookie":      {coded((*securecookie.SecureCookie)(nil)), "Legacy[0]: SecureCookie: codec 0 is nil"},
+		"an empty hash key":       {coded(codecs(nil)...), keyless},
+		"a block key of 17 bytes": {coded(codecs(keyOf('h', 32), []byte("canary-canary-17b"))...), keyless},
+		"no resolve function":     {func(c *config) { c.Legacy = []stytchmigrate.LegacyCookie{secure[string](codecs(keyOf('h', 32)), nil)} }, "Legacy[0]: SecureCookie: no resolve function"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := liveConfig()
+			row.change(&cfg)
+			m, err := stytchmigrate.New(cfg)
+			if row.want == "" {
+				assert.NoError(t, err)
+				return
+			}
+			assert.Nil(t, m)
+			assert.EqualError(t, err, "stytchmigrate: "+strings.ReplaceAll(row.want, "\n", "\nstytchmigrate: "))
+			assert.NotContains(t, err.Error(), "canary")
+		})
+	}
+}
+
+// Everything that is wrong is reported at once, in one order.
+func TestConfigErrorsTogether(t *testing.T) {
+	cfg := stytchmigrate.Config{
+		ProjectID: "canary", BaseURL: "http://u:canary@example.com?canary", SessionDuration: 1, Timeout: -1, RecordKey: "canary",
+		Cookies: stytchmigrate.CookieOptions{SessionName: "=", JWTName: "=", Domain: "=", SameSite: 7},
+		Legacy:  []stytchmigrate.LegacyCookie{{}, secure[string](nil, nil)},
+	}
+	want := strings.Split(`ProjectID: must be project-live- or project-test- and an id
+Secret: must not be empty
+BaseURL: must not hold a user name or password
+BaseURL: must not hold a query or fragment
+BaseURL: http:// sends the project's secret in the clear; use https://
+SessionDuration 1ns: must be from 5 minutes to 366 days
+Timeout -1ns: must be from 0 to 1 hour
+RecordKey: must be 32 bytes or more
+Cookies.SessionName "=": is no cookie name
+Cookies.JWTName "=": is no cookie name
+Cookies.JWTName "=": must differ from Cookies.SessionName
+Cookies.SameSite 7: unknown
+Cookies: Domain "=" is no domain
+Legacy[0].Name "": is no cookie name
+Legacy[0].Resolve: must not be nil
+Legacy[1]: SecureCookie: no codec
+Legacy[1]: SecureCookie: no resolve function`, "\n")
+	for range 20 {
+		_, err := stytchmigrate.New(cfg)
+		require.EqualError(t, err, "stytchmigrate: "+strings.Join(want, "\nstytchmigrate: "))
+	}
+}

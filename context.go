@@ -1,0 +1,76 @@
+package stytchmigrate
+
+import "context"
+
+// found is what a request turned out to be. It is the one value that the
+// middleware puts into a context.
+type found struct {
+	outcome Outcome
+	user    *User
+	session *Session
+	legacy  *foundLegacy // whatever the outcome is; Logout ends it
+	swap    *swap        // nil where nothing is written
+	err     error        // why it is Refused or Unavailable
+}
+
+type contextKey struct{}
+
+func foundIn(ctx context.Context) *found {
+	f, _ := ctx.Value(contextKey{}).(*found)
+	return f
+}
+
+// UserFromContext returns the Stytch user of the request that ctx belongs to:
+// outcomes Authenticated and Migrated. The user is shared with other requests
+// and must not be changed. Where User.Partial is true only UserID is known.
+func UserFromContext(ctx context.Context) (*User, bool) {
+	f := foundIn(ctx)
+	if f == nil || f.user == nil {
+		return nil, false
+	}
+	return f.user, true
+}
+
+// SessionFromContext returns the Stytch session of the request that ctx belongs
+// to, shared and not to be changed, as the user is.
+func SessionFromContext(ctx context.Context) (*Session, bool) {
+	f := foundIn(ctx)
+	if f == nil || f.session == nil {
+		return nil, false
+	}
+	return f.session, true
+}
+
+// LegacyFromContext returns whose the legacy session is, where the outcome is
+// Legacy, Refused or Unavailable and there is one: until every user has moved,
+// handlers serve such a user as the old code did.
+func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
+	f := foundIn(ctx)
+	if f == nil || f.legacy == nil {
+		return LegacySession{}, false
+	}
+	switch f.outcome {
+	case OutcomeLegacy, OutcomeRefused, OutcomeUnavailable:
+		return f.legacy.session, true
+	}
+	return LegacySession{}, false
+}
+
+// OutcomeFromContext returns what the middleware found out about the request,
+// and OutcomeAnonymous where it did not run.
+func OutcomeFromContext(ctx context.Context) Outcome {
+	if f := foundIn(ctx); f != nil {
+		return f.outcome
+	}
+	return OutcomeAnonymous
+}
+
+// NewContext returns a context that holds a signed-in user, for tests of
+// handlers. s may be nil; a nil u is an anonymous request.
+func NewContext(ctx context.Context, u *User, s *Session) context.Context {
+	f := &found{user: u, session: s}
+	if u != nil {
+		f.outcome = OutcomeAuthenticated
+	}
+	return context.WithValue(ctx, contextKey{}, f)
+}

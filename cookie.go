@@ -1,0 +1,344 @@
+package stytchmigrate
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	maxCookie       = 4096                 // name and value together; browsers drop the whole cookie beyond it
+	maxLines        = 3 << 10              // our Set-Cookie lines together: a proxy's header buffer is 4 KB by default
+	maxCookieHeader = 7 << 10              // the Cookie header to come: a server's line limit is 8 KB by default
+	maxCookieAge    = 400 * 24 * time.Hour // browsers cap Max-Age there (RFC 6265bis section 5.5)
+)
+
+// CookieOptions say how the Stytch cookies are written. The zero value writes
+// what Stytch's browser SDK writes, but HttpOnly: host-only, Path=/,
+// SameSite=Lax, Secure. Where the SDK runs on the pages too, Domain and Path
+// must be those that it is configured with, or the browser holds two of each.
+type CookieOptions struct {
+	SessionName string // default "stytch_session"
+	JWTName     string // default "stytch_session_jwt"
+
+	Domain string // default none: host-only
+	Path   string // default "/"
+
+	SameSite http.SameSite // default Lax
+
+	// ReadableByScripts leaves out HttpOnly. Stytch's browser SDK needs it: it
+	// reads stytch_session from document.cookie, and takes a user whose cookie
+	// it can't see for signed out.
+	ReadableByScripts bool
+
+	// Insecure leaves out Secure, for development over plain HTTP only.
+	Insecure bool
+
+	// OldScopes are where earlier settings, or the SDK, may have left cookies of
+	// these names. They are cleared on each swap and at Logout.
+	OldScopes []CookieScope
+}
+
+// CookieScope is the Domain and Path of a cookie, as they were set. Empty:
+// host-only, and "/".
+type CookieScope struct{ Domain, Path string }
+
+func (s CookieScope) normal() CookieScope {
+	if s.Path == "" {
+		s.Path = "/"
+	}
+	s.Domain = strings.ToLower(strings.TrimPrefix(s.Domain, "."))
+	return s
+}
+
+// browser is the browser's side of a request and its response: which cookies
+// came, and how they are set and expired.
+type browser struct {
+	opts   CookieOptions // defaults filled in
+	legacy []LegacyCookie
+}
+
+// requestCookies are the distinct values that a request carries, in the order
+// that the browser sent them.
+type requestCookies struct {
+	jwts, tokens []string
+	legacy       [][]string // by index in Config.Legacy
+	hasLegacy    bool
+}
+
+func (c *requestCookies) empty() bool {
+	return len(c.jwts) == 0 && len(c.tokens) == 0 && !c.hasLegacy
+}
+
+// read collects the cookies that matter, as net/http parses them.
+func (b *browser) read(r *http.Request) (c requestCookies) {
+	if len(r.Header["Cookie"]) == 0 {
+		return c
+	}
+	for _, cookie := range r.Cookies() {
+		if cookie.Value == "" {
+			continue
+		}
+		switch cookie.Name {
+		case b.opts.SessionName:
+			c.tokens = appendNew(c.tokens, cookie.Value)
+		case b.opts.JWTName:
+			c.jwts = appendNew(c.jwts, cookie.Value)
+		default:
+			c.addLegacy(b.legacy, cookie)
+		}
+	}
+	return c
+}
+
+// addLegacy files a cookie under each entry of its name: two entries may read
+// one cookie, in the formats of before and after some change.
+func (c *requestCookies) addLegacy(legacy []LegacyCookie, cookie *http.Cookie) {
+	for i := range legacy {
+		if legacy[i].Name != cookie.Name {
+			continue
+		}
+		if c.legacy == nil {
+			c.legacy = make([][]string, len(legacy))
+		}
+		c.legacy[i] = appendNew(c.legacy[i], cookie.Value)
+		c.hasLegacy = true
+	}
+}
+
+func appendNew(values []string, v string) []string {
+	if slices.Contains(values, v) {
+		return values
+	}
+	return append(values, v)
+}
+
+// tokens are a Stytch session as a browser holds it.
+type tokens struct {
+	session, jwt Secret
+	expires      time.Time // of the session, and so of both cookies
+}
+
+// change is what a verdict asks of the browser's cookies.
+type change struct {
+	set    *tokens       // Stytch cookies to set
+	clear  bool          // Stytch cookies to expire
+	expire *LegacyCookie // legacy cookie to expire
+	strip  bool          // hide that cookie from the handler whatever the method is
+}
+
+func (ch change) none() bool { return ch.set == nil && !ch.clear && ch.expire == nil }
+
+// plan turns a change into the lines of the response, deletions last, so that
+// a proxy that keeps only the first Set-Cookie loses nobody, and into the
+// Cookie header of the request that is passed on.
+func (b *browser) plan(r *http.Request, c *requestCookies, ch change) (lines []*http.Cookie, passedOn string) {
+	gone := map[string]bool{}
+	if ch.set != nil || ch.clear {
+		gone[b.opts.SessionName], gone[b.opts.JWTName] = true, true
+	}
+	hidden := map[string]bool{}
+	if ch.expire != nil {
+		for _, name := range ch.expire.names() {
+			// The body of a POST may hold a token of the old session, which the
+			// handler checks against the cookie.
+			hidden[name] = ch.strip || r.Method == http.MethodGet || r.Method == http.MethodHead
+		}
+	}
+	var set, deletions []*http.Cookie
+	if ch.clear && ch.set == nil {
+		deletions = b.clearStytch()
+	}
+	if ch.set != nil {
+		set = append(set, b.cookie(b.opts.SessionName, string(ch.set.session), ch.set.expires))
+		deletions = append(deletions, b.clearOldScopes()...)
+	}
+	if ch.expire != nil {
+		deletions = append(deletions, b.clearLegacy(ch.expire)...)
+	}
+	if ch.set != nil {
+		jwt := b.cookie(b.opts.JWTName, string(ch.set.jwt), ch.set.expires)
+		if b.fits(r, ch, append(slices.Concat(set, deletions), jwt)) {
+			set = append(set, jwt)
+		} else if len(c.jwts) > 0 {
+			deletions = append([]*http.Cookie{b.deletion(b.opts.JWTName, b.scope())}, deletions...)
+		}
+	}
+	passedOn = editCookies(r, func(name string) bool { return gone[name] || hidden[name] }, set)
+	return append(set, deletions...), passedOn
+}
+
+// fits says whether a response with these lines, the last of which is the
+// JWT's, stays within every limit on its way to the browser and back.
+func (b *browser) fits(r *http.Request, ch change, lines []*http.Cookie) bool {
+	jwt := lines[len(lines)-1]
+	if len(jwt.Name)+len(jwt.Value) > maxCookie {
+		return false
+	}
+	sum := 0
+	var kept []*http.Cookie
+	for _, l := range lines {
+		sum += len(l.String())
+		if l.MaxAge > 0 {
+			kept = append(kept, l)
+		}
+	}
+	toCome := editCookies(r, func(name string) bool {
+		return name == b.opts.SessionName || name == b.opts.JWTName ||
+			ch.expire != nil && slices.Contains(ch.expire.names(), name)
+	}, kept)
+	return sum <= maxLines && len(toCome) <= maxCookieHeader
+}
+
+// cookie is a Stytch cookie that lives as long as its session, by the clock
+// of the browser: Max-Age is relative, so a wrong clock costs nobody a session.
+func (b *browser) cookie(name, value string, expires time.Time) *http.Cookie {
+	left := min(time.Until(expires), maxCookieAge)
+	return &http.Cookie{
+		Name: name, Value: value, Domain: b.opts.Domain, Path: b.opts.Path,
+		MaxAge:   max(1, int(left.Seconds())),
+		Secure:   !b.opts.Insecure,
+		HttpOnly: !b.opts.ReadableByScripts,
+		SameSite: b.opts.SameSite,
+	}
+}
+
+// deletion expires a cookie in a form that browsers obey: the Secure and
+// SameSite of what is set beside it, so that a browser takes both or neither,
+// and what the name prefixes demand (RFC 6265bis section 4.1.3).
+func (b *browser) deletion(name string, s CookieScope) *http.Cookie {
+	s = s.normal()
+	d := &http.Cookie{
+		Name: name, Domain: s.Domain, Path: s.Path, MaxAge: -1, Expires: time.Unix(0, 0),
+		Secure: !b.opts.Insecure, HttpOnly: true, SameSite: b.opts.SameSite,
+	}
+	if hasPrefixFold(name, "__Host-") {
+		d.Domain, d.Path, d.Secure = "", "/", true
+	}
+	if hasPrefixFold(name, "__Secure-") {
+		d.Secure = true
+	}
+	return d
+}
+
+func (b *browser) scope() CookieScope { return CookieScope{b.opts.Domain, b.opts.Path} }
+
+func (b *browser) clearStytch() []*http.Cookie {
+	return append([]*http.Cookie{
+		b.deletion(b.opts.SessionName, b.scope()),
+		b.deletion(b.opts.JWTName, b.scope()),
+	}, b.clearOldScopes()...)
+}
+
+func (b *browser) clearOldScopes() (out []*http.Cookie) {
+	for _, s := range b.opts.OldScopes {
+		out = append(out, b.deletion(b.opts.SessionName, s), b.deletion(b.opts.JWTName, s))
+	}
+	return out
+}
+
+func (b *browser) clearLegacy(l *LegacyCookie) (out []*http.Cookie) {
+	scopes := l.Scopes
+	if len(scopes) == 0 {
+		scopes = []CookieScope{{}}
+	}
+	for _, s := range scopes {
+		for _, name := range l.names() {
+			out = append(out, b.deletion(name, s))
+		}
+	}
+	return out
+}
+
+// clearAll expires every cookie of every session, Stytch's and legacy.
+func (b *browser) clearAll() []*http.Cookie {
+	out := b.clearStytch()
+	for i := range b.legacy {
+		out = append(out, b.clearLegacy(&b.legacy[i])...)
+	}
+	return out
+}
+
+// mayWrite says whether cookies may change in the response to r: in answer to
+// a top-level navigation, or to a fetch of the same site that is not for a
+// kind of thing that CDNs keep. Fetch Metadata decides (W3C, section 2), then
+// Origin; a client that sends neither is no browser of today.
+func (b *browser) mayWrite(r *http.Request) bool {
+	if r.Header.Get("Upgrade") != "" || !inDomain(hostname(r.Host), b.opts.Domain) {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "image", "style", "script", "font", "audio", "video", "track", "manifest":
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "same-site", "none":
+		return true
+	case "":
+		return b.sameSiteOrigin(r)
+	default:
+		return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	}
+}
+
+// sameSiteOrigin judges a request of a browser without Fetch Metadata.
+func (b *browser) sameSiteOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return false // "null" among them
+	}
+	return u.Host == r.Host || b.opts.Domain != "" && inDomain(u.Hostname(), b.opts.Domain)
+}
+
+// inDomain is the domain match of RFC 6265 section 5.1.3.
+func inDomain(host, domain string) bool {
+	host, domain = strings.ToLower(host), strings.ToLower(strings.TrimPrefix(domain, "."))
+	return domain == "" || host == domain ||
+		strings.HasSuffix(host, "."+domain) && net.ParseIP(host) == nil
+}
+
+func hostname(hostport string) string {
+	host := (&url.URL{Host: hostport}).Hostname()
+	return strings.TrimSuffix(host, ".")
+}
+
+// editCookies returns the Cookie header of r without the names that drop
+// picks and with the cookies added. What stays, stays byte for byte.
+func editCookies(r *http.Request, drop func(name string) bool, add []*http.Cookie) string {
+	var pairs []string
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			pair = strings.TrimSpace(pair)
+			name, _, _ := strings.Cut(pair, "=")
+			if pair != "" && !drop(strings.TrimSpace(name)) {
+				pairs = append(pairs, pair)
+			}
+		}
+	}
+	for _, c := range add {
+		pairs = append(pairs, c.Name+"="+c.Value)
+	}
+	return strings.Join(pairs, "; ")
+}
+
+// isCookieValue reports whether v is a cookie-value that needs no quoting
+// (RFC 6265 section 4.1.1, cookie-octet) and is not empty.
+func isCookieValue(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == ';' || c == '\\' {
+			return false
+		}
+	}
+	return v != ""
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}

@@ -1,0 +1,141 @@
+package stytchmigrate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Outcome is what the middleware found out about a request.
+type Outcome int
+
+const (
+	OutcomeAnonymous     Outcome = iota // no session; also where Handler never ran
+	OutcomeAuthenticated                // a Stytch session
+	OutcomeMigrated                     // a legacy session that became a Stytch session in this request
+	OutcomeLegacy                       // a legacy session that is left alone for now
+	OutcomeRefused                      // a legacy session that Stytch, or a rule, says no to
+	OutcomeUnavailable                  // it can't be told whose session it is, if anybody's
+)
+
+// String returns the name that logs and metrics use: anonymous, authenticated,
+// migrated, legacy, refused or unavailable.
+func (o Outcome) String() string {
+	names := [...]string{"anonymous", "authenticated", "migrated", "legacy", "refused", "unavailable"}
+	if o < 0 || int(o) >= len(names) {
+		return "unknown"
+	}
+	return names[o]
+}
+
+// The kinds of events.
+const (
+	kindRequest  = "request"
+	kindConflict = "conflict"
+	kindMismatch = "mismatch"
+	kindLogout   = "logout"
+	kindJWKS     = "jwks"
+)
+
+// Event tells what happened, for metrics and audit. It holds no secret and no
+// email.
+type Event struct {
+	// Kind is "request" for the one event of each request that is not excluded,
+	// "logout" for each call of Logout, and else what deserves a look: "mismatch"
+	// where Stytch answered with another user than was asked about, "conflict"
+	// where one request carried two people's sessions, "jwks" where the key set
+	// could not be fetched.
+	Kind string
+
+	Outcome  Outcome
+	Duration time.Duration // that the middleware took, the handler not included
+
+	RequestID   string // Stytch's, of the call that failed, if there was one
+	UserID      string // Stytch's
+	Fingerprint string // tells legacy sessions apart; not the value, and not to be had from it without Config.RecordKey
+	ErrorType   string // Stytch's error_type
+	Err         error  // why, where the outcome is Refused or Unavailable; an *Error inside it is Stytch's answer
+}
+
+// LogValue is the event as attributes.
+func (e Event) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("kind", e.Kind), slog.String("outcome", e.Outcome.String()), slog.Duration("duration", e.Duration)}
+	for _, a := range []slog.Attr{
+		slog.String("request_id", e.RequestID), slog.String("user_id", e.UserID),
+		slog.String("fingerprint", e.Fingerprint), slog.String("error_type", e.ErrorType),
+	} {
+		if a.Value.String() != "" {
+			attrs = append(attrs, a)
+		}
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("error", e.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// report sends the events of one request, and logs those that deserve a look.
+func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration) {
+	e := m.event(kindRequest, &v.found)
+	e.Duration = took
+	if v.event != "" {
+		odd := e
+		odd.Kind = v.event
+		if v.userID != "" {
+			odd.UserID = v.userID
+		}
+		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+v.event, slog.Any("event", odd))
+		m.emit(ctx, odd)
+	}
+	m.emit(ctx, e)
+}
+
+func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy *foundLegacy, err error) {
+	out := found{legacy: legacy, err: err}
+	if f != nil {
+		out.outcome, out.user = f.outcome, f.user
+	}
+	m.emit(ctx, m.event(kindLogout, &out))
+}
+
+// event is what can be told of a request without a secret or an email.
+func (m *Middleware) event(kind string, f *found) Event {
+	e := Event{Kind: kind, Outcome: f.outcome, Err: f.err}
+	if f.user != nil {
+		e.UserID = f.user.UserID
+	}
+	if f.legacy != nil && m.cfg.OnEvent != nil {
+		e.Fingerprint = m.migrator.fingerprint(f.legacy)
+	}
+	var api *Error
+	if errors.As(f.err, &api) {
+		e.RequestID, e.ErrorType = api.RequestID, api.Type
+	}
+	return e
+}
+
+func (m *Middleware) emit(ctx context.Context, e Event) {
+	if m.cfg.OnEvent != nil {
+		m.cfg.OnEvent(ctx, e)
+	}
+}
+
+// logError logs what kept the middleware from telling, unless it was a call to
+// Stytch: the client logs those.
+func (m *Middleware) logError(ctx context.Context, err error) {
+	var call *callError
+	if err != nil && !errors.As(err, &call) {
+		m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
+	}
+}
+
+// jwksFetched hears of each fetch of the key set.
+func (m *Middleware) jwksFetched(err error, keys int) {
+	if err == nil {
+		return
+	}
+	ctx := context.Background()
+	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
+	m.emit(ctx, Event{Kind: kindJWKS, Err: err})
+}

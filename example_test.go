@@ -1,0 +1,264 @@
+package stytchmigrate_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/gorilla/securecookie"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+	"example.com/stytchmigrate/userinfo"
+)
+
+// people are the users of the examples, by the value of their old cookie "sid".
+var people = map[string]userinfo.Identity{
+	"f0e1d2c3b4a59687": {Subject: "17", Email: "ada@example.com", EmailVerified: true},
+	"00112233aabbccdd": {Subject: "18", Email: "bob@example.com"}, // who never clicked the link
+}
+
+func resolvePeople(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
+	id, ok := people[value]
+	if !ok {
+		return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+	}
+	return stytchmigrate.LegacySession{ID: stytchmigrate.Secret(value), Identity: id}, nil
+}
+
+// newExample returns a middleware in front of a stand-in for Stytch, which
+// stytchtest.NewServer starts in a test. An application has only the Config.
+func newExample(legacy ...stytchmigrate.LegacyCookie) (*stytchmigrate.Middleware, *stytchtest.Server) {
+	tickets, _ := userinfo.NewTickets(securecookie.GenerateRandomKey(32), securecookie.GenerateRandomKey(32))
+	stytch, _ := stytchtest.Start(stytchtest.Config{InProcess: true})
+	stytch.AddUser(stytchtest.Person("ada@example.com"))
+	stytch.AddUser(stytchtest.Person("bob@example.com"))
+	stytch.SetUserInfo(func(ctx context.Context, token string) (string, error) { // as userinfo.Handler(tickets.Redeem) tells Stytch
+		id, err := tickets.Redeem(ctx, token)
+		return id.Email, err
+	})
+	auth, err := stytchmigrate.New(stytchmigrate.Config{
+		ProjectID:  stytch.ProjectID,
+		Secret:     stytchmigrate.Secret(stytch.Secret),
+		BaseURL:    stytch.URL,
+		HTTPClient: stytch.Client(),
+		Tickets:    tickets,
+		Legacy:     legacy,
+		Logger:     slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		panic(err)
+	}
+	return auth, stytch
+}
+
+// browse sends a request with a browser's cookies, and changes them by the answer.
+func browse(h http.Handler, path string, cookies map[string]string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("GET", "https://app.example.com"+path, nil)
+	for name, value := range cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if cookies[c.Name] = c.Value; c.MaxAge < 0 {
+			delete(cookies, c.Name)
+		}
+	}
+	return w
+}
+
+func Example() {
+	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
+	defer stytch.Close()
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if user, ok := stytchmigrate.UserFromContext(r.Context()); ok {
+			fmt.Fprint(w, "Hello ", user.Emails[0].Email)
+			return
+		}
+		fmt.Fprint(w, "Please sign in")
+	})
+	app := auth.Handler(mux)
+
+	browser := map[string]string{"sid": "f0e1d2c3b4a59687"}
+	fmt.Println(browse(app, "/", browser).Body)
+	fmt.Println("cookies:", len(browser), "sid:", browser["sid"] != "", "calls:", len(stytch.Calls()))
+	fmt.Println(browse(app, "/", browser).Body)
+	fmt.Println("calls:", len(stytch.Calls()))
+	fmt.Println(browse(app, "/", map[string]string{}).Body)
+	// Output:
+	// Hello ada@example.com
+	// cookies: 2 sid: false calls: 1
+	// Hello ada@example.com
+	// calls: 1
+	// Please sign in
+}
+
+// A cookie of gorilla/sessions, whose store keeps its values in the cookie.
+func ExampleSecureCookie() {
+	codecs := securecookie.CodecsFromPairs([]byte("the old code's hash key: 32 bytes"), nil)
+	legacy := stytchmigrate.SecureCookie(stytchmigrate.LegacyCookie{Name: "sid"}, codecs,
+		func(r *http.Request, values map[any]any) (stytchmigrate.LegacySession, error) {
+			id, _ := values["session"].(string)
+			if id == "" || values["second factor pending"] == true {
+				return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+			}
+			return resolvePeople(r, id)
+		})
+	auth, stytch := newExample(legacy)
+	defer stytch.Close()
+
+	value, err := codecs[0].Encode("sid", map[any]any{"session": "f0e1d2c3b4a59687"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	app := auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, stytchmigrate.OutcomeFromContext(r.Context()))
+	}))
+	fmt.Println(browse(app, "/", map[string]string{"sid": value}).Body)
+	fmt.Println(browse(app, "/", map[string]string{"sid": value[1:]}).Body)
+	// Output:
+	// migrated
+	// anonymous
+}
+
+// The old handlers stay as they are, but for one line each: without it a user
+// who logs in as somebody else, or logs out, would still have a Stytch session.
+func ExampleMiddleware_Logout() {
+	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
+	defer stytch.Close()
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
+		if err := auth.Logout(w, r); err != nil { // whoever was signed in before
+			slog.Warn("old session", "error", err)
+		}
+		http.SetCookie(w, &http.Cookie{Name: "sid", Value: "f0e1d2c3b4a59687", Path: "/"})
+	})
+	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
+		if err := auth.Logout(w, r); err != nil { // Stytch may not know: say so where that matters
+			slog.Warn("logout", "error", err)
+		}
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, stytchmigrate.OutcomeFromContext(r.Context()))
+	})
+	app := auth.Handler(mux)
+
+	browser := map[string]string{}
+	browse(app, "/login", browser)
+	stolen := map[string]string{"sid": browser["sid"]}
+	fmt.Println(browse(app, "/", browser).Body)
+	browse(app, "/logout", browser)
+	fmt.Println(len(browser), "cookies")
+	fmt.Println(browse(app, "/", browser).Body)
+	fmt.Println(browse(app, "/", stolen).Body)
+	// Output:
+	// migrated
+	// 0 cookies
+	// anonymous
+	// refused
+}
+
+// Until everybody has moved, handlers serve by their old session those who have
+// not, and those of a moment in which Stytch can't be reached.
+func ExampleLegacyFromContext() {
+	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
+	defer stytch.Close()
+	stytch.FailAll(stytchtest.Any, stytchtest.Error(503, "server_unavailable"))
+
+	app := auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, ok := stytchmigrate.UserFromContext(r.Context()); ok {
+			fmt.Fprint(w, user.ExternalID)
+		} else if old, ok := stytchmigrate.LegacyFromContext(r.Context()); ok {
+			fmt.Fprint(w, "user ", old.Identity.Subject, " as before: ", stytchmigrate.OutcomeFromContext(r.Context()))
+		}
+	}))
+	w := browse(app, "/", map[string]string{"sid": "f0e1d2c3b4a59687"})
+	fmt.Println(w.Body)
+	fmt.Println(len(w.Result().Cookies()), "cookies changed")
+	// Output:
+	// user 17 as before: unavailable
+	// 0 cookies changed
+}
+
+// A handler is tested without the middleware, and without Stytch.
+func ExampleNewContext() {
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if user, ok := stytchmigrate.UserFromContext(r.Context()); ok {
+			fmt.Fprint(w, "Hello ", user.UserID)
+			return
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	for _, user := range []*stytchmigrate.User{{UserID: "user-test-1"}, nil} {
+		w := httptest.NewRecorder()
+		handler(w, r.WithContext(stytchmigrate.NewContext(r.Context(), user, nil)))
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 200 Hello user-test-1
+	// 401
+}
+
+// Stytch matches users by email. Whoever may type any address into a profile
+// would get the account of its owner, so an address that nobody verified is
+// refused before any call: don't say EmailVerified of addresses that the
+// application merely stores. The old session goes on.
+func ExampleLegacyCookie_unverifiedEmail() {
+	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
+	defer stytch.Close()
+	app := auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		old, _ := stytchmigrate.LegacyFromContext(r.Context())
+		fmt.Fprint(w, stytchmigrate.OutcomeFromContext(r.Context()), ", user ", old.Identity.Subject)
+	}))
+	fmt.Println(browse(app, "/", map[string]string{"sid": "00112233aabbccdd"}).Body)
+	fmt.Println("calls:", len(stytch.Calls()))
+	// Output:
+	// refused, user 18
+	// calls: 0
+}
+
+// accessToken is what a provider's library tells of an access token of which it
+// has checked the signature and the expiry.
+type accessToken struct{ Audience, Raw string }
+
+func parseAccessToken(value string) (accessToken, error) {
+	audience, _, _ := strings.Cut(value, ".")
+	return accessToken{Audience: audience, Raw: value}, nil
+}
+
+// The provider of an access token issued others to other applications, and each
+// of them is good at its UserInfo endpoint. Without a look at the audience,
+// another application could sign its users' tokens in here.
+func ExampleLegacyCookie_accessToken() {
+	legacy := stytchmigrate.LegacyCookie{Name: "access_token", Resolve: func(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
+		token, err := parseAccessToken(value)
+		if err != nil || token.Audience != "our-client" {
+			return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+		}
+		return stytchmigrate.LegacySession{Token: stytchmigrate.Secret(token.Raw)}, nil
+	}}
+	auth, stytch := newExample(legacy)
+	defer stytch.Close()
+	app := auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, stytchmigrate.OutcomeFromContext(r.Context()))
+	}))
+	for _, value := range []string{"our-client.17.signature", "another-client.17.signature"} {
+		stytch.Accept(value, "ada@example.com") // as the provider's UserInfo endpoint does
+		fmt.Println(browse(app, "/", map[string]string{"access_token": value}).Body)
+	}
+	fmt.Println("calls:", len(stytch.Calls()))
+	// Output:
+	// migrated
+	// anonymous
+	// calls: 1
+}

@@ -1,0 +1,280 @@
+package stytchmigrate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+	"example.com/stytchmigrate/userinfo"
+)
+
+const (
+	anonymous   = "anonymous" + keep + "-"
+	refused     = "refused" + keep + "-"
+	unavailable = "unavailable" + keep + "-"
+)
+
+// duplicates resolves "ada-1" to a session of ada, "same-…" to one session of
+// nobody known, "token-…" to a token without an id, "taken-ada" to ada's session of an id that bob has too.
+func duplicates(value string) (stytchmigrate.LegacySession, error) {
+	name, rest, _ := strings.Cut(value, "-")
+	switch name {
+	case "ada", "bob":
+		return legacySession(name, value), nil
+	case "same":
+		return stytchmigrate.LegacySession{ID: "same", Token: "ada-token"}, nil
+	case "token":
+		return stytchmigrate.LegacySession{Token: "ada-token"}, nil
+	case "taken":
+		return legacySession(rest, "taken"), nil
+	case "error":
+		return stytchmigrate.LegacySession{}, errors.New("no database")
+	}
+	return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+}
+
+// Each row is a request with one name several times.
+func TestDuplicateLegacyCookies(t *testing.T) {
+	for name, row := range map[string]struct{ cookies, want string }{
+		"the same value":               {"sid=ada-1; sid=ada-1", swapped},
+		"one resolves, the last":       {"sid=nobody; sid=ada-1", swapped},
+		"one resolves, the first":      {"sid=ada-1; sid=nobody", swapped},
+		"two sessions of one person":   {"sid=ada-1; sid=ada-2", swapped},
+		"two values of one session":    {"sid=same-1; sid=same-2", swapped},
+		"two values of one token":      {"sid=token-1; sid=token-2", swapped},
+		"two people":                   {"sid=ada-1; sid=bob-1", anonymous},
+		"two people, others between":   {"sid=ada-1; sid=nobody; sid=ada-2; sid=bob-1", anonymous},
+		"two people under one id":      {"sid=taken-ada; sid=taken-bob", anonymous},
+		"none resolves":                {"sid=nobody; sid=none", anonymous},
+		"as many as are looked at":     {"sid=n; sid=o; sid=p; sid=q; sid=ada-1", swapped},
+		"more than are looked at":      {"sid=n; sid=o; sid=p; sid=q; sid=r; sid=ada-1", anonymous},
+		"one value a hundred times":    {strings.Repeat("sid=ada-1; ", 100) + "sid=ada-1", swapped},
+		"one can't be told":            {"sid=ada-1; sid=error", unavailable},
+		"one can't be told, the first": {"sid=error; sid=ada-1", unavailable},
+		"an empty one":                 {"sid=; sid=ada-1", swapped},
+		"one that is too long":         {"sid=" + strings.Repeat("a", 8193) + "; sid=ada-1", swapped},
+		"another cookie's case":        {"SID=bob-1; sid=ada-1", swapped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.resolve = duplicates
+				assert.Equal(t, row.want, a.get(row.cookies).String())
+			})
+		})
+	}
+}
+
+// Each row is what a browser sends, and the values that Resolve is given.
+func TestResolveGetsTheBytes(t *testing.T) {
+	for name, row := range map[string]struct {
+		cookie string
+		want   []string
+	}{
+		"base64":                        {"sid=a+b/c=d==", []string{"a+b/c=d=="}},
+		"escapes stay escapes":          {"sid=a%20b%3B%00", []string{"a%20b%3B%00"}},
+		"bars, commas and spaces":       {"sid=a|b,c d", []string{"a|b,c d"}},
+		"quotes around it are no part":  {`sid="a b"`, []string{"a b"}},
+		"quotes inside are no cookie":   {`sid=a"b`, nil},
+		"a backslash is no cookie":      {`sid=a\b`, nil},
+		"non-ASCII is no cookie":        {"sid=\u00e4", nil},
+		"NUL is no cookie":              {"sid=a\x00b", nil},
+		"a line break is no cookie":     {"sid=a\r\nb", nil},
+		"8 KB":                          {"sid=" + strings.Repeat("a", 8192), []string{strings.Repeat("a", 8192)}},
+		"more than 8 KB is not decoded": {"sid=" + strings.Repeat("a", 8193), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				var got []string
+				a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
+					got = append(got, v)
+					return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+				}
+				assert.Equal(t, anonymous, a.get(row.cookie).String())
+				assert.Equal(t, row.want, got)
+			})
+		})
+	}
+}
+
+// Each row is what Resolve says of a value, in the words of its result.
+func TestResolveResults(t *testing.T) {
+	ada := func(change func(*stytchmigrate.LegacySession)) stytchmigrate.LegacySession {
+		s := legacySession("ada", "ada-1")
+		change(&s)
+		return s
+	}
+	identity := func(change func(*userinfo.Identity)) stytchmigrate.LegacySession {
+		return ada(func(s *stytchmigrate.LegacySession) { change(&s.Identity) })
+	}
+	for name, row := range map[string]struct {
+		session stytchmigrate.LegacySession
+		err     error
+		want    string
+		log     string // part of it, "" for nothing logged
+	}{
+		"a session":                 {ada(func(s *stytchmigrate.LegacySession) {}), nil, swapped, ""},
+		"a token alone":             {stytchmigrate.LegacySession{Token: "ada-token"}, nil, swapped, ""},
+		"no session":                {stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession, anonymous, ""},
+		"no session, wrapped":       {stytchmigrate.LegacySession{}, fmt.Errorf("canary: %w", stytchmigrate.ErrNoSession), anonymous, ""},
+		"an expired one":            {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC) }), nil, anonymous, ""},
+		"one that expired long ago": {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Unix(0, 0) }), nil, anonymous, ""},
+		"an outage":                 {stytchmigrate.LegacySession{}, errors.New("no row for canary"), unavailable, `Resolve of cookie \"sid\" failed (*errors.errorString)`},
+		"an outage beside one":      {ada(func(s *stytchmigrate.LegacySession) {}), context.DeadlineExceeded, unavailable, `failed (context.deadlineExceededError)`},
+		"nobody, and no token":      {stytchmigrate.LegacySession{ID: "canary"}, nil, unavailable, `wrong setting: Resolve of cookie \"sid\" returned neither Identity nor Token`},
+		"no token, and no Tickets":  {ada(func(s *stytchmigrate.LegacySession) { s.Token = "" }), nil, unavailable, `returned no Token, and Config.Tickets is not set`},
+
+		"no subject":              {identity(func(id *userinfo.Identity) { id.Subject = "" }), nil, refused, ""},
+		"a subject of 256 bytes":  {identity(func(id *userinfo.Identity) { id.Subject = strings.Repeat("a", 256) }), nil, refused, ""},
+		"a subject with a break":  {identity(func(id *userinfo.Identity) { id.Subject = "ada\n" }), nil, refused, ""},
+		"no email":                {identity(func(id *userinfo.Identity) { id.Email = "" }), nil, refused, ""},
+		"an unverified email":     {identity(func(id *userinfo.Identity) { id.EmailVerified = false }), nil, refused, ""},
+		"an email with two @":     {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com@evil.example" }), nil, refused, ""},
+		"an email with a break":   {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com\r\nX: y" }), nil, refused, ""},
+		"an email with a NUL":     {identity(func(id *userinfo.Identity) { id.Email = "ada\x00@example.com" }), nil, refused, ""},
+		"two emails":              {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com,bob@example.com" }), nil, refused, ""},
+		"an email with a name":    {identity(func(id *userinfo.Identity) { id.Email = "Ada <ada@example.com>" }), nil, refused, ""},
+		"an email in look-alikes": {identity(func(id *userinfo.Identity) { id.Email = "ad\u0430@example.com" }), nil, refused, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.resolve = func(string) (stytchmigrate.LegacySession, error) { return row.session, row.err }
+				assert.Equal(t, row.want, a.get("sid=the-canary").String())
+				assert.Contains(t, a.log.String(), row.log)
+				assert.Equal(t, row.log != "", a.log.Len() > 0, a.log.String())
+				assert.NotContains(t, a.log.String()+fmt.Sprintf("%+v", a.requests), "canary")
+				assert.NotContains(t, a.log.String()+fmt.Sprintf("%+v", a.requests), "@example")
+			})
+		})
+	}
+}
+
+// A session that lives longer than usual is not shortened by moving.
+func TestLegacyExpiry(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, row := range map[string]struct {
+		left time.Duration // zero: unknown
+		want int           // minutes that Stytch is asked for
+	}{
+		"unknown":                {0, 30 * 24 * 60},
+		"sooner than usual":      {day, 30 * 24 * 60},
+		"later than usual":       {90*day + time.Second, 90*24*60 + 1},
+		"later than Stytch goes": {1000 * day, 366 * 24 * 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.resolve = func(string) (stytchmigrate.LegacySession, error) {
+					s := legacySession("ada", "ada-1")
+					if row.left != 0 {
+						s.ExpiresAt = time.Now().Add(row.left)
+					}
+					return s, nil
+				}
+				require.Equal(t, swapped, a.get("sid=1").String())
+				assert.Equal(t, row.want, a.stytch.Calls()[0].DurationMinutes)
+			})
+		})
+	}
+}
+
+// Each row is a request on an application with several old cookies: "new", with
+// "cart" beside it, and "sid" in two formats.
+func TestSeveralLegacyCookies(t *testing.T) {
+	only := func(prefix string) func(*http.Request, string) (stytchmigrate.LegacySession, error) {
+		return func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
+			if rest, found := strings.CutPrefix(v, prefix); found {
+				return duplicates(rest)
+			}
+			return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+		}
+	}
+	setting := func(c *stytchmigrate.Config) {
+		c.Legacy = []stytchmigrate.LegacyCookie{
+			{Name: "new", Also: []string{"cart"}, Resolve: only("")},
+			{Name: "sid", Resolve: only("v2:")},
+			{Name: "sid", Resolve: only("v1:"), Scopes: []stytchmigrate.CookieScope{{Domain: "example.com"}, {Path: "/app"}}},
+		}
+	}
+	const one = "migrated ada | +stytch_session +stytch_session_jwt "
+	for name, row := range map[string]struct{ cookies, want, passedOn string }{
+		"the first":                          {"new=ada-1", one + "-new -cart | no-store | migrate", ""},
+		"what belongs to it goes with it":    {"cart=7; new=ada-1; theme=x", one + "-new -cart | no-store | migrate", "theme=x"},
+		"what belongs to it is no session":   {"cart=ada-1", anonymous, "cart=ada-1"},
+		"the second format of a name":        {"sid=v2:ada-1", one + "-sid | no-store | migrate", ""},
+		"the third, in the scopes it had":    {"sid=v1:ada-1", one + "-sid -sid | no-store | migrate", ""},
+		"the first with a session decides":   {"sid=v2:bob-1; new=ada-1", one + "-new -cart | no-store | migrate", "sid=v2:bob-1"},
+		"one without a session decides not":  {"new=nobody; sid=v1:ada-1", one + "-sid -sid | no-store | migrate", "new=nobody"},
+		"two people in the first: no second": {"new=ada-1; new=bob-1; sid=v1:ada-1", anonymous, "new=ada-1; new=bob-1; sid=v1:ada-1"},
+		"an outage of the first: no second":  {"new=error; sid=v1:ada-1", unavailable, "new=error; sid=v1:ada-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				assert.Equal(t, row.want, a.get(row.cookies).String())
+				var kept []string // without the Stytch cookies
+				for c := range strings.SplitSeq(a.passedOn[0], "; ") {
+					if !strings.HasPrefix(c, "stytch_session") {
+						kept = append(kept, c)
+					}
+				}
+				assert.Equal(t, row.passedOn, strings.Join(kept, "; "))
+			}, setting)
+		})
+	}
+}
+
+// A panic of the application's own is its request's alone.
+func TestResolvePanics(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = func(string) (stytchmigrate.LegacySession, error) { panic("mine") }
+		assert.PanicsWithValue(t, "mine", func() { a.get("sid=ada-1") })
+		a.resolve = nil
+		assert.Equal(t, swapped, a.get("sid=ada-1").String())
+	})
+}
+
+// withTickets is an application that has no tokens and no ids, only people.
+func withTickets(t *testing.T) (*userinfo.Tickets, func(*stytchmigrate.Config)) {
+	t.Helper()
+	tickets, err := userinfo.NewTickets(keyOf('t', 32), keyOf('u', 32))
+	require.NoError(t, err)
+	return tickets, func(c *stytchmigrate.Config) {
+		c.Tickets = tickets
+		c.Legacy[0].Resolve = func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
+			s, err := duplicates(v)
+			s.ID, s.Token = "", ""
+			return s, err
+		}
+	}
+}
+
+// Stytch calls the application back, over sockets, to learn whose a ticket is.
+func TestTicketsOverSockets(t *testing.T) {
+	tickets, setting := withTickets(t)
+	mux := http.NewServeMux()
+	mux.Handle("/userinfo", userinfo.Handler(tickets.Redeem))
+	a := newApp(t, stytchtest.Config{}, setting)
+	srv := httptest.NewServer(a.m.Handler(mux))
+	t.Cleanup(srv.Close)
+	a.stytch.SetUserInfoURL(srv.URL + "/userinfo")
+
+	first := a.get("sid=ada-1")
+	assert.Equal(t, swapped, first.String())
+	call := a.stytch.Calls()[0]
+	assert.NoError(t, call.UserInfoErr)
+	assert.NotContains(t, call.SessionToken, "example")
+	assert.Equal(t, "authenticated ada"+keep+"-", a.get(first.jar("sid=ada-1")).String())
+	assert.Equal(t, "migrated ada", a.get("sid=ada-1").saw)
+	assert.Empty(t, a.stytch.Calls(), "the cookie's value stands for the session")
+
+	a.stytch.SetUserInfoURL(srv.URL + "/nowhere")
+	assert.Equal(t, "unavailable"+keep+"migrate", a.get("sid=bob-1").String(), "Stytch could not ask")
+}

@@ -1,0 +1,254 @@
+// Package stytchmigrate moves the signed-in users of a net/http application to
+// Stytch, in the requests they make anyway, without signing anyone out.
+//
+// [Middleware.Handler] wraps the handlers that exist. A request that carries the
+// old session cookie is exchanged for a Stytch session: Stytch's
+// POST /v1/sessions/migrate is called, the cookies are swapped in the response,
+// and the handler finds the Stytch user in the request's context. The requests
+// that follow are authenticated by their Stytch session JWT, without a call. When
+// everybody has moved, Config.Legacy is emptied.
+//
+// Three answers are kept apart: yes, no, and can't tell. No outage reads as a
+// no, so that none signs anybody out.
+package stytchmigrate
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"example.com/stytchmigrate/internal/sessionjwt"
+)
+
+// Middleware authenticates requests by their Stytch session, and gives one to
+// those that have only a legacy session. Make it with [New]. It is safe for
+// concurrent use.
+type Middleware struct {
+	// Pointers only, so that printing a Middleware prints no secret.
+	cfg      *Config
+	browser  *browser
+	client   *client
+	sessions *sessions
+	migrator *migrator
+}
+
+// New returns a Middleware, or an error that names every field of cfg that is
+// wrong. It makes no call: a Stytch that is down when the application starts
+// is found out about by the first request that needs it.
+func New(cfg Config) (*Middleware, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	c := &client{
+		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret,
+		http: newHTTPClient(cfg.HTTPClient), log: cfg.Logger,
+	}
+	m := &Middleware{cfg: &cfg, client: c, browser: &browser{opts: cfg.Cookies, legacy: cfg.Legacy}}
+	// Stytch names itself by the host that a session was made through.
+	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
+	keys := sessionjwt.NewKeys(c.jwks, m.jwksFetched)
+	m.sessions = &sessions{
+		client: c, verifier: sessionjwt.New(cfg.ProjectID, issuers, keys),
+		limit: 3 * cfg.Timeout, log: cfg.Logger,
+		known: newLRU[memoryKey, *known](maxKnown), ended: newLRU[string, struct{}](maxEnded),
+	}
+	if !cfg.FixedExpiry {
+		m.sessions.extendBy = cfg.SessionDuration
+	}
+	m.migrator = &migrator{
+		cfg: &cfg, client: c, sessions: m.sessions,
+		records: newLRU[string, *exchange](maxRecords), ended: newLRU[string, struct{}](maxEnded),
+	}
+	if cfg.Tickets != nil {
+		m.migrator.mint = cfg.Tickets.Minter(cfg.ProjectID)
+	}
+	return m, nil
+}
+
+// newLRU returns a cache of a size that lru.New accepts.
+func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
+	c, err := lru.New[K, V](size)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return c
+}
+
+// Handler returns a handler that finds out whose request it is and passes it
+// on to next, always: what it found is in the request's context. See
+// [UserFromContext], [LegacyFromContext] and [OutcomeFromContext].
+//
+// Requests that Config.Skip picks and CORS preflights are passed on untouched.
+// Where the client goes away while the request waits for Stytch, next is not
+// called.
+func (m *Middleware) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if m.excluded(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		start := time.Now()
+		cookies := m.browser.read(r)
+		v := m.decide(r, &cookies)
+		m.report(r.Context(), &v, time.Since(start))
+		if v.gone {
+			return
+		}
+		m.act(w, r, &cookies, &v, next)
+	})
+}
+
+func (m *Middleware) excluded(r *http.Request) bool {
+	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
+	return preflight || m.cfg.Skip != nil && m.cfg.Skip(r)
+}
+
+// verdict is what decide says of a request: what the handler is told, and
+// what becomes of the browser's cookies.
+type verdict struct {
+	found
+	change change
+	event  string // what deserves an event of its own
+	userID string // that the event is about, where it is not found.user's
+	gone   bool   // the client went away while the request waited
+}
+
+// decide gives the verdict on a request. It touches neither the request nor
+// the response.
+func (m *Middleware) decide(r *http.Request, c *requestCookies) verdict {
+	if c.empty() {
+		return verdict{}
+	}
+	if k := m.sessions.remembered(c); k != nil && !c.hasLegacy {
+		return verdict{found: found{outcome: OutcomeAuthenticated, user: k.user, session: k.session}}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), m.cfg.Timeout)
+	defer cancel()
+	v := m.decideStytch(ctx, r, c)
+	v.gone = errors.Is(v.err, errNoAnswer) && r.Context().Err() != nil
+	return v
+}
+
+// decideStytch judges a request by its Stytch session, if it has one.
+func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *requestCookies) verdict {
+	st := stytchState{alive: m.sessions.remembered(c)}
+	if st.alive == nil {
+		st = m.sessions.find(ctx, c)
+	}
+	m.migrator.end(st.ended)
+	switch {
+	case st.err != nil:
+		f, _ := m.browser.findLegacy(r, c)
+		return verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
+	case st.alive == nil:
+		v := m.decideLegacy(ctx, r, c)
+		v.change.clear = st.clear
+		if v.event == "" {
+			v.event = st.event
+		}
+		return v
+	}
+	v := verdict{found: found{outcome: OutcomeAuthenticated, user: st.alive.user, session: st.alive.session}}
+	if st.write {
+		v.change.set = &st.alive.tokens
+	}
+	if c.hasLegacy {
+		return m.decideBoth(ctx, r, c, st.alive, v)
+	}
+	return v
+}
+
+// decideLegacy judges a request that has no Stytch session alive.
+func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *requestCookies) verdict {
+	f, err := m.browser.findLegacy(r, c)
+	switch {
+	case err != nil:
+		m.logError(r.Context(), err)
+		return verdict{found: found{outcome: OutcomeUnavailable, err: err}}
+	case f == nil:
+		return verdict{}
+	}
+	return m.migrate(ctx, r, f)
+}
+
+func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
+	x := m.migrator.migrate(ctx, r, f)
+	v := verdict{found: found{legacy: f, err: x.err}, event: x.event, userID: x.userID}
+	switch x.answer {
+	case yes:
+		v.outcome, v.user, v.session = OutcomeMigrated, x.known.user, x.known.session
+		v.change = change{set: &x.known.tokens, expire: f.cookie}
+	case no:
+		v.outcome = OutcomeRefused
+	default:
+		v.outcome = OutcomeUnavailable
+		m.logError(r.Context(), x.err)
+	}
+	return v
+}
+
+// act hands the request on, with the verdict in its context and the cookies of
+// the response changed where they may be.
+func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCookies, v *verdict, next http.Handler) {
+	write := !v.change.none() && m.browser.mayWrite(r)
+	if write || v.change.strip {
+		var s *swap
+		s, r = m.browser.swap(r, c, v.change)
+		if write {
+			v.swap = s
+		}
+	}
+	r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &v.found))
+	if v.swap == nil {
+		next.ServeHTTP(w, r)
+		return
+	}
+	next.ServeHTTP(v.swap.wrap(w), r)
+	v.swap.commit(w.Header()) // the handler wrote nothing: net/http sends a 200 after this
+}
+
+// RequireUser returns a handler that passes requests with a Stytch user on to
+// next, and answers others with Config.Deny: by default 401 where there is no
+// user, and 503 where it can't be told. Wrap it in [Middleware.Handler]. It is
+// for when the migration is over: until then users of outcome Legacy, Refused and
+// Unavailable are still served by the old code, see [LegacyFromContext].
+func (m *Middleware) RequireUser(next http.Handler) http.Handler {
+	deny := m.cfg.Deny
+	if deny == nil {
+		deny = http.HandlerFunc(m.deny)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := UserFromContext(r.Context()); ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		deny.ServeHTTP(w, r)
+	})
+}
+
+// deny answers as RFC 9110 sections 15.5.2 and 15.6.4 ask. There is no
+// registered scheme for cookies; a 401 has to name one.
+func (m *Middleware) deny(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if OutcomeFromContext(r.Context()) == OutcomeUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(m.retryAfter(r.Context())))
+		http.Error(w, "Signing in can't be checked right now. Please try again.", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("WWW-Authenticate", `Cookie cookie-name="`+m.cfg.Cookies.SessionName+`"`)
+	http.Error(w, "Please sign in.", http.StatusUnauthorized)
+}
+
+// retryAfter is in seconds: what Stytch asked for, or the time in which most
+// outages that users notice have passed.
+func (m *Middleware) retryAfter(ctx context.Context) int {
+	var call *callError
+	if f := foundIn(ctx); f != nil && errors.As(f.err, &call) && call.retryAfter > 0 {
+		return int(call.retryAfter.Seconds() + 0.5)
+	}
+	return 5
+}

@@ -1,0 +1,296 @@
+package stytchmigrate
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/sync/singleflight"
+
+	"example.com/stytchmigrate/userinfo"
+)
+
+const (
+	originClaim = "legacy_session" // custom claim of every session that came from a legacy one
+
+	maxRecords   = 50_000
+	keepSession  = time.Minute // an exchange's session, for requests that come late with the old cookie
+	keepRefusal  = time.Minute // a "no"
+	keepUserInfo = 5 * time.Second
+	maxClaims    = 4 << 10 // session_custom_claims, encoded
+
+	recordVersion = "1"
+)
+
+// migrator turns legacy sessions into Stytch sessions: one exchange for each,
+// however many requests bring it.
+type migrator struct {
+	cfg      *Config
+	client   *client
+	sessions *sessions
+	mint     func(userinfo.Identity) (string, error) // nil without Config.Tickets
+
+	records *lru.Cache[string, *exchange]
+	ended   *lru.Cache[string, struct{}] // keys of legacy sessions that were logged out
+	flights singleflight.Group
+}
+
+// exchange is what became of a legacy session.
+type exchange struct {
+	answer answer
+	known  *known // where the answer is yes
+	err    error  // where it is not
+	event  string // what is worth an event: "mismatch"
+	userID string // of the Stytch user that the event is about
+	until  time.Time
+}
+
+// migrate exchanges a legacy session, or finds out what it became.
+func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy) *exchange {
+	key := m.key(f)
+	if x := m.remembered(key); x != nil {
+		return x
+	}
+	in, err := m.request(r, f, key)
+	if err != nil {
+		return &exchange{answer: answerOf(err), err: err}
+	}
+	x, err := share(ctx, &m.flights, key, 3*m.cfg.Timeout, func(ctx context.Context) (*exchange, error) {
+		return m.exchange(ctx, key, f.session.Identity, in), nil
+	})
+	if err != nil {
+		return &exchange{err: err}
+	}
+	if m.ended.Contains(key) {
+		return &exchange{answer: no, err: errLoggedOut}
+	}
+	return x
+}
+
+var errLoggedOut = errors.New("stytchmigrate: this legacy session was logged out")
+
+// remembered is what is known of a legacy session without asking.
+func (m *migrator) remembered(key string) *exchange {
+	if m.ended.Contains(key) {
+		return &exchange{answer: no, err: errLoggedOut}
+	}
+	if x, ok := m.records.Get(key); ok && time.Now().Before(x.until) {
+		return x
+	}
+	return nil
+}
+
+// request prepares the call, in the goroutine of a request, for it runs code
+// of the application. Its errors are about the session (an identity nobody
+// verified: no) or about a setting (can't tell).
+func (m *migrator) request(r *http.Request, f *foundLegacy, key string) (in migrateRequest, err error) {
+	s := f.session
+	if s.Identity != (userinfo.Identity{}) {
+		if err := s.Identity.Validate(); err != nil {
+			return in, &callError{op: "migrate", reason: err.Error(), answer: no}
+		}
+	} else if s.Token == "" {
+		return in, settingError(fmt.Sprintf("Resolve of cookie %q returned neither Identity nor Token", f.cookie.Name))
+	}
+	if s.Token == "" && m.mint == nil {
+		return in, settingError(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", f.cookie.Name))
+	}
+	in.SessionToken = string(s.Token)
+	in.SessionDurationMinutes = min(max(minutes(m.cfg.SessionDuration), minutes(time.Until(s.ExpiresAt))), minutes(maxDuration))
+	if in.SessionCustomClaims, err = m.claims(s, key); err != nil {
+		return in, err
+	}
+	if m.cfg.TelemetryID != nil {
+		in.TelemetryID = m.cfg.TelemetryID(r)
+	}
+	return in, nil
+}
+
+// claims are the session's custom claims, with its origin.
+func (m *migrator) claims(s LegacySession, key string) (map[string]any, error) {
+	claims := map[string]any{}
+	if m.cfg.SessionClaims != nil {
+		for name, v := range m.cfg.SessionClaims(s) {
+			switch name {
+			case "iss", "sub", "aud", "exp", "nbf", "iat", "jti", originClaim:
+				return nil, settingError(fmt.Sprintf("SessionClaims returned the reserved name %q", name))
+			}
+			claims[name] = v
+		}
+	}
+	claims[originClaim] = key
+	encoded, err := json.Marshal(claims)
+	if err != nil {
+		return nil, settingError("SessionClaims returned a value that JSON has no form for")
+	}
+	if len(encoded) > maxClaims {
+		return nil, settingError("SessionClaims returned more than 4 KB")
+	}
+	return claims, nil
+}
+
+// exchange makes the call, and remembers what came of it. It runs once for
+// all requests that wait, and runs no code of the application.
+func (m *migrator) exchange(ctx context.Context, key string, id userinfo.Identity, in migrateRequest) *exchange {
+	if x := m.remembered(key); x != nil { // an exchange has just ended
+		return x
+	}
+	if in.SessionToken == "" {
+		ticket, err := m.mint(id)
+		if err != nil {
+			return &exchange{err: settingError("Config.Tickets could not mint a ticket")}
+		}
+		in.SessionToken = ticket
+	}
+	x := m.call(ctx, id, in)
+	if x.until.After(time.Now()) {
+		m.records.Add(key, x)
+	}
+	if x.answer == yes && m.ended.Contains(key) { // logged out in the meantime
+		m.revoke(ctx, x.known.session.SessionID)
+		return &exchange{answer: no, err: errLoggedOut}
+	}
+	return x
+}
+
+// call asks Stytch, and holds its answer against the identity.
+func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateRequest) *exchange {
+	asked := time.Now()
+	out, err := m.client.migrate(ctx, in)
+	now := time.Now()
+	if err != nil {
+		x := &exchange{answer: answerOf(err), err: err}
+		var api *Error
+		switch {
+		case x.answer == no:
+			x.until = now.Add(keepRefusal)
+		case errors.As(err, &api) && api.Type == "migrate_from_external_unexpected_response":
+			x.until = now.Add(keepUserInfo)
+		}
+		return x
+	}
+	session := out.Session
+	if session == nil { // the schema lets it be absent
+		session = &Session{
+			UserID: out.UserID, StartedAt: asked,
+			ExpiresAt:    asked.Add(time.Duration(in.SessionDurationMinutes) * time.Minute),
+			CustomClaims: in.SessionCustomClaims,
+		}
+		if c, err := m.sessions.verifier.Read(string(out.SessionJWT)); err == nil {
+			session.SessionID = c.SessionID
+		}
+	}
+	if id != (userinfo.Identity{}) && !isPerson(&out.User, id) {
+		m.revokeToken(ctx, out.SessionToken)
+		return &exchange{
+			answer: no, event: kindMismatch, userID: out.UserID, until: now.Add(keepRefusal),
+			err: &callError{op: "migrate", reason: "Stytch's user is not the legacy session's person", answer: no},
+		}
+	}
+	k, err := m.sessions.learn(&out.User, session, out.SessionToken, out.SessionJWT)
+	if err != nil {
+		return &exchange{err: err}
+	}
+	return &exchange{answer: yes, known: k, until: now.Add(keepSession)}
+}
+
+// revoke and revokeToken end a session that must not be used. That they fail
+// is in the log; the session is in nobody's hands then.
+func (m *migrator) revoke(ctx context.Context, sessionID string) {
+	_ = m.client.revoke(ctx, revokeRequest{SessionID: sessionID})
+	m.sessions.end(sessionID)
+}
+
+func (m *migrator) revokeToken(ctx context.Context, token Secret) {
+	_ = m.client.revoke(ctx, revokeRequest{SessionToken: string(token)})
+}
+
+// end makes a legacy session refused from now on.
+func (m *migrator) end(key string) {
+	if key == "" {
+		return
+	}
+	m.ended.Add(key, struct{}{})
+	m.records.Remove(key)
+}
+
+// key names the record of a legacy session. It tells nothing of the session
+// to those who see it, as the claim legacy_session and in a store; and the same
+// id under another user, cookie or project is another record.
+func (m *migrator) key(f *foundLegacy) string {
+	started := ""
+	if !f.session.StartedAt.IsZero() {
+		started = f.session.StartedAt.UTC().Format(time.RFC3339Nano)
+	}
+	sum := m.mac("record", recordVersion, m.cfg.ProjectID, f.cookie.Name, string(f.session.ID), f.session.Identity.Subject, started)
+	return base64.RawURLEncoding.EncodeToString(sum)
+}
+
+// fingerprint tells legacy sessions apart in logs and events, and no more.
+func (m *migrator) fingerprint(f *foundLegacy) string {
+	return hex.EncodeToString(m.mac("fingerprint", m.cfg.ProjectID, f.cookie.Name, string(f.session.ID))[:8])
+}
+
+// mac is the HMAC of parts, each with its length before it, so that no two
+// lists of parts are one text.
+func (m *migrator) mac(parts ...string) []byte {
+	h := hmac.New(sha256.New, []byte(m.cfg.RecordKey))
+	for _, p := range parts {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
+		h.Write([]byte(p))
+	}
+	return h.Sum(nil)
+}
+
+// isPerson reports whether a Stytch user is the person of a legacy session.
+// An external id, where one is set, decides. Else an email must be equal, and
+// one that Stytch has not seen verified counts only on a user who can't sign in
+// on their own: somebody may have signed up with an address that is not theirs,
+// and would share the account from then on.
+func isPerson(u *User, id userinfo.Identity) bool {
+	if u.ExternalID != "" {
+		return u.ExternalID == id.Subject
+	}
+	for _, e := range u.Emails {
+		if id.Email != "" && equalFoldASCII(e.Email, id.Email) && (e.Verified || !hasOwnFactor(u)) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasOwnFactor reports whether a user has a way to sign in besides an email.
+func hasOwnFactor(u *User) bool {
+	return u.Password != nil || len(u.WebAuthnRegistrations) > 0 || len(u.Providers) > 0 || len(u.PhoneNumbers) > 0 ||
+		len(u.TOTPs) > 0 || len(u.CryptoWallets) > 0 || len(u.BiometricRegistrations) > 0
+}
+
+// equalFoldASCII compares without regard to the case of ASCII letters only:
+// strings.EqualFold holds the Kelvin sign for a k.
+func equalFoldASCII(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lowerASCII(a[i]) != lowerASCII(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lowerASCII(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
