@@ -1,0 +1,21 @@
+module example.com/stytchmigrate/integration
+
+go 1.25.0
+
+require (
+	example.com/stytchmigrate v0.0.0
+	github.com/gorilla/securecookie v1.1.2
+	github.com/gorilla/sessions v1.4.0
+	github.com/stretchr/testify v1.12.1
+)
+
+require (
+	github.com/felixge/httpsnoop v1.1.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
+	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
+	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/sync v0.22.0 // indirect
+)
+
+replace example.com/stytchmigrate => ../
