@@ -134,6 +134,13 @@ func (a *app) do(r *http.Request) *reply {
 	return out
 }
 
+// logOut sends a request whose handler logs out.
+func (a *app) logOut(cookies string) *reply {
+	a.handler = func(w http.ResponseWriter, r *http.Request) { _ = a.m.Logout(w, r) }
+	defer func() { a.handler = nil }()
+	return a.get(cookies)
+}
+
 // who is the outcome, and the user's name where there is one.
 func (a *app) who(ctx context.Context) string {
 	outcome := stytchmigrate.OutcomeFromContext(ctx).String()

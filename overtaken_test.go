@@ -27,7 +27,7 @@ func TestOvertakenButNotMoved(t *testing.T) {
 		"silent":      {func(a *app) { a.stytch.FailAll("migrate", stytchtest.Silence()) }, "unavailable" + keep + "migrate"},
 		"refuses":     {func(a *app) { a.stytch.FailAll("migrate", stytchtest.Error(404, "user_not_found")) }, "refused" + keep + "migrate"},
 		"says ada":    {func(a *app) { a.stytch.Accept("bob-token", "ada@example.com") }, "refused" + keep + "migrate revoke"},
-		"logged out":  {func(a *app) { a.logout("sid=bob+1h") }, "refused" + keep + "-"},
+		"logged out":  {func(a *app) { a.logOut("sid=bob+1h") }, "refused" + keep + "-"},
 		"says no one": {func(a *app) { a.stytch.FailAll("migrate", stytchtest.Respond(200, "{}")) }, "unavailable" + keep + "migrate"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,13 +45,6 @@ func TestOvertakenButNotMoved(t *testing.T) {
 			})
 		})
 	}
-}
-
-// logout signs out whoever has these cookies.
-func (a *app) logout(cookies string) {
-	a.handler = func(w http.ResponseWriter, r *http.Request) { _ = a.m.Logout(w, r) }
-	a.get(cookies)
-	a.handler = nil
 }
 
 // Whether Stytch can be told or not, the session that was overtaken is over.
@@ -81,7 +74,7 @@ func TestOlderLegacyNeverComesBack(t *testing.T) {
 		assert.Equal(t, cookies, browser)
 		time.Sleep(2 * time.Hour)
 		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.get(browser).String())
-	})
+	}, func(c *stytchmigrate.Config) { c.FixedExpiry = true })
 }
 
 // Of parallel requests that are overtaken, one tells Stytch so.

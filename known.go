@@ -1,0 +1,213 @@
+package stytchmigrate
+
+import (
+	"crypto/sha256"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"example.com/stytchmigrate/internal/sessionjwt"
+)
+
+// known is a Stytch session as this process last saw it. All but judged is
+// read-only once it is in memory.
+type known struct {
+	user    *User
+	session *Session
+	tokens  tokens
+	origin  string    // key of the legacy session's record, from the claim legacy_session
+	until   time.Time // the JWT is taken without a look until then
+	fresh   time.Time // the user and the opaque token are taken from memory until then
+	also    memoryKey // of an older JWT of the session that a browser still sends, if there is one
+
+	judged atomic.Pointer[judgement] // of the legacy cookies that came with it last
+}
+
+// memoryKey is the SHA-256 of what a browser sent, with a letter for its kind:
+// j for a JWT, t for an opaque token, s for a session's id.
+type memoryKey [sha256.Size]byte
+
+func keyOf(kind byte, value string) memoryKey {
+	return sha256.Sum256(append([]byte{kind}, value...))
+}
+
+// remembered is the answer from memory: the one JWT of the request is known
+// and has not expired.
+func (s *sessions) remembered(c *requestCookies) *known {
+	if len(c.jwts) != 1 || len(c.jwts[0]) > sessionjwt.MaxToken {
+		return nil
+	}
+	k, ok := s.known.Get(keyOf('j', c.jwts[0]))
+	if !ok || !time.Now().Before(k.until) || s.hasEnded(k) {
+		return nil
+	}
+	return k
+}
+
+// learn puts a session that Stytch has just vouched for into memory.
+func (s *sessions) learn(u *User, session *Session, token, jwt Secret) (*known, error) {
+	now := time.Now()
+	if !now.Before(session.ExpiresAt) {
+		return nil, &callError{op: "answer", reason: "session.expires_at is past"}
+	}
+	k := &known{
+		user: u, session: session, fresh: now.Add(time.Minute), until: now,
+		tokens: tokens{session: token, jwt: jwt, expires: session.ExpiresAt},
+	}
+	k.origin, _ = session.CustomClaims[originClaim].(string)
+	c, err := s.verifier.Read(string(jwt))
+	switch {
+	case errors.Is(err, sessionjwt.ErrForeign):
+		return nil, &callError{op: "answer", reason: "session_jwt is of another project"}
+	case err != nil:
+		s.log.Error("stytchmigrate: session_jwt of an answer is no session JWT of this project",
+			"setting", "Config.ProjectID or Config.BaseURL", "reason", err.Error())
+	case c.UserID != u.UserID || c.SessionID != session.SessionID:
+		return nil, &callError{op: "answer", reason: "session_jwt is not of the session that it came with"}
+	default:
+		k.fresh, k.until = c.ExpiresAt, c.ExpiresAt
+	}
+	s.put(k)
+	return k, nil
+}
+
+// put makes k the one entry of its session in memory. What an earlier entry was
+// known by goes, so that a session costs its share of memory however many JWTs
+// it had.
+func (s *sessions) put(k *known) {
+	id := k.session.SessionID
+	if old, ok := s.known.Peek(keyOf('s', id)); ok {
+		s.known.Remove(keyOf('j', string(old.tokens.jwt)))
+		s.known.Remove(old.also)
+	}
+	s.known.Add(keyOf('s', id), k)
+	s.known.Add(keyOf('j', string(k.tokens.jwt)), k)
+	if k.tokens.session != "" { // a partial user's is not known
+		s.known.Add(keyOf('t', string(k.tokens.session)), k)
+	}
+	if s.hasEnded(k) { // a Logout came in between
+		s.forget(k)
+	}
+}
+
+// adopt serves a session in memory by another JWT of it, and makes that known.
+// If it is the newer one, it is what browsers are given from now on. If not, it
+// is known beside the other, until the browser that has it is given that one.
+func (s *sessions) adopt(k *known, c *sessionjwt.Claims, jwt string) *known {
+	entry := &known{user: k.user, session: k.session, tokens: k.tokens, origin: k.origin, until: k.until, fresh: k.fresh}
+	if c.SessionExpiresAt.After(k.session.ExpiresAt) {
+		session := *k.session
+		session.ExpiresAt = c.SessionExpiresAt
+		entry.session, entry.tokens.expires = &session, c.SessionExpiresAt
+	}
+	if c.ExpiresAt.After(k.until) {
+		entry.tokens.jwt, entry.until = Secret(jwt), c.ExpiresAt
+		s.put(entry)
+		return entry
+	}
+	entry.also = keyOf('j', jwt)
+	s.put(entry)
+	older := &known{user: entry.user, session: entry.session, tokens: entry.tokens, origin: entry.origin, until: c.ExpiresAt}
+	s.known.Add(entry.also, older)
+	return older
+}
+
+// partial makes a session known by its JWT alone, for as long as Stytch is not
+// asked for the user again.
+func (s *sessions) partial(c *sessionjwt.Claims, jwt string) *known {
+	if k := s.bySession(c.SessionID); k != nil { // the answer came at the last moment
+		return s.adopt(k, c, jwt)
+	}
+	session := &Session{
+		SessionID: c.SessionID, UserID: c.UserID, Roles: c.Session.Roles, CustomClaims: c.Custom,
+		StartedAt: c.SessionStartedAt, LastAccessedAt: c.Session.LastAccessedAt, ExpiresAt: c.SessionExpiresAt,
+		Attributes: &Attributes{IPAddress: c.Session.IPAddress, UserAgent: c.Session.UserAgent},
+	}
+	if err := decode(c.Session.AuthenticationFactors, &session.AuthenticationFactors); err != nil {
+		session.AuthenticationFactors = nil // a JWT's may lack what an answer's have
+	}
+	k := &known{
+		user: &User{UserID: c.UserID, Partial: true}, session: session, origin: c.LegacySession,
+		tokens: tokens{jwt: Secret(jwt), expires: c.SessionExpiresAt},
+		until:  time.Now().Add(partialRetry),
+	}
+	s.put(k)
+	return k
+}
+
+// bySession returns the session in memory whose user is recent.
+func (s *sessions) bySession(id string) *known { return s.recall("", id) }
+
+// recall is bySession, by the opaque token where there is one.
+func (s *sessions) recall(token, id string) *known {
+	key := keyOf('s', id)
+	if token != "" {
+		key = keyOf('t', token)
+	}
+	k, ok := s.known.Get(key)
+	if !ok || !time.Now().Before(k.fresh) || s.hasEnded(k) {
+		return nil
+	}
+	return k
+}
+
+// fresh returns the session in memory that a request's token or expired JWT
+// is of, where its newer JWT has not expired yet.
+func (s *sessions) fresh(opaque []string, stale *sessionjwt.Claims) *known {
+	for _, t := range opaque {
+		if k := s.recall(t, ""); k != nil {
+			return k
+		}
+	}
+	if len(opaque) == 0 && stale != nil {
+		return s.bySession(stale.SessionID)
+	}
+	return nil
+}
+
+// end makes this process refuse a session from now on, though its JWT verifies.
+func (s *sessions) end(sessionID string) {
+	s.ended.Add(sessionID, struct{}{})
+	if k, ok := s.known.Peek(keyOf('s', sessionID)); ok {
+		s.forget(k)
+	}
+}
+
+// endToken is end for a session of which nothing but the token is known yet.
+func (s *sessions) endToken(token string) { s.ended.Add(endedToken(token), struct{}{}) }
+
+func endedToken(token string) string {
+	sum := keyOf('t', token)
+	return string(sum[:])
+}
+
+func (s *sessions) hasEnded(k *known) bool {
+	return s.ended.Contains(k.session.SessionID) || s.ended.Contains(endedToken(string(k.tokens.session)))
+}
+
+func (s *sessions) forget(k *known) {
+	s.known.Remove(keyOf('s', k.session.SessionID))
+	s.known.Remove(keyOf('j', string(k.tokens.jwt)))
+	s.known.Remove(keyOf('t', string(k.tokens.session)))
+	s.known.Remove(k.also)
+}
+
+// lost forgets a session that Stytch no longer knows. It returns the key of the
+// legacy session that it came from, if it was ended rather than ran out, and is
+// older than the moment that Stytch may take to know a new one everywhere. What
+// is known of it is in memory, by its token, or in an expired JWT.
+func (s *sessions) lost(token string, c *sessionjwt.Claims) (record string) {
+	var started, expires time.Time
+	if c != nil {
+		record, started, expires = c.LegacySession, c.SessionStartedAt, c.SessionExpiresAt
+	}
+	if k, ok := s.known.Peek(keyOf('t', token)); ok {
+		s.forget(k)
+		record, started, expires = k.origin, k.session.StartedAt, k.session.ExpiresAt
+	}
+	now := time.Now()
+	if now.Before(started.Add(30*time.Second)) || now.After(expires.Add(-2*time.Minute)) {
+		return ""
+	}
+	return record
+}

@@ -1,0 +1,130 @@
+package stytchmigrate_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// outages is every way in which an authenticate call can fail to say yes or no.
+func outages() map[string]stytchtest.Fault {
+	answer := func(change func(body object)) stytchtest.Fault { return stytchtest.Mutate(change) }
+	without := func(name string) stytchtest.Fault { return answer(func(b object) { delete(b, name) }) }
+	set := func(name string, v any) stytchtest.Fault { return answer(func(b object) { b[name] = v }) }
+	return map[string]stytchtest.Fault{
+		"reset":                    stytchtest.Reset(),
+		"reset after the work":     stytchtest.Reset().AfterWork(),
+		"silence":                  stytchtest.Silence(),
+		"an answer that is late":   stytchtest.Delay(20 * time.Second),
+		"an answer without an end": stytchtest.Endless(),
+		"a gzip bomb":              stytchtest.GzipBomb(8 << 20),
+		"an answer of 2 MiB":       stytchtest.Huge(2 << 20),
+		"a byte a second":          stytchtest.Fault{}.WithDrip(time.Second),
+		"an answer cut off":        stytchtest.Fault{}.WithCut(100),
+		"a no that is cut off":     stytchtest.Error(404, "session_not_found").WithCut(40),
+		"a redirect":               stytchtest.Redirect("https://evil.example/"),
+
+		"200 HTML":     stytchtest.Respond(200, "<html>Welcome</html>"),
+		"200 {}":       stytchtest.Respond(200, "{}"),
+		"200 null":     stytchtest.Respond(200, "null"),
+		"200 empty":    stytchtest.Respond(200, ""),
+		"204":          stytchtest.Respond(204, ""),
+		"400 empty":    stytchtest.Respond(400, ""),
+		"400 no type":  stytchtest.Respond(400, `{"status_code":400}`),
+		"400 new type": stytchtest.Error(400, "an_error_of_next_year"),
+		"401":          stytchtest.Error(401, "unauthorized_credentials"),
+		"403":          stytchtest.Respond(403, "<html>Forbidden</html>"),
+		"404 HTML":     stytchtest.Respond(404, "<html>Not Found</html>"),
+		"404 {}":       stytchtest.Respond(404, "{}"),
+		"404 project":  stytchtest.Error(404, "project_not_found"),
+		"408":          stytchtest.Respond(408, ""),
+		"429":          stytchtest.Error(429, "too_many_requests").WithHeader("Retry-After", "3600"),
+		"429 locked":   stytchtest.Error(429, "user_lock_limit_reached"),
+		"429 paused":   stytchtest.Error(429, "too_few_tokens_authenticated"),
+		"500":          stytchtest.Error(500, "internal_server_error"),
+		"502 HTML":     stytchtest.Respond(502, "<html>Bad Gateway</html>"),
+		"503 empty":    stytchtest.Respond(503, ""),
+		"504":          stytchtest.Respond(504, "stream timeout"),
+
+		"no user":                     without("user"),
+		"no session":                  without("session"),
+		"no session_token":            without("session_token"),
+		"session_jwt is null":         set("session_jwt", nil),
+		"session_token is empty":      set("session_token", ""),
+		"session_token has a newline": set("session_token", "a\r\nSet-Cookie: x=y"),
+		"session_jwt has a semicolon": set("session_jwt", "a; Domain=example.com"),
+		"session_jwt of nobody known": set("session_jwt", strings.Replace(anyJWT, "ada", "eve", 1)),
+		"user of another":             answer(func(b object) { b["user"].(object)["user_id"] = "user-test-2" }),
+		"session is past":             answer(func(b object) { b["session"].(object)["expires_at"] = "1999-01-01T00:00:00Z" }),
+	}
+}
+
+// anyJWT reads as a session JWT of another session than the one that it comes with.
+var anyJWT = encodeSegment(`{"alg":"RS256","kid":"k"}`) + "." + encodeSegment(`{"iss":"i","aud":["a"],"sub":"user-test-ada","iat":1,"exp":2,`+
+	`"`+sessionClaim+`":{"id":"session-test-1"}}`) + ".AAAA"
+
+// No outage clears a cookie, or has the legacy session exchanged beside a
+// Stytch session that may be alive. A JWT that verifies does without Stytch.
+func TestOutageSignsNobodyOut(t *testing.T) {
+	for name, fault := range outages() {
+		for _, cookies := range []string{"session", "jwt", "both", "valid"} {
+			t.Run(name+"/"+cookies, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, a *app) {
+					sent, want := a.outageRow(cookies)
+					a.stytch.FailAll(stytchtest.Authenticate, fault)
+					start := time.Now()
+					assert.Equal(t, want, onceEach(a.get(sent+"; sid=bob-1")))
+					assert.LessOrEqual(t, time.Since(start), 5*time.Second)
+					assert.Empty(t, a.events)
+
+					a.stytch.Heal(stytchtest.Authenticate)
+					time.Sleep(time.Minute) // whatever has to recover
+					assert.Contains(t, a.get(sent).String(), "authenticated ada", "nothing was lost by it")
+				})
+			})
+		}
+	}
+}
+
+func (a *app) outageRow(cookies string) (sent, want string) {
+	if cookies == "valid" {
+		sent, _ = a.signedIn(a.ada)
+		return sent, "authenticated partial ada | - | - | authenticate"
+	}
+	sent, _ = a.expired(a.ada, cookies)
+	return sent, "unavailable | - | - | authenticate"
+}
+
+// onceEach is the reply without second tries of a call: how often one is tried
+// is told elsewhere.
+func onceEach(r *reply) string {
+	return strings.ReplaceAll(r.String(), "authenticate authenticate", "authenticate")
+}
+
+// A transport that fails in a way of its own, panics even, is an outage too.
+func TestBrokenTransport(t *testing.T) {
+	for name, transport := range map[string]roundTripper{
+		"error": func(*http.Request) (*http.Response, error) { return nil, errors.New("out of order") },
+		"panic": func(*http.Request) (*http.Response, error) { panic("out of order") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				cookies, _ := a.expired(a.ada, "both")
+				assert.Equal(t, "unavailable | - | - | -", a.get(cookies+"; sid=bob-1").String())
+				cookies, _ = a.signedIn(a.ada)
+				assert.Equal(t, "unavailable | - | - | -", a.get(cookies).String(), "without keys not even a valid JWT is told")
+			}, func(c *stytchmigrate.Config) { c.HTTPClient = &http.Client{Transport: transport} })
+		})
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
