@@ -3,6 +3,7 @@ package stytchmigrate
 import (
 	"net"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"slices"
 	"strings"
@@ -116,22 +117,6 @@ func appendNew(values []string, v string) []string {
 	return append(values, v)
 }
 
-// tokens are a Stytch session as a browser holds it.
-type tokens struct {
-	session, jwt Secret
-	expires      time.Time // of the session, and so of both cookies
-}
-
-// change is what a verdict asks of the browser's cookies.
-type change struct {
-	set    *tokens       // Stytch cookies to set
-	clear  bool          // Stytch cookies to expire
-	expire *LegacyCookie // legacy cookie to expire
-	strip  bool          // hide that cookie from the handler whatever the method is
-}
-
-func (ch change) none() bool { return ch.set == nil && !ch.clear && ch.expire == nil }
-
 // plan turns a change into the lines of the response, deletions last, so that
 // a proxy that keeps only the first Set-Cookie loses nobody, and into the
 // Cookie header of the request that is passed on.
@@ -143,9 +128,7 @@ func (b *browser) plan(r *http.Request, c *requestCookies, ch change) (lines []*
 	hidden := map[string]bool{}
 	if ch.expire != nil {
 		for _, name := range ch.expire.names() {
-			// The body of a POST may hold a token of the old session, which the
-			// handler checks against the cookie.
-			hidden[name] = ch.strip || r.Method == http.MethodGet || r.Method == http.MethodHead
+			hidden[name] = ch.hides(r)
 		}
 	}
 	var set, deletions []*http.Cookie
@@ -233,9 +216,16 @@ func (b *browser) clearStytch() []*http.Cookie {
 	}, b.clearOldScopes()...)
 }
 
+// clearOldScopes leaves out names with the prefix __Host-: such a cookie was in
+// no other scope than it is now, and the only deletion that browsers obey would
+// hit the cookie set beside it.
 func (b *browser) clearOldScopes() (out []*http.Cookie) {
 	for _, s := range b.opts.OldScopes {
-		out = append(out, b.deletion(b.opts.SessionName, s), b.deletion(b.opts.JWTName, s))
+		for _, name := range []string{b.opts.SessionName, b.opts.JWTName} {
+			if !hasPrefixFold(name, "__Host-") {
+				out = append(out, b.deletion(name, s))
+			}
+		}
 	}
 	return out
 }
@@ -267,11 +257,13 @@ func (b *browser) clearAll() []*http.Cookie {
 // kind of thing that CDNs keep. Fetch Metadata decides (W3C, section 2), then
 // Origin; a client that sends neither is no browser of today.
 func (b *browser) mayWrite(r *http.Request) bool {
-	if r.Header.Get("Upgrade") != "" || !inDomain(hostname(r.Host), b.opts.Domain) {
+	upgrade := r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect // RFC 8441 section 4
+	if upgrade || !inDomain(hostname(r.Host), b.opts.Domain) {
 		return false
 	}
 	switch r.Header.Get("Sec-Fetch-Dest") {
-	case "image", "style", "script", "font", "audio", "video", "track", "manifest":
+	case "image", "style", "script", "font", "audio", "video", "track", "manifest",
+		"worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt":
 		return false
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
@@ -304,10 +296,10 @@ func inDomain(host, domain string) bool {
 		strings.HasSuffix(host, "."+domain) && net.ParseIP(host) == nil
 }
 
-func hostname(hostport string) string {
-	host := (&url.URL{Host: hostport}).Hostname()
-	return strings.TrimSuffix(host, ".")
-}
+// hostname keeps a trailing dot: to a browser that is another host, which is
+// in no Domain without one. It would refuse the cookies that are set, but obey
+// the deletion of one that is host-only.
+func hostname(hostport string) string { return (&url.URL{Host: hostport}).Hostname() }
 
 // editCookies returns the Cookie header of r without the names that drop
 // picks and with the cookies added. What stays, stays byte for byte.
@@ -315,9 +307,9 @@ func editCookies(r *http.Request, drop func(name string) bool, add []*http.Cooki
 	var pairs []string
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			pair = strings.TrimSpace(pair)
+			pair = textproto.TrimString(pair) // as net/http does; other bytes that are space in Unicode are the value's
 			name, _, _ := strings.Cut(pair, "=")
-			if pair != "" && !drop(strings.TrimSpace(name)) {
+			if pair != "" && !drop(textproto.TrimString(name)) {
 				pairs = append(pairs, pair)
 			}
 		}

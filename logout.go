@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"example.com/stytchmigrate/internal/sessionjwt"
 )
 
 // Logout signs the user out: it expires the cookies of every session, revokes
@@ -20,7 +22,10 @@ import (
 // The revocation goes on if the client goes away.
 func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	f := foundIn(r.Context())
-	errs := []error{m.clearCookies(w, f)}
+	if f != nil && f.swap != nil {
+		r = f.swap.request.WithContext(r.Context()) // with the cookies that were taken out for the handler
+	}
+	errs := []error{m.clearCookies(w, r, f)}
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), m.cfg.Timeout)
 	defer cancel()
@@ -28,8 +33,8 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	legacy, err := m.legacyOf(f, r, &cookies)
 	errs = append(errs, err)
 
-	ids, others := m.sessionsOf(ctx, f, legacy, &cookies)
-	m.endRecords(f, legacy)
+	exchanged := m.endRecords(f, legacy)
+	ids, others := m.sessionsOf(ctx, f, exchanged, &cookies)
 	for id := range ids {
 		m.sessions.end(id) // before Stytch hears of it: no answer under way brings it back
 		others = append(others, revokeRequest{SessionID: id})
@@ -38,25 +43,34 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 		errs = append(errs, m.client.revoke(ctx, in))
 	}
 	told := errors.Join(errs...)
-	if legacy != nil && legacy.cookie.End != nil {
-		if err := legacy.cookie.End(ctx, legacy.session); err != nil {
-			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", legacy.cookie.Name, err))
-			told = errors.Join(told, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", legacy.cookie.Name, err))
-		}
+	if err := m.endAtSource(r.Context(), legacy); err != nil {
+		errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", legacy.cookie.Name, err))
+		told = errors.Join(told, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", legacy.cookie.Name, err))
 	}
 	m.reportLogout(r.Context(), f, legacy, told)
 	return errors.Join(errs...)
 }
 
+// endAtSource calls End, with time of its own: a Stytch that is silent has used
+// up the rest, and must not keep the old session alive.
+func (m *Middleware) endAtSource(ctx context.Context, legacy *foundLegacy) error {
+	if legacy == nil || legacy.cookie.End == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.Timeout)
+	defer cancel()
+	return legacy.cookie.End(ctx, legacy.session)
+}
+
 // clearCookies puts the deletions in place of whatever cookies are pending on
 // this response, or writes them at once where none are.
-func (m *Middleware) clearCookies(w http.ResponseWriter, f *found) error {
+func (m *Middleware) clearCookies(w http.ResponseWriter, r *http.Request, f *found) error {
 	lines := m.browser.clearAll()
-	m.browser.dropStytch(w.Header())
+	m.browser.dropEnded(w.Header(), r)
 	if f != nil && f.swap != nil {
 		return f.swap.replace(lines)
 	}
-	writeCookies(w.Header(), m.browser.yield(w.Header(), lines, true))
+	writeCookies(w.Header(), yield(lines, m.browser.setBy(w.Header())))
 	return nil
 }
 
@@ -71,42 +85,55 @@ func (m *Middleware) legacyOf(f *found, r *http.Request, c *requestCookies) (*fo
 
 // sessionsOf names the Stytch sessions of a request: by id where that is
 // known, else by what the browser sent.
-func (m *Middleware) sessionsOf(ctx context.Context, f *found, legacy *foundLegacy, c *requestCookies) (ids map[string]bool, others []revokeRequest) {
+func (m *Middleware) sessionsOf(ctx context.Context, f *found, exchanged *known, c *requestCookies) (ids map[string]bool, others []revokeRequest) {
 	ids = map[string]bool{}
 	if f != nil && f.session != nil {
 		ids[f.session.SessionID] = true
 	}
-	if legacy != nil {
-		if x := m.migrator.remembered(m.migrator.key(legacy)); x != nil && x.answer == yes {
-			ids[x.known.session.SessionID] = true
-		}
+	if exchanged != nil {
+		ids[exchanged.session.SessionID] = true
 	}
+	delete(ids, "") // of an answer that did not name its session; the browser has the token
 	for _, t := range c.tokens[:min(len(c.tokens), maxTokens)] {
 		if k, ok := m.sessions.known.Peek(keyOf('t', t)); ok {
 			ids[k.session.SessionID] = true
 		} else if len(t) <= maxToken && isCookieValue(t) {
+			m.sessions.endToken(t)
 			others = append(others, revokeRequest{SessionToken: t})
 		}
 	}
-	if len(ids)+len(others) == 0 {
-		j := m.sessions.readJWTs(ctx, c.jwts)
-		for _, jwt := range []string{j.liveJWT, j.staleJWT, j.unsure} {
-			if jwt != "" {
-				others = append(others, revokeRequest{SessionJWT: jwt})
-			}
+	// The JWTs too: they may be another session's, and one that is being asked
+	// about by its token has no other name here.
+	j := m.sessions.readJWTs(ctx, c.jwts)
+	for _, claims := range []*sessionjwt.Claims{j.live, j.stale} {
+		if claims != nil {
+			ids[claims.SessionID] = true
 		}
+	}
+	if len(ids)+len(others) == 0 && j.unsure != "" {
+		others = append(others, revokeRequest{SessionJWT: j.unsure})
 	}
 	return ids, others
 }
 
 // endRecords keeps the legacy sessions of a request from being exchanged
 // again: the one that it carries, and the one that its Stytch session came from.
-func (m *Middleware) endRecords(f *found, legacy *foundLegacy) {
+// It returns the session that the former became, if that is in memory.
+func (m *Middleware) endRecords(f *found, legacy *foundLegacy) (exchanged *known) {
 	if f != nil && f.session != nil {
 		origin, _ := f.session.CustomClaims[originClaim].(string)
 		m.migrator.end(origin)
 	}
-	if legacy != nil {
-		m.migrator.end(m.migrator.key(legacy))
+	if legacy == nil {
+		return nil
 	}
+	key := m.migrator.key(legacy)
+	// Ended first, looked up second: an exchange that completes in between
+	// finds it ended, and one that completed before is found here.
+	m.migrator.ended.Add(key, struct{}{})
+	if x, ok := m.migrator.records.Peek(key); ok && x.answer == yes {
+		exchanged = x.known
+	}
+	m.migrator.end(key)
+	return exchanged
 }

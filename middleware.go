@@ -15,6 +15,8 @@ package stytchmigrate
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -35,6 +37,10 @@ type Middleware struct {
 	sessions *sessions
 	migrator *migrator
 }
+
+// Format writes the type's name. In a verb that it rejects, package fmt would
+// print what the pointers lead to, secrets too.
+func (*Middleware) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, "*stytchmigrate.Middleware") }
 
 // New returns a Middleware, or an error that names every field of cfg that is
 // wrong. It makes no call: a Stytch that is down when the application starts
@@ -103,6 +109,10 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 }
 
 func (m *Middleware) excluded(r *http.Request) bool {
+	// Wrapped twice: the outer one would take the inner one's deletions for the handler's.
+	if f := foundIn(r.Context()); f != nil && f.swap != nil && f.swap.browser == m.browser {
+		return true
+	}
 	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
 	return preflight || m.cfg.Skip != nil && m.cfg.Skip(r)
 }
@@ -197,8 +207,9 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 	write := !v.change.none() && m.browser.mayWrite(r)
 	if write || v.change.strip {
 		var s *swap
-		s, r = m.browser.swap(r, c, v.change)
+		s, r = m.browser.swap(r, c, v)
 		if write {
+			s.ended = func() bool { return v.session != nil && m.sessions.ended.Contains(v.session.SessionID) }
 			v.swap = s
 		}
 	}
@@ -208,7 +219,11 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 		return
 	}
 	next.ServeHTTP(v.swap.wrap(w), r)
-	v.swap.commit(w.Header()) // the handler wrote nothing: net/http sends a 200 after this
+	// Where the handler wrote nothing, net/http sends a 200 after this.
+	if v.swap.commit(w) == userLeft && v.session.SessionID != "" {
+		m.migrator.end(m.migrator.key(v.legacy))
+		m.revokeLater(r.Context(), &known{session: v.session})
+	}
 }
 
 // RequireUser returns a handler that passes requests with a Stytch user on to
@@ -248,7 +263,7 @@ func (m *Middleware) deny(w http.ResponseWriter, r *http.Request) {
 func (m *Middleware) retryAfter(ctx context.Context) int {
 	var call *callError
 	if f := foundIn(ctx); f != nil && errors.As(f.err, &call) && call.retryAfter > 0 {
-		return int(call.retryAfter.Seconds() + 0.5)
+		return max(1, int(call.retryAfter.Seconds()+0.5))
 	}
 	return 5
 }

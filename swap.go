@@ -12,36 +12,81 @@ import (
 	"github.com/felixge/httpsnoop"
 )
 
+// tokens are a Stytch session as a browser holds it.
+type tokens struct {
+	session, jwt Secret
+	expires      time.Time // of the session, and so of both cookies
+}
+
+// change is what a verdict asks of the browser's cookies.
+type change struct {
+	set    *tokens       // Stytch cookies to set
+	clear  bool          // Stytch cookies to expire
+	expire *LegacyCookie // legacy cookie to expire
+	strip  bool          // hide that cookie from the handler whatever the method is
+}
+
+func (ch change) none() bool { return ch.set == nil && !ch.clear && ch.expire == nil }
+
+// hides says whether the handler does without the cookie that is expired. The
+// body of a POST may hold a token of the old session, which the handler checks
+// against the cookie.
+func (ch change) hides(r *http.Request) bool {
+	return ch.strip || r.Method == http.MethodGet || r.Method == http.MethodHead
+}
+
 // swap holds the Set-Cookie lines of one response until its final header goes
 // out. Until then the handler may still change what they ought to be: by
 // Logout, by a login of its own, by panicking.
 type swap struct {
 	browser *browser
+	request *http.Request // as the browser sent it
+	legacy  *foundLegacy  // the session that moved to Stytch, or nil
+	shown   bool          // the handler sees its cookie
+	ended   func() bool   // another request has logged the session out
 
 	mu     sync.Mutex // ReverseProxy flushes from a goroutine of its own
 	lines  []*http.Cookie
 	logout bool
 	done   bool
+	word   word
 }
+
+// word is what the handler's own Set-Cookie lines say about the change.
+type word int
+
+const (
+	nothing   word = iota
+	userLeft       // the handler saw the cookie of the session that moved, and expired it: an old logout
+	overruled      // somebody signed in, or the handler manages the Stytch cookies itself
+)
 
 // swap prepares the change that a verdict asks for: of the response, and of
 // the request that is passed on, whose cookies are what the next one's will be.
-func (b *browser) swap(r *http.Request, c *requestCookies, ch change) (*swap, *http.Request) {
-	lines, passedOn := b.plan(r, c, ch)
+func (b *browser) swap(r *http.Request, c *requestCookies, v *verdict) (*swap, *http.Request) {
+	lines, passedOn := b.plan(r, c, v.change)
 	next := *r
 	next.Header = r.Header.Clone()
 	next.Header.Del("Cookie")
 	if passedOn != "" {
 		next.Header.Set("Cookie", passedOn)
 	}
-	return &swap{browser: b, lines: lines}, &next
+	s := &swap{browser: b, request: r, lines: lines, ended: func() bool { return false }}
+	if v.change.expire != nil && v.session != nil {
+		s.legacy, s.shown = v.legacy, v.legacy != nil && !v.change.hides(r)
+	}
+	return s, &next
 }
 
 // wrap returns a ResponseWriter with every interface that w has, which writes
 // the lines with the final header. Informational headers (1xx) go out as they
 // are: cookies on them are lost by some clients and doubled by others.
 func (s *swap) wrap(w http.ResponseWriter) http.ResponseWriter {
-	commit := func() { s.commit(w.Header()) }
+	commit := func() { s.commit(w) }
+	_, flushes := w.(http.Flusher)
+	if _, unwraps := w.(interface{ Unwrap() http.ResponseWriter }); unwraps && !flushes {
+		w = flusher{w}
+	}
 	return httpsnoop.Wrap(w, httpsnoop.Hooks{
 		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
 			return func(code int) {
@@ -63,18 +108,102 @@ func (s *swap) wrap(w http.ResponseWriter) http.ResponseWriter {
 		Flush: func(next httpsnoop.FlushFunc) httpsnoop.FlushFunc {
 			return func() { commit(); next() }
 		},
+		FlushError: func(next httpsnoop.FlushErrorFunc) httpsnoop.FlushErrorFunc {
+			return func() error { commit(); return next() }
+		},
 	})
 }
 
-// commit writes the lines, once.
-func (s *swap) commit(h http.Header) {
+// flusher flushes a ResponseWriter that leaves it to the one inside, which
+// http.ResponseController would else find past our hooks.
+type flusher struct{ http.ResponseWriter }
+
+func (f flusher) Unwrap() http.ResponseWriter { return f.ResponseWriter }
+func (f flusher) FlushError() error           { return http.NewResponseController(f.ResponseWriter).Flush() }
+
+// commit writes the lines, once, and returns what the handler had to say.
+func (s *swap) commit(w http.ResponseWriter) word {
+	s.mu.Lock()
+	done, said := s.done, s.word
+	s.mu.Unlock()
+	if done { // without a look at the header, of which net/http would make a copy for each write
+		return said
+	}
+	h := w.Header()
+	theirs := s.browser.setBy(h)
+	said = s.listen(theirs) // runs Resolve, so not under the lock
+	ended := s.ended()
+
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.done {
-		return
+		return s.word
 	}
 	s.done = true
-	writeCookies(h, s.browser.yield(h, s.lines, s.logout))
+	switch {
+	case s.logout:
+	case said == overruled, ended: // the Logout's own response cleared what there was then
+		s.lines = nil
+	case said == userLeft:
+		s.lines = s.browser.clearAll()
+	}
+	s.word = said
+	writeCookies(h, yield(s.lines, theirs))
+	if len(theirs) > 0 {
+		noStore(h)
+	}
+	return s.word
+}
+
+// listen finds out whether the handler's own cookies overrule the change. A
+// handler that sets a legacy cookie has signed somebody in, and one that touches
+// a Stytch cookie manages these itself. Either withdraws the whole change, and
+// the next request is judged by what the browser then holds.
+func (s *swap) listen(theirs []*http.Cookie) word {
+	said := nothing
+	for _, c := range theirs {
+		switch {
+		case c.Name == s.browser.opts.SessionName || c.Name == s.browser.opts.JWTName:
+			return overruled
+		case c.MaxAge >= 0 && s.signsIn(c):
+			return overruled
+		case s.shown && c.Name == s.legacy.cookie.Name:
+			said = nothing
+			if c.MaxAge < 0 {
+				said = userLeft
+			}
+		}
+	}
+	return said
+}
+
+// signsIn reports whether a legacy cookie that the handler set puts an end to
+// the session that came with the request. It does not if it is that very session,
+// saved again; nor if there is no session in it and the handler, from which the
+// old cookie was hidden, took the user for a new visitor: sites that give each of
+// those a cookie would lose everybody who moves.
+func (s *swap) signsIn(c *http.Cookie) bool {
+	for i := range s.browser.legacy {
+		if s.browser.legacy[i].Name != c.Name || c.Value == "" {
+			continue
+		}
+		f, several, err := s.browser.legacy[i].find(s.request, []string{c.Value})
+		switch {
+		case err != nil || several:
+			return true
+		case f == nil && s.shown, f != nil && !s.hasMoved(f):
+			return true
+		}
+	}
+	return false
+}
+
+func (s *swap) hasMoved(f *foundLegacy) bool {
+	if s.legacy == nil {
+		return false
+	}
+	a, b := f.session, s.legacy.session
+	return a.ID == b.ID && a.Identity.Subject == b.Identity.Subject && a.StartedAt.Equal(b.StartedAt)
 }
 
 var errTooLate = errors.New("stytchmigrate: Logout after the response began: cookies were not cleared")
@@ -90,37 +219,41 @@ func (s *swap) replace(lines []*http.Cookie) error {
 	return nil
 }
 
-// yield drops the lines that the handler's own cookies overrule. A handler
-// that sets a legacy cookie has signed somebody in, and one that touches a
-// Stytch cookie manages these itself: either withdraws the whole swap, and the
-// next request is judged by what the browser then holds. After a logout only
-// the deletion of what the handler set is dropped.
-func (b *browser) yield(h http.Header, lines []*http.Cookie, logout bool) []*http.Cookie {
+// yield drops the deletion of what the handler itself set.
+func yield(lines, theirs []*http.Cookie) []*http.Cookie {
+	return slices.DeleteFunc(slices.Clone(lines), func(c *http.Cookie) bool {
+		return slices.ContainsFunc(theirs, func(t *http.Cookie) bool { return t.Name == c.Name && t.MaxAge >= 0 })
+	})
+}
+
+// setBy returns the session cookies, Stytch's and legacy, that a handler set or
+// expired (MaxAge below zero) so far.
+func (b *browser) setBy(h http.Header) (out []*http.Cookie) {
 	for _, line := range h["Set-Cookie"] {
-		name, deleted := setCookieName(line)
-		stytch := name == b.opts.SessionName || name == b.opts.JWTName
-		switch {
-		case !stytch && (deleted || !b.isLegacy(name)):
-			continue
-		case !logout:
-			return nil
-		case !deleted:
-			lines = slices.DeleteFunc(slices.Clone(lines), func(c *http.Cookie) bool { return c.Name == name })
+		c := parseSetCookie(line)
+		if c.Name == b.opts.SessionName || c.Name == b.opts.JWTName || b.isLegacy(c.Name) {
+			out = append(out, c)
 		}
 	}
-	return lines
+	return out
 }
 
 func (b *browser) isLegacy(name string) bool {
 	return slices.ContainsFunc(b.legacy, func(l LegacyCookie) bool { return slices.Contains(l.names(), name) })
 }
 
-// dropStytch takes the Stytch cookies out of what was set on a response so
-// far: a logout means those too.
-func (b *browser) dropStytch(h http.Header) {
+// dropEnded takes out of what was set on a response so far what a logout means
+// too: the Stytch cookies, and the legacy cookie of the request saved again, as
+// middlewares do that extend a session at each request.
+func (b *browser) dropEnded(h http.Header, r *http.Request) {
 	kept := slices.DeleteFunc(slices.Clone(h["Set-Cookie"]), func(line string) bool {
-		name, _ := setCookieName(line)
-		return name == b.opts.SessionName || name == b.opts.JWTName
+		c := parseSetCookie(line)
+		if c.Name == b.opts.SessionName || c.Name == b.opts.JWTName {
+			return true
+		}
+		return c.Value != "" && b.isLegacy(c.Name) && slices.ContainsFunc(r.CookiesNamed(c.Name), func(old *http.Cookie) bool {
+			return old.Value == c.Value
+		})
 	})
 	if len(kept) == 0 {
 		h.Del("Set-Cookie")
@@ -129,30 +262,41 @@ func (b *browser) dropStytch(h http.Header) {
 	h["Set-Cookie"] = kept
 }
 
-// setCookieName returns the name that a Set-Cookie line is about, and whether
-// the line expires it.
-func setCookieName(line string) (name string, deleted bool) {
+// parseSetCookie never fails: of a line that net/http can't read the name is
+// enough. A cookie that the line expires has a MaxAge below zero.
+func parseSetCookie(line string) *http.Cookie {
 	c, err := http.ParseSetCookie(line)
 	if err != nil {
-		name, _, _ = strings.Cut(line, "=")
-		return strings.TrimSpace(name), false
+		name, _, _ := strings.Cut(line, "=")
+		return &http.Cookie{Name: strings.TrimSpace(name)}
 	}
-	return c.Name, c.MaxAge < 0 || c.MaxAge == 0 && !c.Expires.IsZero() && c.Expires.Before(time.Now())
+	if c.MaxAge == 0 && !c.Expires.IsZero() && c.Expires.Before(time.Now()) {
+		c.MaxAge = -1
+	}
+	return c
 }
 
-// writeCookies adds the lines, and keeps caches away from the response: its
-// own header, and those that CDNs and proxies read in its place (RFC 9213).
+// writeCookies adds the lines, those that are there already excepted.
 func writeCookies(h http.Header, lines []*http.Cookie) {
-	if len(lines) == 0 {
-		return
-	}
 	for _, c := range lines {
-		h.Add("Set-Cookie", c.String())
-	}
-	h.Set("Cache-Control", "no-store")
-	for name := range h {
-		if strings.HasSuffix(name, "-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" {
-			h.Del(name)
+		if line := c.String(); !slices.Contains(h["Set-Cookie"], line) {
+			h.Add("Set-Cookie", line)
 		}
 	}
+	if len(lines) > 0 {
+		noStore(h)
+	}
+}
+
+// noStore keeps caches away from a response: by its own header, and by those
+// that CDNs and proxies read in its place (RFC 9213), however they are spelt.
+func noStore(h http.Header) {
+	for name := range h {
+		canonical := http.CanonicalHeaderKey(name)
+		if canonical == "Cache-Control" || strings.HasSuffix(canonical, "-Cache-Control") ||
+			canonical == "Surrogate-Control" || canonical == "X-Accel-Expires" {
+			delete(h, name)
+		}
+	}
+	h.Set("Cache-Control", "no-store")
 }
