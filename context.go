@@ -1,6 +1,9 @@
 package stytchmigrate
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // found is what a request turned out to be. It is the one value that the
 // middleware puts into a context.
@@ -44,9 +47,15 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // LegacyFromContext returns whose the legacy session is, where the outcome is
 // Legacy, Refused or Unavailable and there is one: until every user has moved,
 // handlers serve such a user as the old code did.
+//
+// It returns none for a session that Logout ended, if its StartedAt is known.
+// Without that it may be a new sign-in under the id of the old one.
 func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
 	f := foundIn(ctx)
 	if f == nil || f.legacy == nil {
+		return LegacySession{}, false
+	}
+	if errors.Is(f.err, errLoggedOut) && !f.legacy.session.StartedAt.IsZero() {
 		return LegacySession{}, false
 	}
 	switch f.outcome {

@@ -82,8 +82,11 @@ func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration)
 	if v.event != "" {
 		odd := e
 		odd.Kind = v.event
+		if v.legacy != nil {
+			odd.Fingerprint = m.migrator.fingerprint(v.legacy) // for the log, where there is no OnEvent
+		}
 		if v.userID != "" {
-			odd.UserID = v.userID
+			odd.UserID = identifier(v.userID)
 		}
 		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+v.event, slog.Any("event", odd))
 		m.emit(ctx, odd)
@@ -103,7 +106,7 @@ func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy *foundLe
 func (m *Middleware) event(kind string, f *found) Event {
 	e := Event{Kind: kind, Outcome: f.outcome, Err: f.err}
 	if f.user != nil {
-		e.UserID = f.user.UserID
+		e.UserID = identifier(f.user.UserID)
 	}
 	if f.legacy != nil && m.cfg.OnEvent != nil {
 		e.Fingerprint = m.migrator.fingerprint(f.legacy)

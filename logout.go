@@ -102,9 +102,15 @@ func (m *Middleware) sessionsOf(ctx context.Context, f *found, exchanged *known,
 			others = append(others, revokeRequest{SessionToken: t})
 		}
 	}
-	// The JWTs too: they may be another session's, and one that is being asked
-	// about by its token has no other name here.
-	j := m.sessions.readJWTs(ctx, c.jwts)
+	var unknown []string // another session's, or one that is being asked about by its token
+	for _, jwt := range c.jwts {
+		if k, ok := m.sessions.known.Peek(keyOf('j', jwt)); ok {
+			ids[k.session.SessionID] = true
+		} else {
+			unknown = append(unknown, jwt)
+		}
+	}
+	j := m.sessions.readJWTs(ctx, unknown)
 	for _, claims := range []*sessionjwt.Claims{j.live, j.stale} {
 		if claims != nil {
 			ids[claims.SessionID] = true

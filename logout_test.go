@@ -291,3 +291,37 @@ func TestLogoutDuringARefreshOfOneBrowser(t *testing.T) {
 		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.ask(t, cookies).String())
 	})
 }
+
+// A handler that serves whoever has not moved by the old session must not serve
+// a user who logged out, unless it may be a new sign-in under the old id.
+func TestLegacySessionAfterLogout(t *testing.T) {
+	for name, row := range map[string]struct {
+		startedAt time.Time
+		want      string
+	}{
+		"known when it started":     {time.Unix(1, 0), ""},
+		"not known when it started": {time.Time{}, "ada"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+					s := legacySession("ada", value)
+					s.StartedAt = row.startedAt
+					return s, nil
+				}
+				a.logOut(a.get("sid=ada-1").jar("sid=ada-1"))
+				assert.Equal(t, "refused"+keep+"-", a.get("sid=ada-1").String())
+				assert.Equal(t, row.want, a.legacySeen.Identity.Subject)
+			})
+		})
+	}
+}
+
+// The session in memory is revoked without a look at its JWT, and so without
+// the key set.
+func TestLogoutFetchesNoKeys(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.logOut(a.get("sid=ada-1").jar("sid=ada-1"))
+		assert.Zero(t, a.stytch.Count(stytchtest.JWKS))
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -52,13 +53,24 @@ type exchange struct {
 	event  string // what is worth an event: "mismatch"
 	userID string // of the Stytch user that the event is about
 	until  time.Time
+
+	told atomic.Bool // the event is some request's already
+}
+
+// toOne returns x to one request, and to all others an x without the event:
+// what happened once is told once.
+func (x *exchange) toOne() *exchange {
+	if x.event == "" || x.told.CompareAndSwap(false, true) {
+		return x
+	}
+	return &exchange{answer: x.answer, known: x.known, err: x.err, until: x.until}
 }
 
 // migrate exchanges a legacy session, or finds out what it became.
 func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy) *exchange {
 	key := m.key(f)
 	if x := m.remembered(key); x != nil {
-		return x
+		return x.toOne()
 	}
 	in, err := m.request(r, f, key)
 	if err != nil {
@@ -73,7 +85,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy)
 	if m.ended.Contains(key) {
 		return &exchange{answer: no, err: errLoggedOut}
 	}
-	return x
+	return x.toOne()
 }
 
 var errLoggedOut = errors.New("stytchmigrate: this legacy session was logged out")
@@ -83,10 +95,14 @@ func (m *migrator) remembered(key string) *exchange {
 	if m.ended.Contains(key) {
 		return &exchange{answer: no, err: errLoggedOut}
 	}
-	if x, ok := m.records.Get(key); ok && time.Now().Before(x.until) {
-		return x
+	x, ok := m.records.Get(key)
+	switch {
+	case !ok || !time.Now().Before(x.until):
+		return nil
+	case x.answer == yes && m.sessions.ended.Contains(x.known.session.SessionID):
+		return nil // revoked here: nobody may get it any more
 	}
-	return nil
+	return x
 }
 
 // request prepares the call, in the goroutine of a request, for it runs code
@@ -105,7 +121,7 @@ func (m *migrator) request(r *http.Request, f *foundLegacy, key string) (in migr
 		return in, settingError(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", f.cookie.Name))
 	}
 	in.SessionToken = string(s.Token)
-	in.SessionDurationMinutes = min(max(minutes(m.cfg.SessionDuration), minutes(time.Until(s.ExpiresAt))), minutes(maxDuration))
+	in.SessionDurationMinutes = minutes(min(max(m.cfg.SessionDuration, time.Until(s.ExpiresAt)), maxDuration))
 	if in.SessionCustomClaims, err = m.claims(s, key); err != nil {
 		return in, err
 	}
@@ -115,8 +131,9 @@ func (m *migrator) request(r *http.Request, f *foundLegacy, key string) (in migr
 	return in, nil
 }
 
-// claims are the session's custom claims, with its origin.
-func (m *migrator) claims(s LegacySession, key string) (map[string]any, error) {
+// claims are the session's custom claims, with its origin. They are encoded
+// here, for they may hold types of the application's, with methods of its own.
+func (m *migrator) claims(s LegacySession, key string) (json.RawMessage, error) {
 	claims := map[string]any{}
 	if m.cfg.SessionClaims != nil {
 		for name, v := range m.cfg.SessionClaims(s) {
@@ -135,7 +152,7 @@ func (m *migrator) claims(s LegacySession, key string) (map[string]any, error) {
 	if len(encoded) > maxClaims {
 		return nil, settingError("SessionClaims returned more than 4 KB")
 	}
-	return claims, nil
+	return encoded, nil
 }
 
 // exchange makes the call, and remembers what came of it. It runs once for
@@ -178,17 +195,6 @@ func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateReq
 		}
 		return x
 	}
-	session := out.Session
-	if session == nil { // the schema lets it be absent
-		session = &Session{
-			UserID: out.UserID, StartedAt: asked,
-			ExpiresAt:    asked.Add(time.Duration(in.SessionDurationMinutes) * time.Minute),
-			CustomClaims: in.SessionCustomClaims,
-		}
-		if c, err := m.sessions.verifier.Read(string(out.SessionJWT)); err == nil {
-			session.SessionID = c.SessionID
-		}
-	}
 	if id != (userinfo.Identity{}) && !isPerson(&out.User, id) {
 		m.revokeToken(ctx, out.SessionToken)
 		return &exchange{
@@ -196,11 +202,33 @@ func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateReq
 			err: &callError{op: "migrate", reason: "Stytch's user is not the legacy session's person", answer: no},
 		}
 	}
-	k, err := m.sessions.learn(&out.User, session, out.SessionToken, out.SessionJWT)
+	var k *known
+	session, err := m.sessionOf(out, in, asked)
+	if err == nil {
+		k, err = m.sessions.learn(&out.User, session, out.SessionToken, out.SessionJWT)
+	}
 	if err != nil {
+		m.client.logError(ctx, "migrate", now.Sub(asked), err)
 		return &exchange{err: err}
 	}
 	return &exchange{answer: yes, known: k, until: now.Add(keepSession)}
+}
+
+// sessionOf is the session of an answer. The schema lets it be absent, and its
+// expiry too: both are then what was asked for.
+func (m *migrator) sessionOf(out *MigrateResponse, in migrateRequest, asked time.Time) (*Session, error) {
+	session := out.Session
+	if session == nil {
+		c, err := m.sessions.verifier.Read(string(out.SessionJWT))
+		if err != nil {
+			return nil, &callError{op: "migrate", reason: "answer 200 could not be used: session is missing, and session_jwt can't be read"}
+		}
+		session = &Session{SessionID: c.SessionID, UserID: out.UserID, StartedAt: asked, CustomClaims: c.Custom}
+	}
+	if session.ExpiresAt.IsZero() {
+		session.ExpiresAt = asked.Add(time.Duration(in.SessionDurationMinutes) * time.Minute)
+	}
+	return session, nil
 }
 
 // revoke and revokeToken end a session that must not be used. That they fail
@@ -214,13 +242,20 @@ func (m *migrator) revokeToken(ctx context.Context, token Secret) {
 	_ = m.client.revoke(ctx, revokeRequest{SessionToken: string(token)})
 }
 
-// end makes a legacy session refused from now on.
-func (m *migrator) end(key string) {
+// end makes a legacy session refused from now on. It returns the Stytch
+// session that it became of late, if it did, which is then to be revoked: what an
+// exchange remembers after this moment the exchange itself revokes.
+func (m *migrator) end(key string) *known {
 	if key == "" {
-		return
+		return nil
 	}
 	m.ended.Add(key, struct{}{})
+	x, ok := m.records.Peek(key)
 	m.records.Remove(key)
+	if !ok {
+		return nil
+	}
+	return x.known
 }
 
 // key names the record of a legacy session. It tells nothing of the session

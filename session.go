@@ -245,7 +245,8 @@ func (s *sessions) extension(token string, c *sessionjwt.Claims) int {
 
 // due says whether a session is to be extended.
 func (s *sessions) due(expires time.Time) bool {
-	return s.extendBy > 0 && time.Until(expires) < s.extendBy/2
+	left := time.Until(expires)
+	return left > 0 && left < s.extendBy/2
 }
 
 // share runs work once for all who ask for key at the same time. It goes on

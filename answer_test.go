@@ -1,0 +1,254 @@
+package stytchmigrate_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// set changes one member of an answer, at a path such as "session.user_id".
+func set(path string, value any) stytchtest.Fault {
+	return stytchtest.Mutate(func(body map[string]any) {
+		parent, name := at(body, path)
+		parent[name] = value
+	})
+}
+
+func without(path string) stytchtest.Fault {
+	return stytchtest.Mutate(func(body map[string]any) {
+		parent, name := at(body, path)
+		delete(parent, name)
+	})
+}
+
+func at(body map[string]any, path string) (parent map[string]any, name string) {
+	outer, name, nested := strings.Cut(path, ".")
+	if !nested {
+		return body, path
+	}
+	return body[outer].(map[string]any), name
+}
+
+// badAnswers are 200s that hold no session.
+var badAnswers = map[string]stytchtest.Fault{
+	"HTML":                                stytchtest.Respond(200, "<html>welcome to the hotel's network</html>"),
+	"nothing":                             stytchtest.Respond(200, ""),
+	"an empty object":                     stytchtest.Respond(200, "{}"),
+	"null":                                stytchtest.Respond(200, "null"),
+	"an array":                            stytchtest.Respond(200, "[]"),
+	"a string":                            stytchtest.Respond(200, `"ok"`),
+	"two values":                          stytchtest.Respond(200, "{}{}"),
+	"an error":                            stytchtest.Respond(200, `{"status_code":404,"error_type":"session_not_found"}`),
+	"no session_token":                    without("session_token"),
+	"no session_jwt":                      without("session_jwt"),
+	"no user":                             without("user"),
+	"no user.user_id":                     without("user.user_id"),
+	"no user.emails":                      without("user.emails"),
+	"null session_token":                  set("session_token", nil),
+	"null session_jwt":                    set("session_jwt", nil),
+	"null user":                           set("user", nil),
+	"null user.user_id":                   set("user.user_id", nil),
+	"empty session_token":                 set("session_token", ""),
+	"empty session_jwt":                   set("session_jwt", ""),
+	"empty user":                          set("user", map[string]any{}),
+	"empty user.user_id":                  set("user.user_id", ""),
+	"session_token is a number":           set("session_token", 7),
+	"session_token with a semicolon":      set("session_token", "a; Domain=evil.example"),
+	"session_token with a line break":     set("session_token", "a\r\nSet-Cookie: b=c"),
+	"session_token with a space":          set("session_token", "a b"),
+	"session_token with a comma":          set("session_token", "a,b"),
+	"session_token with a quote":          set("session_token", `a"b`),
+	"session_token with a backslash":      set("session_token", `a\b`),
+	"session_token that is not ASCII":     set("session_token", "tökén"),
+	"session_token with NUL":              set("session_token", "a\x00b"),
+	"session_token too long for a cookie": set("session_token", strings.Repeat("a", 4096)),
+	"session_jwt with a semicolon":        set("session_jwt", "a;b"),
+	"session_jwt with a line break":       set("session_jwt", "a\nb"),
+	"session of another user":             set("session.user_id", "user-test-mallory"),
+	"session without an id":               set("session.session_id", ""),
+	"session whose id is an address":      set("session.session_id", "ada@example.com"),
+	"session that is not the JWT's":       set("session.session_id", "session-test-other"),
+	"user that is not the session's":      set("user.user_id", "user-test-mallory"),
+	"user_id that is an address": stytchtest.Mutate(func(body map[string]any) {
+		for _, path := range []string{"user_id", "user.user_id", "session.user_id"} {
+			parent, name := at(body, path)
+			parent[name] = "ada@example.com"
+		}
+	}),
+	"expires_at is past":    set("session.expires_at", "1999-12-31T23:59:59Z"),
+	"expires_at is no time": set("session.expires_at", "tomorrow"),
+}
+
+// No such answer is a success, whatever the call was, and none becomes a
+// cookie.
+func TestBadAnswer(t *testing.T) {
+	for name, fault := range badAnswers {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.stytch.FailAll(stytchtest.Migrate, fault)
+				assert.Equal(t, unavailableKeep+"migrate", a.get("sid=ada-1").String())
+				assert.Equal(t, unavailableKeep+"migrate", a.get("sid=ada-1").String(), "nothing of it is remembered")
+				assert.Contains(t, a.log.String(), `"level":"WARN"`, "why is in the log")
+				assert.NotContains(t, a.log.String(), "stytchmigrate: stytchmigrate")
+			})
+			inBubble(t, func(t *testing.T, a *app) {
+				cookies := a.stale(a.ada)
+				a.stytch.FailAll(stytchtest.Authenticate, fault)
+				assert.Equal(t, unavailableKeep+"authenticate", a.get(cookies).String())
+			})
+		})
+	}
+}
+
+// Rows that concern members which an exchange alone is answered with.
+func TestBadAnswerOfExchange(t *testing.T) {
+	for name, fault := range map[string]stytchtest.Fault{
+		"no user_id":                      without("user_id"),
+		"null user_id":                    set("user_id", nil),
+		"empty user_id":                   set("user_id", ""),
+		"another user_id":                 set("user_id", "user-test-mallory"),
+		"no session, and no JWT to speak": stytchtest.Mutate(func(b map[string]any) { b["session"], b["session_jwt"] = nil, "a.b.c" }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.stytch.FailAll(stytchtest.Migrate, fault)
+				assert.Equal(t, unavailableKeep+"migrate", a.get("sid=ada-1").String())
+			})
+		})
+	}
+}
+
+// Each row is an answer that is odd, but good.
+func TestOddAnswer(t *testing.T) {
+	const month, most = 30 * 24 * 3600, 400 * 24 * 3600
+	for name, row := range map[string]struct {
+		fault  stytchtest.Fault
+		maxAge int
+	}{
+		"as usual":                  {stytchtest.Fault{}, month},
+		"new members":               {set("user.shoe_size", 43), month},
+		"null where it may be":      {set("user.name", nil), month},
+		"no session object":         {without("session"), month},
+		"null session object":       {set("session", nil), month},
+		"no expires_at":             {without("session.expires_at"), month},
+		"null expires_at":           {set("session.expires_at", nil), month},
+		"expires_at in ten years":   {set("session.expires_at", "2010-01-01T00:00:00Z"), most},
+		"expires_at in eight ages":  {set("session.expires_at", "9999-12-31T23:59:59Z"), most},
+		"expires_at in an hour":     {set("session.expires_at", "2000-01-01T01:00:00Z"), 3600},
+		"expires_at in nanoseconds": {set("session.expires_at", "2000-01-01T01:00:00.123456789Z"), 3600},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.stytch.FailAll(stytchtest.Migrate, row.fault)
+				out := a.get("sid=ada-1")
+				assert.Equal(t, swapped, out.String())
+				for _, c := range out.Result().Cookies()[:2] {
+					assert.Equal(t, row.maxAge, c.MaxAge)
+				}
+				assert.Equal(t, "authenticated ada"+keep+"-", a.get(out.jar("sid=ada-1")).String())
+				a.handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.m.Logout(w, r)) }
+				a.get(out.jar("sid=ada-1"))
+				assert.False(t, a.stytch.Sessions()[0].Live, "the session can be revoked")
+			})
+		})
+	}
+}
+
+// visit sends a legacy cookie to an application whose Stytch gives one answer.
+func exchangeWith(t testing.TB, status int, body []byte) (outcome stytchmigrate.Outcome, set []*http.Cookie) {
+	m, err := stytchmigrate.New(stytchmigrate.Config{
+		ProjectID: "project-test-1", Secret: "secret-test-1",
+		HTTPClient: &http.Client{Transport: answering(status, strings.NewReader(string(body)))},
+		Legacy: []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: func(*http.Request, string) (stytchmigrate.LegacySession, error) {
+			return legacySession("ada", "ada-1"), nil
+		}}},
+		Logger: discard,
+	})
+	require.NoError(t, err)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", "sid=ada-1")
+	w := httptest.NewRecorder()
+	m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		outcome = stytchmigrate.OutcomeFromContext(r.Context())
+	})).ServeHTTP(w, r)
+	return outcome, w.Result().Cookies()
+}
+
+func FuzzError(f *testing.F) {
+	f.Add(404, []byte(`{"status_code":404,"request_id":"r","error_type":"session_not_found","error_message":"m","error_url":"u"}`))
+	f.Add(200, []byte(`{"status_code":200}`))
+	f.Add(502, []byte("<html>"))
+	f.Add(400, []byte(`{"error_type":["x"],"request_id":{}}`))
+	f.Add(429, []byte(`{"error_type":"user_lock_limit_reached"`))
+	f.Add(204, []byte(nil))
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		if status == 200 || status < 1 || status > 999 {
+			t.Skip()
+		}
+		outcome, set := exchangeWith(t, status, body)
+		assert.Empty(t, set, "no error sets or expires a cookie")
+		if outcome == stytchmigrate.OutcomeRefused {
+			assert.True(t, status >= 400 && status < 500 && json.Valid(body), "only Stytch says no")
+		} else {
+			assert.Equal(t, stytchmigrate.OutcomeUnavailable, outcome)
+		}
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	for _, s := range goodAnswers(f) {
+		f.Add([]byte(s))
+	}
+	f.Add([]byte(`{"session_token":"a","session_jwt":"b","user_id":"user-test-1","user":{"user_id":"user-test-1"}}`))
+	f.Add([]byte("null"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		outcome, set := exchangeWith(t, 200, body)
+		if outcome != stytchmigrate.OutcomeMigrated {
+			assert.Empty(t, set)
+			return
+		}
+		var want struct { // decoded as any other reader would
+			Token string `json:"session_token"`
+			User  struct {
+				Emails []struct{ Email string }
+			}
+		}
+		require.NoError(t, json.Unmarshal(body, &want))
+		require.Equal(t, "stytch_session", set[0].Name)
+		assert.NotEmpty(t, set[0].Value)
+		assert.LessOrEqual(t, len(set[0].String()), 4096)
+		for _, c := range set {
+			assert.NoError(t, c.Valid())
+		}
+	})
+}
+
+// goodAnswers are bodies that the stand-in made for ada, with and without a
+// session object.
+func goodAnswers(t testing.TB) (bodies []string) {
+	s := stytchtest.NewServer(t, stytchtest.Config{InProcess: true, ProjectID: "project-test-1", Secret: "secret-test-1"})
+	s.AddUser(stytchtest.Person("ada@example.com"))
+	s.Accept("ada-token", "ada@example.com")
+	s.Fail(stytchtest.Migrate, stytchtest.Fault{}, without("session"))
+	for range 2 {
+		r := httptest.NewRequest(http.MethodPost, "/v1/sessions/migrate", strings.NewReader(`{"session_token":"ada-token","session_duration_minutes":60}`))
+		r.SetBasicAuth(s.ProjectID, s.Secret)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		bodies = append(bodies, w.Body.String())
+	}
+	outcome, set := exchangeWith(t, 200, []byte(bodies[0]))
+	require.Equal(t, stytchmigrate.OutcomeMigrated, outcome)
+	require.Len(t, set, 3)
+	require.Greater(t, set[0].MaxAge, int((59 * time.Minute).Seconds()))
+	return bodies
+}

@@ -1,0 +1,333 @@
+package stytchmigrate_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+const (
+	refusedKeep     = "refused" + keep
+	unavailableKeep = "unavailable" + keep
+	signedOutAsked  = "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate"
+)
+
+// roundTrip is a transport of the test's own.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// through makes the calls to Stytch go through f.
+func through(f roundTrip) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) { c.HTTPClient = &http.Client{Transport: f} }
+}
+
+// answering answers every call in the same way.
+func answering(status int, body io.Reader) roundTrip {
+	return func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(body), Request: r}, nil
+	}
+}
+
+// stale is the Cookie header of a Stytch session whose JWT has expired, so that
+// Stytch is asked about it.
+func (a *app) stale(u stytchtest.User) string {
+	cookies, _ := a.signedIn(u)
+	time.Sleep(6 * time.Minute)
+	return cookies
+}
+
+// Each row is an error that Stytch answers an exchange with. What the next
+// request with the same cookie finds tells whether it was remembered.
+func TestErrorOfExchange(t *testing.T) {
+	const once, each = refusedKeep + "migrate, then " + refusedKeep + "-", unavailableKeep + "migrate, then " + unavailableKeep + "migrate"
+	for name, row := range map[string]struct {
+		status    int
+		errorType string
+		want      string
+	}{
+		"no such session":                  {404, "session_not_found", once},
+		"no session token":                 {400, "invalid_session_token", once},
+		"no such email":                    {404, "migrate_from_external_email_does_not_exist", once},
+		"no such email, as unauthorized":   {401, "migrate_from_external_email_does_not_exist", once},
+		"no such user":                     {404, "user_not_found", once},
+		"no such user, as forbidden":       {403, "user_not_found", once},
+		"no such email address":            {400, "email_not_found", once},
+		"the user is locked":               {429, "user_lock_limit_reached", once},
+		"a JWT for somebody else":          {400, "jwt_invalid_audience", once},
+		"a client error nobody knows":      {400, "brand_new_error", once},
+		"a 422 nobody knows":               {422, "brand_new_error", once},
+		"UserInfo refused the token":       {400, "migrate_from_external_unexpected_response", unavailableKeep + "migrate, then " + unavailableKeep + "-"},
+		"no UserInfo URL":                  {400, "migrate_from_external_missing_userinfo", each},
+		"a bad UserInfo URL":               {400, "invalid_userinfo_url", each},
+		"our credentials":                  {401, "unauthorized_credentials", each},
+		"our secret":                       {400, "invalid_secret_authentication", each},
+		"our project id":                   {400, "invalid_project_id_authentication", each},
+		"a live project at the test host":  {400, "unauthorized_project_id_live", each},
+		"a test project at the live host":  {400, "unauthorized_project_id_test", each},
+		"no such project":                  {404, "project_not_found", each},
+		"unauthorized, for a new reason":   {401, "brand_new_error", each},
+		"forbidden, for a new reason":      {403, "brand_new_error", each},
+		"too many requests":                {429, "too_many_requests", each},
+		"too many requests, as a 400":      {400, "too_many_requests", each},
+		"throttled for bad tokens":         {429, "too_few_tokens_authenticated", each},
+		"a 429 nobody knows":               {429, "brand_new_error", each},
+		"a 408":                            {408, "brand_new_error", each},
+		"Stytch is failing":                {500, "internal_server_error", each},
+		"Stytch is away":                   {503, "server_unavailable", each},
+		"Stytch is failing, and says no":   {500, "session_not_found", each},
+		"a gateway's 404":                  {404, "", each},
+		"a redirect with an error in it":   {302, "session_not_found", each},
+		"a success that is none":           {204, "", each},
+		"another success that is an error": {201, "session_not_found", each},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(row.status, row.errorType))
+				got := a.get("sid=ada-1").String()
+				assert.EqualValues(t, "ada-1", a.legacySeen.ID, "the old code can still serve the user")
+				assert.Equal(t, row.want, got+", then "+a.get("sid=ada-1").String())
+				var stytch *stytchmigrate.Error
+				require.ErrorAs(t, a.requests[0].Err, &stytch)
+				assert.Equal(t, row.status, stytch.StatusCode)
+				assert.Equal(t, row.errorType, a.requests[0].ErrorType)
+				assert.Equal(t, 0, len(a.events))
+			})
+		})
+	}
+}
+
+// Each row is an error that Stytch answers with when it is asked about a
+// session. A no clears cookies, so it takes more than on an exchange.
+func TestErrorOfRefresh(t *testing.T) {
+	const unsure = unavailableKeep + "authenticate"
+	for name, row := range map[string]struct {
+		status    int
+		errorType string
+		want      string
+	}{
+		"no such session":                {404, "session_not_found", signedOutAsked},
+		"no session token":               {400, "invalid_session_token", signedOutAsked},
+		"no session JWT":                 {400, "unable_to_parse_session_jwt", signedOutAsked},
+		"a JWT for somebody else":        {400, "jwt_invalid_audience", signedOutAsked},
+		"a JWT with other claims":        {400, "jwt_invalid_claims", signedOutAsked},
+		"a JWT of somebody else":         {400, "jwt_invalid_issuer", signedOutAsked},
+		"no such user":                   {404, "user_not_found", unsure},
+		"no such email":                  {404, "email_not_found", unsure},
+		"the user is locked":             {429, "user_lock_limit_reached", unsure},
+		"a client error nobody knows":    {400, "brand_new_error", unsure},
+		"a wrong path":                   {404, "route_not_found", unsure},
+		"our credentials":                {401, "unauthorized_credentials", unsure},
+		"our secret":                     {400, "invalid_secret_authentication", unsure},
+		"no such project":                {404, "project_not_found", unsure},
+		"forbidden, for a new reason":    {403, "brand_new_error", unsure},
+		"too many requests":              {429, "too_many_requests", unsure},
+		"throttled for bad tokens":       {429, "too_few_tokens_authenticated", unsure},
+		"Stytch is failing":              {500, "internal_server_error", unsure},
+		"Stytch is failing, and says no": {502, "session_not_found", unsure},
+		"a gateway's 404":                {404, "", unsure},
+		"a redirect with an error in it": {302, "session_not_found", unsure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				cookies := a.stale(a.ada)
+				a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(row.status, row.errorType))
+				assert.Equal(t, row.want, a.get(cookies).String())
+			})
+		})
+	}
+}
+
+// Each row is what becomes of a connection, or of an answer on its way. None
+// says anything about the user, and none is waited for longer than Timeout.
+func TestFault(t *testing.T) {
+	html := "<html>502 Bad Gateway</html>"
+	for name, row := range map[string]struct {
+		fault  stytchtest.Fault
+		takes  time.Duration
+		reason string
+	}{
+		"reset":                      {stytchtest.Reset(), 0, "stytchmigrate: migrate: read: connection reset by peer"},
+		"reset in mid-answer":        {stytchtest.Fault{}.WithCut(50), 0, "stytchmigrate: migrate: answer 200 broke off: connection closed"},
+		"reset after the work":       {stytchtest.Reset().AfterWork(), 0, "stytchmigrate: migrate: read: connection reset by peer"},
+		"silence":                    {stytchtest.Silence(), 5 * time.Second, "stytchmigrate: call: no answer within the time of the request"},
+		"a byte a second":            {stytchtest.Fault{}.WithDrip(time.Second), 5 * time.Second, "stytchmigrate: call: no answer within the time of the request"},
+		"an answer that never ends":  {stytchtest.Endless(), 0, "stytchmigrate: migrate: answer 200 is longer than 1 MiB"},
+		"ten megabytes":              {stytchtest.Huge(10 << 20), 0, "stytchmigrate: migrate: answer 200 is longer than 1 MiB"},
+		"a gigabyte, compressed":     {stytchtest.GzipBomb(1 << 30), 0, "stytchmigrate: migrate: answer 200 is longer than 1 MiB"},
+		"500":                        {stytchtest.Respond(500, `{}`), 0, "stytchmigrate: stytch answered 500 to migrate"},
+		"502 of a gateway":           {stytchtest.Respond(502, html), 0, "stytchmigrate: stytch answered 502 to migrate"},
+		"503 and nothing":            {stytchtest.Respond(503, ""), 0, "stytchmigrate: stytch answered 503 to migrate"},
+		"504, cut off":               {stytchtest.Respond(504, html).WithCut(5), 0, "stytchmigrate: stytch answered 504 to migrate"},
+		"a redirect to another host": {stytchtest.Redirect("https://elsewhere.example"), 0, "stytchmigrate: stytch answered 307 to migrate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.stytch.FailAll(stytchtest.Migrate, row.fault)
+				start := time.Now()
+				assert.Equal(t, unavailableKeep+"migrate", a.get("sid=ada-1").String())
+				assert.Equal(t, row.takes, time.Since(start))
+				assert.EqualError(t, a.requests[0].Err, row.reason)
+
+				time.Sleep(15 * time.Second)
+				assert.Zero(t, a.stytch.InFlight(stytchtest.Any), "nothing outlives three times Timeout")
+				a.stytch.Heal(stytchtest.Any)
+				assert.Equal(t, swapped, a.get("sid=ada-1").String())
+			})
+		})
+	}
+}
+
+// A JWT that verifies is enough where Stytch, asked for the rest, is silent.
+func TestSilenceBesideValidJWT(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		cookies, _ := a.signedIn(a.ada)
+		a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Silence())
+		start := time.Now()
+		assert.Equal(t, "authenticated partial ada"+keep+"authenticate", a.get(cookies).String())
+		assert.Equal(t, 500*time.Millisecond, time.Since(start))
+	})
+}
+
+// Each row is an error of a transport; all of them are told in our own words.
+func TestTransportError(t *testing.T) {
+	for name, row := range map[string]struct {
+		err  error
+		want string
+	}{
+		"no such host":          {&net.DNSError{Err: "no such host", Name: "api.stytch.com", IsNotFound: true}, "host not found"},
+		"resolver down":         {&net.DNSError{Err: "server misbehaving", Name: "api.stytch.com"}, "host could not be looked up"},
+		"cut off":               {io.ErrUnexpectedEOF, "connection closed"},
+		"closed":                {&net.OpError{Op: "dial", Err: net.ErrClosed}, "transport failed (*net.OpError)"},
+		"a name nobody knows":   {assert.AnError, "transport failed (*errors.errorString)"},
+		"a name of our own":     {odd{}, "transport failed (stytchmigrate_test.odd)"},
+		"a proxy's status line": {&net.OpError{Op: "proxyconnect", Err: odd{}}, "transport failed (*net.OpError)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				assert.Equal(t, unavailableKeep+"-", a.get("sid=ada-1").String())
+				assert.EqualError(t, a.requests[0].Err, "stytchmigrate: migrate: "+row.want)
+			}, through(func(*http.Request) (*http.Response, error) { return nil, row.err }))
+		})
+	}
+}
+
+type odd struct{}
+
+func (odd) Error() string { return "whatever" }
+
+func TestConnectionRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.Close()
+		assert.Equal(t, unavailableKeep+"-", a.get("sid=ada-1").String())
+		assert.EqualError(t, a.requests[0].Err, "stytchmigrate: migrate: dial: connection refused")
+	})
+}
+
+// counted counts what is read of a body that never ends.
+type counted struct{ n int }
+
+func (c *counted) Read(p []byte) (int, error) { c.n += len(p); return len(p), nil }
+
+func TestReadsNoMoreThanAMegabyte(t *testing.T) {
+	for _, status := range []int{200, 404, 502} {
+		body := &counted{}
+		inBubble(t, func(t *testing.T, a *app) {
+			assert.Equal(t, unavailableKeep+"-", a.get("sid=ada-1").String())
+			assert.LessOrEqual(t, body.n, 1<<20+1)
+		}, through(answering(status, body)))
+	}
+}
+
+// Each row is a Retry-After of Stytch's, and the one that users get then.
+func TestRetryAfter(t *testing.T) {
+	for name, row := range map[string]struct {
+		status      int
+		given, want string
+	}{
+		"a second":               {503, "1", "1"},
+		"throttled":              {429, "7", "7"},
+		"an hour":                {503, "3600", "60"},
+		"more than an int holds": {503, "99999999999999999999", "5"},
+		"almost that much":       {503, "9223372036854775807", "60"},
+		"rubbish":                {503, "soon", "5"},
+		"a fraction":             {503, "1.5", "5"},
+		"zero":                   {503, "0", "5"},
+		"negative":               {503, "-1", "5"},
+		"none":                   {503, "", "5"},
+		"a date to come":         {503, "Sat, 01 Jan 2000 00:00:20 GMT", "20"},
+		"a date far away":        {503, "Fri, 31 Dec 9999 23:59:59 GMT", "60"},
+		"a date in the past":     {503, "Fri, 31 Dec 1999 23:59:59 GMT", "5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				time.Sleep(500 * time.Millisecond) // a date is in whole seconds, the clock is not
+				a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(row.status, "x").WithHeader("Retry-After", row.given))
+				out := a.required("sid=ada-1")
+				assert.Equal(t, "handler not run | - | no-store | migrate", out.String())
+				assert.Equal(t, http.StatusServiceUnavailable, out.Code)
+				assert.Equal(t, row.want, out.Header().Get("Retry-After"))
+			})
+		})
+	}
+}
+
+// required sends a GET to a handler for users alone.
+func (a *app) required(cookies string) *reply {
+	a.stytch.ResetCalls()
+	r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
+	r.Header.Set("Cookie", cookies)
+	out := &reply{ResponseRecorder: httptest.NewRecorder(), saw: "handler not run", a: a}
+	a.m.Handler(a.m.RequireUser(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		out.saw = a.who(r.Context())
+	}))).ServeHTTP(out, r)
+	return out
+}
+
+// Each row is an error about the application's own settings: an operator has to
+// see which.
+func TestWrongSettingIsLoud(t *testing.T) {
+	for name, row := range map[string]struct {
+		status             int
+		errorType, setting string
+	}{
+		"credentials":               {401, "unauthorized_credentials", "Config.ProjectID or Config.Secret"},
+		"a new 401":                 {401, "brand_new_error", "Config.ProjectID or Config.Secret"},
+		"a path that is not served": {404, "route_not_found", "Config.BaseURL"},
+		"no UserInfo URL":           {400, "migrate_from_external_missing_userinfo", "UserInfo URL in the Stytch dashboard"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(row.status, row.errorType))
+				a.get("sid=ada-1")
+				assert.Equal(t, 1, strings.Count(a.log.String(), "\n"), a.log.String())
+				assert.Contains(t, a.log.String(), `"level":"ERROR"`)
+				assert.Contains(t, a.log.String(), `"setting":"`+row.setting+`"`)
+				assert.Contains(t, a.log.String(), `"request_id":"request-id-`)
+			})
+		})
+	}
+}
+
+// How loud the other errors are: a plain no is everyday life, a no that nobody
+// knows the reason of may be a wrong setting.
+func TestLevelOfNo(t *testing.T) {
+	for errorType, level := range map[string]string{"user_not_found": "INFO", "user_lock_limit_reached": "INFO", "brand_new_error": "WARN"} {
+		inBubble(t, func(t *testing.T, a *app) {
+			a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(404, errorType))
+			a.get("sid=ada-1")
+			assert.Contains(t, a.log.String(), `"level":"`+level+`"`)
+			assert.NotContains(t, a.log.String(), "setting")
+		})
+	}
+}

@@ -1,0 +1,311 @@
+package stytchmigrate_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+	"example.com/stytchmigrate/userinfo"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// What Stytch is told in an exchange, and by whom.
+func TestExchangeAsReceived(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		require.Equal(t, swapped, a.get("sid=ada-1", func(r *http.Request) { r.Header.Set("X-Telemetry", "telemetry-1") }).String())
+		call := a.stytch.Calls()[0]
+		assert.Equal(t, "POST /v1/sessions/migrate", call.Method+" "+call.Path)
+		assert.True(t, call.BasicAuth)
+		assert.Equal(t, "ada-token", call.SessionToken)
+		assert.Equal(t, 45*24*60, call.DurationMinutes)
+		assert.Equal(t, "telemetry-1", call.TelemetryID)
+		assert.Equal(t, "application/json", call.Header.Get("Content-Type"))
+		assert.Regexp(t, `^stytchmigrate-go/\d`, call.Header.Get("User-Agent"))
+		assert.Empty(t, call.Header.Get("Cookie"))
+
+		origin, _ := call.CustomClaims["legacy_session"].(string)
+		key, err := base64.RawURLEncoding.DecodeString(origin)
+		require.NoError(t, err)
+		assert.Len(t, key, 32)
+		delete(call.CustomClaims, "legacy_session")
+		assert.Equal(t, map[string]any{"plan": "gold", "of": "ada"}, call.CustomClaims)
+	}, func(c *stytchmigrate.Config) {
+		c.SessionDuration = 45 * 24 * time.Hour
+		c.TelemetryID = func(r *http.Request) string { return r.Header.Get("X-Telemetry") }
+		c.SessionClaims = func(s stytchmigrate.LegacySession) map[string]any {
+			return map[string]any{"plan": "gold", "of": s.Identity.Subject}
+		}
+	})
+}
+
+// The claim that names where a session came from is another for each legacy
+// session, user, cookie and project, and holds nothing of them.
+func TestOriginClaim(t *testing.T) {
+	seen := map[string]string{}
+	for name, change := range map[string]func(*stytchmigrate.LegacySession){
+		"ada's":              func(*stytchmigrate.LegacySession) {},
+		"another id":         func(s *stytchmigrate.LegacySession) { s.ID = "ada-2" },
+		"another user":       func(s *stytchmigrate.LegacySession) { s.Identity.Subject = "bob" },
+		"a later sign-in":    func(s *stytchmigrate.LegacySession) { s.StartedAt = time.Unix(1, 0) },
+		"the parts run on":   func(s *stytchmigrate.LegacySession) { s.ID, s.Identity.Subject = "ada-1a", "da" },
+		"no identity at all": func(s *stytchmigrate.LegacySession) { s.Identity = userinfo.Identity{} },
+	} {
+		inBubble(t, func(t *testing.T, a *app) {
+			a.resolve = func(string) (stytchmigrate.LegacySession, error) {
+				s := legacySession("ada", "ada-1")
+				change(&s)
+				return s, nil
+			}
+			require.Equal(t, swapped, a.get("sid=x").String())
+			origin := a.stytch.Calls()[0].CustomClaims["legacy_session"].(string)
+			assert.NotContains(t, seen, origin, name)
+			seen[origin] = name
+		}, func(c *stytchmigrate.Config) { c.RecordKey = stytchmigrate.Secret(strings.Repeat("k", 32)) })
+	}
+}
+
+// A Stytch session lives as long as the setting says, or as the legacy session
+// does if that is longer.
+func TestDurationOfSession(t *testing.T) {
+	const day = 24 * 60
+	for name, row := range map[string]struct {
+		left time.Duration // of the legacy session
+		want int           // minutes
+	}{
+		"unknown":              {0, 30 * day},
+		"sooner":               {time.Hour, 30 * day},
+		"later":                {90 * 24 * time.Hour, 90 * day},
+		"later by a second":    {30*24*time.Hour + time.Second, 30*day + 1},
+		"later than Stytch's":  {500 * 24 * time.Hour, 366 * day},
+		"in a century or more": {292 * 365 * 24 * time.Hour, 366 * day},
+		"at the end of time":   {-1, 366 * day},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.resolve = func(string) (stytchmigrate.LegacySession, error) {
+					s := legacySession("ada", "ada-1")
+					switch {
+					case row.left > 0:
+						s.ExpiresAt = time.Now().Add(row.left)
+					case row.left < 0:
+						s.ExpiresAt = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+					}
+					return s, nil
+				}
+				require.Equal(t, swapped, a.get("sid=ada-1").String())
+				assert.Equal(t, row.want, a.stytch.Calls()[0].DurationMinutes)
+			})
+		})
+	}
+}
+
+// Each row is a Stytch user that an exchange for ada is answered with. One who
+// is somebody else gets nobody's page: the session is revoked, and the answer
+// remembered.
+func TestPersonOfAnswer(t *testing.T) {
+	const stranger, quiet = refusedKeep + "migrate revoke", refusedKeep + "-"
+	unverified := []stytchtest.Email{{Email: "ada@example.com"}}
+	for name, row := range map[string]struct {
+		change func(*stytchtest.User)
+		want   string
+	}{
+		"the same email":             {func(*stytchtest.User) {}, swapped},
+		"in capitals":                {func(u *stytchtest.User) { u.Emails[0].Email = "ADA@Example.COM" }, swapped},
+		"one of two":                 {func(u *stytchtest.User) { u.Emails = append(u.Emails, stytchtest.Email{Email: "a@b.example"}) }, swapped},
+		"her external id":            {func(u *stytchtest.User) { u.ExternalID = "ada" }, swapped},
+		"another external id":        {func(u *stytchtest.User) { u.ExternalID = "eve" }, stranger},
+		"an external id in capitals": {func(u *stytchtest.User) { u.ExternalID = "ADA" }, stranger},
+		"unverified":                 {func(u *stytchtest.User) { u.Emails = unverified }, swapped},
+		"unverified, with a password": {func(u *stytchtest.User) {
+			u.Emails, u.HasPassword = unverified, true
+		}, stranger},
+		"unverified, with a passkey":    {func(u *stytchtest.User) { u.Emails, u.HasPasskey = unverified, true }, stranger},
+		"unverified, with an account":   {func(u *stytchtest.User) { u.Emails, u.OAuth = unverified, "Google" }, stranger},
+		"unverified, with a telephone":  {func(u *stytchtest.User) { u.Emails, u.PhoneNumber = unverified, "+15005550006" }, stranger},
+		"unverified, with an app":       {func(u *stytchtest.User) { u.Emails, u.HasTOTP = unverified, true }, stranger},
+		"unverified, with a wallet":     {func(u *stytchtest.User) { u.Emails, u.HasWallet = unverified, true }, stranger},
+		"unverified, with a finger":     {func(u *stytchtest.User) { u.Emails, u.HasBiometric = unverified, true }, stranger},
+		"unverified, her external id":   {func(u *stytchtest.User) { u.Emails, u.HasPasskey, u.ExternalID = unverified, true, "ada" }, swapped},
+		"verified, with a passkey":      {func(u *stytchtest.User) { u.HasPasskey = true }, swapped},
+		"another email":                 {func(u *stytchtest.User) { u.Emails[0].Email = "eve@example.com" }, stranger},
+		"no email":                      {func(u *stytchtest.User) { u.Emails = nil }, stranger},
+		"a Kelvin sign in place of a k": {func(u *stytchtest.User) { u.Emails[0].Email = "ada@example.\u212aom" }, stranger},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				row.change(&a.ada)
+				user := stytchtest.Mutate(func(body map[string]any) {
+					emails := []any{}
+					for _, e := range a.ada.Emails {
+						emails = append(emails, map[string]any{"email_id": "email-test-1", "email": e.Email, "verified": e.Verified})
+					}
+					body["user"].(map[string]any)["emails"] = emails
+				})
+				a.stytch.UpdateUser(a.ada.ID, func(u *stytchtest.User) {
+					emails := slices.Clone(u.Emails)
+					row.change(u)
+					u.Emails = emails // Stytch finds her by it; what the answer says is the row's
+				})
+				a.stytch.Fail(stytchtest.Migrate, user)
+				require.Equal(t, row.want, a.get("sid=ada-1").String())
+				assert.Equal(t, row.want == swapped, a.stytch.Sessions()[0].Live)
+				if row.want == stranger {
+					assert.Equal(t, quiet, a.get("sid=ada-1").String())
+					assert.Equal(t, 1, len(a.events), "told once")
+					assert.Equal(t, 1, strings.Count(a.log.String(), `"msg":"stytchmigrate: mismatch"`))
+				}
+			})
+		})
+	}
+}
+
+// Another user than the one asked for.
+func TestAnswerIsSomebodyElse(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.Accept("ada-token", "bob@example.com")
+		assert.Equal(t, refusedKeep+"migrate revoke", a.get("sid=ada-1").String())
+		assert.False(t, a.stytch.Sessions()[0].Live)
+		require.Len(t, a.events, 1)
+		assert.Equal(t, "mismatch", a.events[0].Kind)
+		assert.Equal(t, a.bob.ID, a.events[0].UserID, "whom Stytch named")
+		assert.NotEmpty(t, a.events[0].Fingerprint)
+		assert.Contains(t, a.log.String(), a.events[0].Fingerprint)
+
+		a.stytch.Accept("ada-token", "ada@example.com")
+		time.Sleep(59 * time.Second)
+		assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String(), "remembered")
+		time.Sleep(time.Second)
+		assert.Equal(t, swapped, a.get("sid=ada-1").String())
+	})
+}
+
+// A session that could not be revoked is in nobody's hands all the same.
+func TestRevocationFails(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.Accept("ada-token", "bob@example.com")
+		a.stytch.FailAll(stytchtest.Revoke, stytchtest.Error(500, "internal_server_error"))
+		assert.Equal(t, refusedKeep+"migrate revoke", a.get("sid=ada-1").String())
+		assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
+		assert.Contains(t, a.log.String(), `"op":"revoke"`)
+	})
+}
+
+// How long answers are remembered, to the second.
+func TestRemembered(t *testing.T) {
+	for name, row := range map[string]struct {
+		fault       stytchtest.Fault
+		first, kept string
+		lasts       time.Duration
+	}{
+		"a no":              {stytchtest.Error(404, "user_not_found"), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
+		"UserInfo's no":     {stytchtest.Error(400, "migrate_from_external_unexpected_response"), unavailableKeep + "migrate", unavailableKeep + "-", 5 * time.Second},
+		"a session":         {stytchtest.Fault{}, swapped, strings.TrimSuffix(swapped, "migrate") + "-", time.Minute},
+		"a no, told slowly": {stytchtest.Error(404, "user_not_found").WithDelay(4 * time.Second), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.stytch.FailAll(stytchtest.Migrate, row.fault)
+				assert.Equal(t, row.first, a.get("sid=ada-1").String())
+				time.Sleep(row.lasts - time.Nanosecond)
+				assert.Equal(t, row.kept, a.get("sid=ada-1").String())
+				time.Sleep(time.Nanosecond)
+				assert.Equal(t, row.first, a.get("sid=ada-1").String())
+				assert.Equal(t, swapped, func() string { a.stytch.Heal(stytchtest.Any); return a.get("sid=ada-2").String() }(), "of that session alone")
+			})
+		})
+	}
+}
+
+// A session that was ended here is not handed out from memory.
+func TestEndedSessionIsNotHandedOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		started := time.Now()
+		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
+			name, _, _ := strings.Cut(v, "-")
+			s := legacySession(name, v)
+			s.StartedAt = started.Add(time.Duration(len(name+v)) * time.Nanosecond)
+			if name == "bob" {
+				s.StartedAt = time.Now().Add(time.Second) // bob signs in at ada's browser
+			}
+			return s, nil
+		}
+		cookies := a.get("sid=ada-1").jar("sid=ada-1")
+		out := a.get(cookies + "; sid=bob-1")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", out.saw+strings.TrimSuffix(out.String()[len(out.saw):], " revoke"))
+		time.Sleep(time.Second)
+		require.False(t, a.stytch.Sessions()[0].Live)
+		assert.Equal(t, swapped, a.get("sid=ada-1").String(), "and not the session that is revoked")
+	})
+}
+
+// Each row is what the application's own function returns, or its custom
+// claims. A wrong setting is loud, and signs nobody out.
+func TestWrongSetting(t *testing.T) {
+	claims := func(name string, v any) func(*stytchmigrate.Config) {
+		return func(c *stytchmigrate.Config) {
+			c.SessionClaims = func(stytchmigrate.LegacySession) map[string]any { return map[string]any{name: v} }
+		}
+	}
+	rows := map[string]struct {
+		change func(*stytchmigrate.Config)
+		log    string
+	}{
+		"claims of 4 KB":           {claims("a", strings.Repeat("a", 4<<10)), "SessionClaims returned more than 4 KB"},
+		"claims that are no JSON":  {claims("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
+		"claims of an error":       {claims("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
+		"the origin's claim":       {claims("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
+		"neither token nor person": {resolving(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
+		"no token and no tickets":  {resolving(stytchmigrate.LegacySession{ID: "1", Identity: legacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
+	}
+	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
+		row := rows["the origin's claim"]
+		row.change, row.log = claims(name, 1), `SessionClaims returned the reserved name \"`+name+`\"`
+		rows["a claim named "+name] = row
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				assert.Equal(t, unavailableKeep+"-", a.get("sid=ada-1").String())
+				assert.Contains(t, a.log.String(), `"level":"ERROR","msg":"stytchmigrate: wrong setting: `+row.log+`"`)
+			}, row.change)
+		})
+	}
+}
+
+type noJSON struct{}
+
+func (noJSON) MarshalJSON() ([]byte, error) { return nil, errors.New("no") }
+
+func resolving(s stytchmigrate.LegacySession) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) {
+		c.Legacy[0].Resolve = func(*http.Request, string) (stytchmigrate.LegacySession, error) { return s, nil }
+	}
+}
+
+// A person whom nobody vouches for is refused without a call.
+func TestUnvouchedPerson(t *testing.T) {
+	for name, id := range map[string]userinfo.Identity{
+		"no email":           {Subject: "ada"},
+		"no subject":         {Email: "ada@example.com", EmailVerified: true},
+		"unverified":         {Subject: "ada", Email: "ada@example.com"},
+		"two @":              {Subject: "ada", Email: "ada@example.com@example.com", EmailVerified: true},
+		"control characters": {Subject: "ada", Email: "ada@example.com\r\n", EmailVerified: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
+			}, resolving(stytchmigrate.LegacySession{ID: "1", Token: "ada-token", Identity: id}))
+		})
+	}
+}
