@@ -54,7 +54,9 @@ func fetchPage(t *testing.T, s *httptest.Server, method string) (final *http.Res
 }
 
 func names(h http.Header) string {
-	return strings.Join((&reply{ResponseRecorder: &httptest.ResponseRecorder{HeaderMap: h}}).cookies(), " ")
+	rec := httptest.NewRecorder()
+	rec.Header()["Set-Cookie"] = h["Set-Cookie"]
+	return strings.Join((&reply{ResponseRecorder: rec}).cookies(), " ")
 }
 
 // backend is an application of its own that sends hints before a page in parts.

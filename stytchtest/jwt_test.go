@@ -34,7 +34,7 @@ func (c client) keySet(t *testing.T) jose.JSONWebKeySet {
 func (c client) verify(t *testing.T, token string) (header, claims object, err error) {
 	t.Helper()
 	set := c.keySet(t)
-	parsed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	require.NoError(t, err)
 	payload, err := parsed.Verify(set)
 	if err != nil {

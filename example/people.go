@@ -1,0 +1,40 @@
+package main
+
+import "strings"
+
+// person is a user as this application has always known them.
+type person struct {
+	ID            string
+	Name          string
+	GivenName     string
+	Email         string
+	EmailVerified bool // the application sent a link there, and it was followed
+}
+
+// people would be a table in a database.
+var people = []person{
+	{"ada", "Ada Lovelace", "Ada", "ada@example.com", true},
+	{"grace", "Grace Hopper", "Grace", "grace@example.com", true},
+	{"katherine", "Katherine Johnson", "Katherine", "katherine@example.com", true},
+	{"barbara", "Barbara Liskov", "Barbara", "barbara@example.com", false},
+}
+
+func find(id string) (person, bool) {
+	for _, p := range people {
+		if p.ID == id {
+			return p, true
+		}
+	}
+	return person{}, false
+}
+
+// emails are those of the people who can move.
+func emails() string {
+	var out []string
+	for _, p := range people {
+		if p.EmailVerified {
+			out = append(out, p.Email)
+		}
+	}
+	return strings.Join(out, ", ")
+}
