@@ -57,6 +57,10 @@ func TestDecision(t *testing.T) {
 			r.Method = "OPTIONS"
 			r.Header.Set("Access-Control-Request-Method", "PUT")
 		}, "anonymous" + keep + "-"},
+		"a token that is in no cookie": {"", func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer ada-1")
+			r.URL.RawQuery = "sid=ada-1&stytch_session=ada-1"
+		}, "anonymous" + keep + "-"},
 		"skipped": {"sid=ada-1", func(r *http.Request) { r.URL.Path = "/skip" }, "anonymous" + keep + "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
