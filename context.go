@@ -3,6 +3,7 @@ package stytchmigrate
 import (
 	"context"
 	"errors"
+	"net/http"
 )
 
 // found is what a request turned out to be. It is the one value that the
@@ -14,6 +15,8 @@ type found struct {
 	legacy  *foundLegacy // whatever the outcome is; Logout ends it
 	swap    *swap        // nil where nothing is written
 	err     error        // why it is Refused or Unavailable
+
+	original *http.Request // with the cookies that were taken out for the handler; nil: none were
 }
 
 type contextKey struct{}

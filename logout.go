@@ -22,8 +22,8 @@ import (
 // The revocation goes on if the client goes away.
 func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	f := foundIn(r.Context())
-	if f != nil && f.swap != nil {
-		r = f.swap.request.WithContext(r.Context()) // with the cookies that were taken out for the handler
+	if f != nil && f.original != nil {
+		r = f.original.WithContext(r.Context())
 	}
 	errs := []error{m.clearCookies(w, r, f)}
 

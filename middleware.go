@@ -152,7 +152,8 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 	m.migrator.end(st.ended)
 	switch {
 	case st.err != nil:
-		f, _ := m.browser.findLegacy(r, c)
+		f, err := m.browser.findLegacy(r, c)
+		m.logError(r.Context(), err)
 		return verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
 	case st.alive == nil:
 		v := m.decideLegacy(ctx, r, c)
@@ -207,6 +208,7 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 	write := !v.change.none() && m.browser.mayWrite(r)
 	if write || v.change.strip {
 		var s *swap
+		v.original = r
 		s, r = m.browser.swap(r, c, v)
 		if write {
 			s.ended = func() bool { return v.session != nil && m.sessions.ended.Contains(v.session.SessionID) }

@@ -152,3 +152,23 @@ func TestLogoutWithTwoSessions(t *testing.T) {
 		}
 	})
 }
+
+// Of two people's sessions neither counts, and the handler sees no cookie of
+// them. A logout ends what the browser sent all the same.
+func TestLogoutOfAConflict(t *testing.T) {
+	for _, dest := range []string{"document", "image"} {
+		inBubble(t, func(t *testing.T, a *app) {
+			a.resolve = legacyOf(time.Now(), nil)
+			cookies, s := a.signedIn(a.ada)
+			a.asks(t, cookies)
+			a.handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.m.Logout(w, r)) }
+			out := a.get(cookies+"; sid=bob", func(r *http.Request) {
+				r.Header.Set("Sec-Fetch-Site", "same-origin")
+				r.Header.Set("Sec-Fetch-Dest", dest)
+			})
+			assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | revoke", out.String())
+			ended, _ := a.stytch.Session(s.ID)
+			assert.False(t, ended.Live)
+		})
+	}
+}
