@@ -40,10 +40,11 @@ type LegacyCookie struct {
 	// Return ErrNoSession where there is none: expired, forged, unknown, or not
 	// fully signed in (second factor pending, an impersonation). Any other error
 	// says that it can't be told now, and is answered with OutcomeUnavailable; its
-	// text is not logged, for it may hold the value.
+	// text is not logged, for it may hold the value: log it in Resolve.
 	Resolve func(r *http.Request, value string) (LegacySession, error)
 
-	// End, if set, ends the session at its source. Logout calls it.
+	// End, if set, ends the session at its source. Logout calls it where the
+	// request still carries the cookie, which that of a user who has moved does not.
 	End func(ctx context.Context, s LegacySession) error
 
 	wrong []string // what SecureCookie was given wrong; New reports it

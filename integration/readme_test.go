@@ -64,8 +64,10 @@ func readme(mux *http.ServeMux, codecs []securecookie.Codec, hashKey, blockKey [
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle("/userinfo", userinfo.Handler(tickets.Redeem)) // the UserInfo URL in the Stytch dashboard
-	return auth.Handler(mux), nil
+	outer := http.NewServeMux()
+	outer.Handle("/userinfo", userinfo.Handler(tickets.Redeem)) // the UserInfo URL in the Stytch dashboard
+	outer.Handle("/", auth.Handler(mux))
+	return outer, nil
 }
 
 func readmePage(w http.ResponseWriter, r *http.Request) {
@@ -73,7 +75,7 @@ func readmePage(w http.ResponseWriter, r *http.Request) {
 		// moved: user.UserID, user.Emails, user.ExternalID
 		fmt.Fprint(w, "moved: ", user.Emails[0].Email)
 	} else if old, ok := stytchmigrate.LegacyFromContext(r.Context()); ok {
-		// not moved yet, or Stytch can't be reached: old.Identity
+		// not moved yet, or Stytch can't be reached: old.Identity (empty where Resolve gave only a Token)
 		fmt.Fprint(w, "not moved: ", old.Identity.Subject)
 	}
 }
@@ -84,7 +86,7 @@ func TestReadmeIsThisProgram(t *testing.T) {
 	require.NoError(t, err)
 	self, err := os.ReadFile("readme_test.go")
 	require.NoError(t, err)
-	have := map[string]bool{"// ...": true, "}": true, "http.ListenAndServe(addr, auth.Handler(mux))": true}
+	have := map[string]bool{"// ...": true, "}": true, "http.ListenAndServe(addr, outer)": true}
 	for line := range strings.Lines(string(self)) {
 		have[strings.TrimSpace(line)] = true
 	}
@@ -155,4 +157,32 @@ func TestReadmeProgram(t *testing.T) {
 		assert.Equal(t, want, string(body), "%+v", session)
 	}
 	assert.Equal(t, "test.stytch.com", stytch.Calls()[0].Host)
+}
+
+// What README.md says about testing an application.
+func TestReadmeTest(t *testing.T) {
+	tickets, err := userinfo.NewTickets(hashKey, blockKey)
+	require.NoError(t, err)
+	cfg := stytchmigrate.Config{
+		Tickets: tickets,
+		Legacy: []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: func(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
+			return stytchmigrate.LegacySession{Identity: userinfo.Identity{Subject: value, Email: value + "@example.com", EmailVerified: true}}, nil
+		}}},
+	}
+	stytch := stytchtest.NewServer(t, stytchtest.Config{})
+	stytch.AddUser(stytchtest.Person("ada@example.com"))
+	stytch.SetUserInfo(func(ctx context.Context, ticket string) (string, error) {
+		id, err := tickets.Redeem(ctx, ticket)
+		return id.Email, err
+	})
+	cfg.ProjectID, cfg.Secret, cfg.BaseURL = stytch.ProjectID, stytchmigrate.Secret(stytch.Secret), stytch.URL
+	cfg.Cookies.Insecure = true // httptest serves plain HTTP
+	auth, err := stytchmigrate.New(cfg)
+	require.NoError(t, err)
+
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Cookie", "sid=ada")
+	rec := httptest.NewRecorder()
+	auth.Handler(http.HandlerFunc(readmePage)).ServeHTTP(rec, r)
+	assert.Equal(t, "moved: ada@example.com", rec.Body.String())
 }
