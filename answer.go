@@ -45,6 +45,10 @@ func (e *callError) Error() string {
 	return "stytchmigrate: " + e.op + ": " + e.reason
 }
 
+// Format writes Error's text, for every verb. For one that does not fit, as %t,
+// package fmt would print the fields, and those of api behind its pointer.
+func (e *callError) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, e.Error()) }
+
 func (e *callError) Unwrap() error {
 	if e.api == nil {
 		return nil
@@ -178,7 +182,7 @@ func during(err error) string {
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
 	if s, err := strconv.Atoi(v); err == nil && s > 0 {
-		return min(time.Duration(min(s, 3600))*time.Second, maxRetryWait)
+		return time.Duration(min(s, int(maxRetryWait/time.Second))) * time.Second
 	}
 	if t, err := http.ParseTime(v); err == nil && time.Until(t) > 0 {
 		left := min(time.Until(t), maxRetryWait-1)

@@ -48,7 +48,7 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	case overtaken:
 		won := m.migrate(ctx, r, j.legacy)
 		if won.outcome == OutcomeMigrated {
-			m.revokeLater(ctx, k)
+			m.revokeLater(ctx, k.session.SessionID)
 		}
 		return won
 	case conflict:
@@ -139,19 +139,19 @@ func isSamePerson(u *User, s LegacySession) (same, known bool) {
 	return same, same
 }
 
-// revokeLater ends the Stytch session that a later sign-in overtook: in this
-// process at once, whatever becomes of the call, which the request does not
-// wait for.
-func (m *Middleware) revokeLater(ctx context.Context, k *known) {
-	if found, _ := m.sessions.ended.ContainsOrAdd(k.session.SessionID, struct{}{}); found {
-		return // a parallel request was first
+// revokeLater ends a Stytch session that nobody is to have any more: overtaken
+// by a later sign-in, or left by an old logout. In this process it ends at once,
+// whatever becomes of the call, which the request does not wait for.
+func (m *Middleware) revokeLater(ctx context.Context, sessionID string) {
+	if m.sessions.ended.Contains(sessionID) {
+		return
 	}
-	m.sessions.end(k.session.SessionID)
+	m.sessions.end(sessionID)
 	ctx = context.WithoutCancel(ctx)
 	go func() {
 		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
 		defer cancel()
-		defer func() { _ = recover() }() // a transport's panic; the session is in no browser any more
-		m.migrator.revoke(ctx, k.session.SessionID)
+		defer func() { _ = recover() }() // a log handler's panic
+		_ = m.client.revoke(ctx, revokeRequest{SessionID: sessionID})
 	}()
 }

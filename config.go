@@ -30,7 +30,8 @@ const (
 // Every other field may be left out.
 //
 // Functions of a Config are called by several requests at once, each in the
-// goroutine of a request, and never while a lock is held.
+// goroutine of a request, and never while a lock is held. OnEvent also hears, in a
+// goroutine of its own, of a key set that could not be fetched.
 type Config struct {
 	ProjectID string // project-live-… or project-test-…
 	Secret    Secret // the project's secret
@@ -86,8 +87,8 @@ type Config struct {
 	// is 401, or 503 with Retry-After where the outcome is Unavailable.
 	Deny http.Handler
 
-	// OnEvent is called once for each request, before its handler, and for what
-	// happens besides.
+	// OnEvent is called once for each request, before its handler, and as
+	// Event.Kind says.
 	OnEvent func(context.Context, Event)
 
 	// Logger is where failed calls and wrong settings are logged; default

@@ -2,18 +2,19 @@ package stytchmigrate
 
 import (
 	"context"
-	"errors"
 	"net/http"
 )
 
 // found is what a request turned out to be. It is the one value that the
 // middleware puts into a context.
 type found struct {
+	by      *browser // of the Middleware that found it; nil in NewContext
 	outcome Outcome
 	user    *User
 	session *Session
 	legacy  *foundLegacy // whatever the outcome is; Logout ends it
 	swap    *swap        // nil where nothing is written
+	hidden  bool         // legacy is for Logout alone: it ended, or an expired JWT is of another session
 	err     error        // why it is Refused or Unavailable
 
 	original *http.Request // with the cookies that were taken out for the handler; nil: none were
@@ -52,13 +53,12 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // handlers serve such a user as the old code did.
 //
 // It returns none for a session that Logout ended, if its StartedAt is known.
-// Without that it may be a new sign-in under the id of the old one.
+// Without that it may be a new sign-in under the id of the old one. Nor does it
+// where an expired JWT beside it, about which Stytch can't be asked, came from
+// another session.
 func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
 	f := foundIn(ctx)
-	if f == nil || f.legacy == nil {
-		return LegacySession{}, false
-	}
-	if errors.Is(f.err, errLoggedOut) && !f.legacy.session.StartedAt.IsZero() {
+	if f == nil || f.legacy == nil || f.hidden {
 		return LegacySession{}, false
 	}
 	switch f.outcome {

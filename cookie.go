@@ -110,8 +110,10 @@ func (c *requestCookies) addLegacy(legacy []LegacyCookie, cookie *http.Cookie) {
 	}
 }
 
+// appendNew stops where there are more than anything here would look at: a
+// request may bring thousands.
 func appendNew(values []string, v string) []string {
-	if slices.Contains(values, v) {
+	if len(values) > maxDuplicates || slices.Contains(values, v) {
 		return values
 	}
 	return append(values, v)
@@ -170,7 +172,7 @@ func (b *browser) fits(r *http.Request, ch change, lines []*http.Cookie) bool {
 		}
 	}
 	toCome := editCookies(r, func(name string) bool {
-		return name == b.opts.SessionName || name == b.opts.JWTName ||
+		return b.isStytch(name) ||
 			ch.expire != nil && slices.Contains(ch.expire.names(), name)
 	}, kept)
 	return sum <= maxLines && len(toCome) <= maxCookieHeader

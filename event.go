@@ -94,8 +94,11 @@ func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration)
 	m.emit(ctx, e)
 }
 
-func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy *foundLegacy, err error) {
-	out := found{legacy: legacy, err: err}
+func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy []*foundLegacy, err error) {
+	out := found{err: err}
+	if len(legacy) > 0 {
+		out.legacy = legacy[0]
+	}
 	if f != nil {
 		out.outcome, out.user = f.outcome, f.user
 	}
@@ -138,7 +141,7 @@ func (m *Middleware) jwksFetched(err error, keys int) {
 	if err == nil {
 		return
 	}
-	ctx := context.Background()
+	ctx := context.Background() // of no request: those that wait share the fetch
 	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
 	m.emit(ctx, Event{Kind: kindJWKS, Err: err})
 }

@@ -3,6 +3,7 @@ package stytchmigrate
 import (
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,13 @@ func (s *sessions) remembered(c *requestCookies) *known {
 // learn puts a session that Stytch has just vouched for into memory.
 func (s *sessions) learn(u *User, session *Session, token, jwt Secret) (*known, error) {
 	now := time.Now()
+	c, err := s.verifier.Read(string(jwt))
+	if session.ExpiresAt.IsZero() { // the schema lets it be absent
+		session.ExpiresAt = now.Add(defaultDuration)
+		if err == nil && c.SessionExpiresAt.After(c.ExpiresAt) {
+			session.ExpiresAt = c.SessionExpiresAt
+		}
+	}
 	if !now.Before(session.ExpiresAt) {
 		return nil, &callError{op: "answer", reason: "session.expires_at is past"}
 	}
@@ -55,7 +63,6 @@ func (s *sessions) learn(u *User, session *Session, token, jwt Secret) (*known, 
 		tokens: tokens{session: token, jwt: jwt, expires: session.ExpiresAt},
 	}
 	k.origin, _ = session.CustomClaims[originClaim].(string)
-	c, err := s.verifier.Read(string(jwt))
 	switch {
 	case errors.Is(err, sessionjwt.ErrForeign):
 		return nil, &callError{op: "answer", reason: "session_jwt is of another project"}
@@ -154,15 +161,21 @@ func (s *sessions) recall(token, id string) *known {
 // fresh returns the session in memory that a request's token or expired JWT
 // is of, where its newer JWT has not expired yet.
 func (s *sessions) fresh(opaque []string, stale *sessionjwt.Claims) *known {
-	for _, t := range opaque {
-		if k := s.recall(t, ""); k != nil {
+	if stale != nil {
+		k := s.bySession(stale.SessionID)
+		if k != nil && (len(opaque) == 0 || slices.Contains(opaque, string(k.tokens.session))) {
 			return k
 		}
 	}
-	if len(opaque) == 0 && stale != nil {
-		return s.bySession(stale.SessionID)
+	var one *known
+	for _, t := range opaque {
+		k := s.recall(t, "")
+		if k == nil || one != nil && k.user.UserID != one.user.UserID {
+			return nil // anybody can put a token of their own here, and into memory
+		}
+		one = k
 	}
-	return nil
+	return one
 }
 
 // end makes this process refuse a session from now on, though its JWT verifies.
@@ -173,16 +186,14 @@ func (s *sessions) end(sessionID string) {
 	}
 }
 
-// endToken is end for a session of which nothing but the token is known yet.
-func (s *sessions) endToken(token string) { s.ended.Add(endedToken(token), struct{}{}) }
-
-func endedToken(token string) string {
-	sum := keyOf('t', token)
-	return string(sum[:])
+// endCookie is end for a session of which nothing but a cookie is known yet: a
+// token ('t') or a JWT ('j').
+func (s *sessions) endCookie(kind byte, value string) {
+	s.endedCookies.Add(keyOf(kind, value), struct{}{})
 }
 
 func (s *sessions) hasEnded(k *known) bool {
-	return s.ended.Contains(k.session.SessionID) || s.ended.Contains(endedToken(string(k.tokens.session)))
+	return s.ended.Contains(k.session.SessionID) || s.endedCookies.Contains(keyOf('t', string(k.tokens.session)))
 }
 
 func (s *sessions) forget(k *known) {
@@ -201,11 +212,18 @@ func (s *sessions) lost(token string, c *sessionjwt.Claims) (record string) {
 	if c != nil {
 		record, started, expires = c.LegacySession, c.SessionStartedAt, c.SessionExpiresAt
 	}
+	id := ""
+	if c != nil {
+		id = c.SessionID
+	}
 	if k, ok := s.known.Peek(keyOf('t', token)); ok {
 		s.forget(k)
-		record, started, expires = k.origin, k.session.StartedAt, k.session.ExpiresAt
+		id, record, started, expires = k.session.SessionID, k.origin, k.session.StartedAt, k.session.ExpiresAt
 	}
 	now := time.Now()
+	if s.ended.Contains(id) { // revoked here: by a Logout, which ended the record, or for a reason that is not the user's
+		return ""
+	}
 	if now.Before(started.Add(30*time.Second)) || now.After(expires.Add(-2*time.Minute)) {
 		return ""
 	}

@@ -34,8 +34,9 @@ type LegacyCookie struct {
 	// Resolve tells whose session a value is. It is required, and the
 	// application vouches for what it returns: whatever signature, store or
 	// expiry the old code checked must be checked here. It runs in the request's
-	// own goroutine, for each request with a legacy cookie that is not known yet,
-	// and may be called for several requests at once. It must not read the body.
+	// own goroutine, for most requests that carry the cookie and for a value that a
+	// handler sets: judge value, not the cookies of r, and don't read the body.
+	// Several requests may call it at once.
 	//
 	// Return ErrNoSession where there is none: expired, forged, unknown, or not
 	// fully signed in (second factor pending, an impersonation). Any other error
@@ -59,7 +60,7 @@ func (l *LegacyCookie) names() []string { return append([]string{l.Name}, l.Also
 // well-formed Email: Stytch matches users by email, so an email that nobody
 // verified would be a way into the account of whoever owns it.
 type LegacySession struct {
-	ID        Secret            // unguessable (16 bytes or more), the same for as long as the session lives; default: Token, else the cookie's value
+	ID        Secret            // unguessable (16 bytes or more), the same for as long as the session lives, and no other user's after it; default: Token, else the cookie's value
 	Token     Secret            // sent to Stytch, which shows it to the UserInfo endpoint; empty: a ticket is minted from Identity
 	Identity  userinfo.Identity // whose session it is
 	StartedAt time.Time         // when the user signed in; zero: unknown
@@ -231,6 +232,21 @@ func (b *browser) findLegacy(r *http.Request, c *requestCookies) (*foundLegacy, 
 	return nil, nil
 }
 
+// allLegacy returns every legacy session that a request carries, for an end to
+// all of them, and what could not be told.
+func (b *browser) allLegacy(r *http.Request, c *requestCookies) (all []*foundLegacy, err error) {
+	for i, values := range c.legacy {
+		for _, v := range values {
+			f, failed := b.legacy[i].resolve(r, v)
+			if f != nil {
+				all = append(all, f)
+			}
+			err = errors.Join(err, failed)
+		}
+	}
+	return all, err
+}
+
 // find resolves the values of one cookie. Several that are one session or one
 // person count as one. Several people: nobody can say who is at the browser.
 func (l *LegacyCookie) find(r *http.Request, values []string) (found *foundLegacy, several bool, err error) {
@@ -238,29 +254,39 @@ func (l *LegacyCookie) find(r *http.Request, values []string) (found *foundLegac
 		return nil, true, nil
 	}
 	for _, v := range values {
-		if len(v) > maxLegacyValue {
-			continue
-		}
-		s, err := l.Resolve(r, v)
+		f, err := l.resolve(r, v)
 		switch {
-		case errors.Is(err, ErrNoSession) || err == nil && !s.ExpiresAt.IsZero() && !time.Now().Before(s.ExpiresAt):
-			continue
 		case err != nil:
-			return nil, false, resolveError(l.Name, err)
-		}
-		if s.ID == "" {
-			s.ID = s.Token
-		}
-		if s.ID == "" {
-			s.ID = Secret(v)
-		}
-		if found == nil {
-			found = &foundLegacy{cookie: l, session: s}
-		} else if !sameSession(found.session, s) {
+			return nil, false, err
+		case f == nil:
+		case found == nil:
+			found = f
+		case !sameSession(found.session, f.session):
 			return nil, true, nil
 		}
 	}
 	return found, false, nil
+}
+
+// resolve returns the session of one value, or nil if there is none in it.
+func (l *LegacyCookie) resolve(r *http.Request, value string) (*foundLegacy, error) {
+	if len(value) > maxLegacyValue {
+		return nil, nil
+	}
+	s, err := l.Resolve(r, value)
+	switch {
+	case errors.Is(err, ErrNoSession) || err == nil && !s.ExpiresAt.IsZero() && !time.Now().Before(s.ExpiresAt):
+		return nil, nil
+	case err != nil:
+		return nil, resolveError(l.Name, err)
+	}
+	if s.ID == "" {
+		s.ID = s.Token
+	}
+	if s.ID == "" {
+		s.ID = Secret(value)
+	}
+	return &foundLegacy{cookie: l, session: s}, nil
 }
 
 // sameSession goes by the person where both are known: some applications keep

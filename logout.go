@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"example.com/stytchmigrate/internal/sessionjwt"
 )
@@ -17,7 +18,8 @@ import (
 // the old login handler too, before that sets its cookie: what it sets then is
 // kept.
 //
-// The cookies are expired in any case. An error means that Stytch, or the old
+// The cookies are expired in any case, if nothing was written yet; a cacheable
+// Cache-Control that the handler sets after it is the handler's mistake. An error means that Stytch, or the old
 // session's source, may not know: revoke the user's sessions there if that matters.
 // The revocation goes on if the client goes away.
 func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
@@ -32,20 +34,15 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	cookies := m.browser.read(r)
 	legacy, err := m.legacyOf(f, r, &cookies)
 	errs = append(errs, err)
-
-	exchanged := m.endRecords(f, legacy)
-	ids, others := m.sessionsOf(ctx, f, exchanged, &cookies)
-	for id := range ids {
-		m.sessions.end(id) // before Stytch hears of it: no answer under way brings it back
-		others = append(others, revokeRequest{SessionID: id})
-	}
-	for _, in := range others {
+	for _, in := range m.endHere(ctx, f, legacy, &cookies) {
 		errs = append(errs, m.client.revoke(ctx, in))
 	}
 	told := errors.Join(errs...)
-	if err := m.endAtSource(r.Context(), legacy); err != nil {
-		errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", legacy.cookie.Name, err))
-		told = errors.Join(told, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", legacy.cookie.Name, err))
+	for _, l := range legacy {
+		if err := m.endAtSource(r.Context(), l); err != nil {
+			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", l.cookie.Name, err))
+			told = errors.Join(told, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", l.cookie.Name, err))
+		}
 	}
 	m.reportLogout(r.Context(), f, legacy, told)
 	return errors.Join(errs...)
@@ -54,7 +51,7 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 // endAtSource calls End, with time of its own: a Stytch that is silent has used
 // up the rest, and must not keep the old session alive.
 func (m *Middleware) endAtSource(ctx context.Context, legacy *foundLegacy) error {
-	if legacy == nil || legacy.cookie.End == nil {
+	if legacy.cookie.End == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.Timeout)
@@ -74,38 +71,66 @@ func (m *Middleware) clearCookies(w http.ResponseWriter, r *http.Request, f *fou
 	return nil
 }
 
-// legacyOf returns the legacy session that a request came with, also where its
-// cookie was hidden from the handler.
-func (m *Middleware) legacyOf(f *found, r *http.Request, c *requestCookies) (*foundLegacy, error) {
+// legacyOf returns the legacy sessions that a request came with, each once. What
+// was found before need not be resolved again.
+func (m *Middleware) legacyOf(f *found, r *http.Request, c *requestCookies) ([]*foundLegacy, error) {
+	all, err := m.browser.allLegacy(r, c)
 	if f != nil && f.legacy != nil {
-		return f.legacy, nil
+		all = append(all, f.legacy)
 	}
-	return m.browser.findLegacy(r, c)
+	seen := map[string]bool{}
+	all = slices.DeleteFunc(all, func(l *foundLegacy) bool {
+		key := m.migrator.key(l)
+		defer func() { seen[key] = true }()
+		return seen[key]
+	})
+	return all, err
 }
 
-// sessionsOf names the Stytch sessions of a request: by id where that is
-// known, else by what the browser sent.
-func (m *Middleware) sessionsOf(ctx context.Context, f *found, exchanged *known, c *requestCookies) (ids map[string]bool, others []revokeRequest) {
-	ids = map[string]bool{}
+// endHere makes this process refuse every session of a request from now on, and
+// returns what to revoke: by id where that is known, else by what the browser
+// sent. It comes before Stytch hears of it: no answer that is under way brings
+// back what has ended here.
+func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegacy, c *requestCookies) (revoke []revokeRequest) {
+	ids := map[string]bool{}
+	end := func(sessionID, origin string) {
+		if k := m.migrator.end(origin); k != nil {
+			ids[k.session.SessionID] = true
+		}
+		ids[sessionID] = true
+	}
 	if f != nil && f.session != nil {
-		ids[f.session.SessionID] = true
+		origin, _ := f.session.CustomClaims[originClaim].(string)
+		end(f.session.SessionID, origin)
 	}
-	if exchanged != nil {
-		ids[exchanged.session.SessionID] = true
+	for _, l := range legacy {
+		end("", m.migrator.key(l))
 	}
-	delete(ids, "") // of an answer that did not name its session; the browser has the token
 	for _, t := range c.tokens[:min(len(c.tokens), maxTokens)] {
 		if k, ok := m.sessions.known.Peek(keyOf('t', t)); ok {
-			ids[k.session.SessionID] = true
+			end(k.session.SessionID, k.origin)
 		} else if len(t) <= maxToken && isCookieValue(t) {
-			m.sessions.endToken(t)
-			others = append(others, revokeRequest{SessionToken: t})
+			m.sessions.endCookie('t', t)
+			revoke = append(revoke, revokeRequest{SessionToken: t})
 		}
 	}
-	var unknown []string // another session's, or one that is being asked about by its token
-	for _, jwt := range c.jwts {
+	revoke = append(revoke, m.endJWTs(ctx, c.jwts, end)...)
+	delete(ids, "")
+	for id := range ids {
+		m.sessions.end(id)
+		revoke = append(revoke, revokeRequest{SessionID: id})
+	}
+	return revoke
+}
+
+// endJWTs ends the sessions that JWTs are of: another session's than the token's,
+// or one that is being asked about by its token at this moment. One that can't be
+// verified for want of a key is refused by itself, and Stytch is asked to judge it.
+func (m *Middleware) endJWTs(ctx context.Context, jwts []string, end func(sessionID, origin string)) (revoke []revokeRequest) {
+	var unknown []string
+	for _, jwt := range jwts {
 		if k, ok := m.sessions.known.Peek(keyOf('j', jwt)); ok {
-			ids[k.session.SessionID] = true
+			end(k.session.SessionID, k.origin)
 		} else {
 			unknown = append(unknown, jwt)
 		}
@@ -113,33 +138,12 @@ func (m *Middleware) sessionsOf(ctx context.Context, f *found, exchanged *known,
 	j := m.sessions.readJWTs(ctx, unknown)
 	for _, claims := range []*sessionjwt.Claims{j.live, j.stale} {
 		if claims != nil {
-			ids[claims.SessionID] = true
+			end(claims.SessionID, claims.LegacySession)
 		}
 	}
-	if len(ids)+len(others) == 0 && j.unsure != "" {
-		others = append(others, revokeRequest{SessionJWT: j.unsure})
+	if j.unsure != "" {
+		m.sessions.endCookie('j', j.unsure)
+		revoke = append(revoke, revokeRequest{SessionJWT: j.unsure})
 	}
-	return ids, others
-}
-
-// endRecords keeps the legacy sessions of a request from being exchanged
-// again: the one that it carries, and the one that its Stytch session came from.
-// It returns the session that the former became, if that is in memory.
-func (m *Middleware) endRecords(f *found, legacy *foundLegacy) (exchanged *known) {
-	if f != nil && f.session != nil {
-		origin, _ := f.session.CustomClaims[originClaim].(string)
-		m.migrator.end(origin)
-	}
-	if legacy == nil {
-		return nil
-	}
-	key := m.migrator.key(legacy)
-	// Ended first, looked up second: an exchange that completes in between
-	// finds it ended, and one that completed before is found here.
-	m.migrator.ended.Add(key, struct{}{})
-	if x, ok := m.migrator.records.Peek(key); ok && x.answer == yes {
-		exchanged = x.known
-	}
-	m.migrator.end(key)
-	return exchanged
+	return revoke
 }

@@ -27,8 +27,8 @@ import (
 )
 
 // Middleware authenticates requests by their Stytch session, and gives one to
-// those that have only a legacy session. Make it with [New]. It is safe for
-// concurrent use.
+// those that have only a legacy session. Make it with [New]; the zero value is of
+// no use. It is safe for concurrent use.
 type Middleware struct {
 	// Pointers only, so that printing a Middleware prints no secret.
 	cfg      *Config
@@ -61,6 +61,7 @@ func New(cfg Config) (*Middleware, error) {
 		client: c, verifier: sessionjwt.New(cfg.ProjectID, issuers, keys),
 		limit: 3 * cfg.Timeout, log: cfg.Logger,
 		known: newLRU[memoryKey, *known](maxKnown), ended: newLRU[string, struct{}](maxEnded),
+		endedCookies: newLRU[memoryKey, struct{}](maxEnded),
 	}
 	if !cfg.FixedExpiry {
 		m.sessions.extendBy = cfg.SessionDuration
@@ -85,12 +86,11 @@ func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
 }
 
 // Handler returns a handler that finds out whose request it is and passes it
-// on to next, always: what it found is in the request's context. See
-// [UserFromContext], [LegacyFromContext] and [OutcomeFromContext].
+// on to next, unless the client has left while the request waited for Stytch.
+// What it found is in the request's context: see [UserFromContext],
+// [LegacyFromContext] and [OutcomeFromContext].
 //
 // Requests that Config.Skip picks and CORS preflights are passed on untouched.
-// Where the client goes away while the request waits for Stytch, next is not
-// called.
 func (m *Middleware) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if m.excluded(r) {
@@ -100,6 +100,7 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		start := time.Now()
 		cookies := m.browser.read(r)
 		v := m.decide(r, &cookies)
+		v.by = m.browser
 		m.report(r.Context(), &v, time.Since(start))
 		if v.gone {
 			return
@@ -109,8 +110,8 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 }
 
 func (m *Middleware) excluded(r *http.Request) bool {
-	// Wrapped twice: the outer one would take the inner one's deletions for the handler's.
-	if f := foundIn(r.Context()); f != nil && f.swap != nil && f.swap.browser == m.browser {
+	// Wrapped twice: the outer one has done it all.
+	if f := foundIn(r.Context()); f != nil && f.by == m.browser {
 		return true
 	}
 	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
@@ -139,7 +140,7 @@ func (m *Middleware) decide(r *http.Request, c *requestCookies) verdict {
 	ctx, cancel := context.WithTimeout(r.Context(), m.cfg.Timeout)
 	defer cancel()
 	v := m.decideStytch(ctx, r, c)
-	v.gone = errors.Is(v.err, errNoAnswer) && r.Context().Err() != nil
+	v.gone = errors.Is(v.err, errNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
 	return v
 }
 
@@ -154,7 +155,13 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 	case st.err != nil:
 		f, err := m.browser.findLegacy(r, c)
 		m.logError(r.Context(), err)
-		return verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
+		v := verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
+		if f != nil {
+			key := m.migrator.key(f)
+			v.hidden = m.migrator.ended.Contains(key) && !f.session.StartedAt.IsZero() ||
+				st.stale != nil && st.stale.LegacySession != key
+		}
+		return v
 	case st.alive == nil:
 		v := m.decideLegacy(ctx, r, c)
 		v.change.clear = st.clear
@@ -195,6 +202,7 @@ func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegac
 		v.change = change{set: &x.known.tokens, expire: f.cookie}
 	case no:
 		v.outcome = OutcomeRefused
+		v.hidden = errors.Is(x.err, errLoggedOut) && !f.session.StartedAt.IsZero()
 	default:
 		v.outcome = OutcomeUnavailable
 		m.logError(r.Context(), x.err)
@@ -222,9 +230,9 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 	}
 	next.ServeHTTP(v.swap.wrap(w), r)
 	// Where the handler wrote nothing, net/http sends a 200 after this.
-	if v.swap.commit(w) == userLeft && v.session.SessionID != "" {
+	if v.swap.commit(w) == userLeft {
 		m.migrator.end(m.migrator.key(v.legacy))
-		m.revokeLater(r.Context(), &known{session: v.session})
+		m.revokeLater(r.Context(), v.session.SessionID)
 	}
 }
 
@@ -265,7 +273,7 @@ func (m *Middleware) deny(w http.ResponseWriter, r *http.Request) {
 func (m *Middleware) retryAfter(ctx context.Context) int {
 	var call *callError
 	if f := foundIn(ctx); f != nil && errors.As(f.err, &call) && call.retryAfter > 0 {
-		return max(1, int(call.retryAfter.Seconds()+0.5))
+		return int(call.retryAfter / time.Second)
 	}
 	return 5
 }

@@ -79,11 +79,11 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy)
 	x, err := share(ctx, &m.flights, key, 3*m.cfg.Timeout, func(ctx context.Context) (*exchange, error) {
 		return m.exchange(ctx, key, f.session.Identity, in), nil
 	})
-	if err != nil {
-		return &exchange{err: err}
-	}
 	if m.ended.Contains(key) {
 		return &exchange{answer: no, err: errLoggedOut}
+	}
+	if err != nil {
+		return &exchange{err: err}
 	}
 	return x.toOne()
 }
@@ -243,8 +243,9 @@ func (m *migrator) revokeToken(ctx context.Context, token Secret) {
 }
 
 // end makes a legacy session refused from now on. It returns the Stytch
-// session that it became of late, if it did, which is then to be revoked: what an
-// exchange remembers after this moment the exchange itself revokes.
+// session that it became of late, if it did, which is then to be revoked. Ended
+// first, looked up second: what an exchange remembers after this moment the
+// exchange itself revokes.
 func (m *migrator) end(key string) *known {
 	if key == "" {
 		return nil
@@ -296,7 +297,7 @@ func isPerson(u *User, id userinfo.Identity) bool {
 		return u.ExternalID == id.Subject
 	}
 	for _, e := range u.Emails {
-		if id.Email != "" && equalFoldASCII(e.Email, id.Email) && (e.Verified || !hasOwnFactor(u)) {
+		if id.Email != "" && equalFoldASCII(e.Email, id.Email) && (e.Verified || len(u.Emails) == 1 && !hasOwnFactor(u)) {
 			return true
 		}
 	}

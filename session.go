@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -33,8 +34,12 @@ type sessions struct {
 	limit    time.Duration // of one call's life
 	log      *slog.Logger
 
-	known   *lru.Cache[memoryKey, *known]
-	ended   *lru.Cache[string, struct{}] // ids of sessions that were logged out here
+	known *lru.Cache[memoryKey, *known]
+	ended *lru.Cache[string, struct{}] // ids of sessions that were logged out here
+	// endedCookies are the tokens and JWTs of sessions that were logged out before
+	// their id was known here. Anybody can fill it, so it is apart from ended.
+	endedCookies *lru.Cache[memoryKey, struct{}]
+
 	flights singleflight.Group
 }
 
@@ -42,11 +47,12 @@ type sessions struct {
 // value: it has none.
 type stytchState struct {
 	alive *known
-	write bool   // the browser's cookies are behind, and are to be written
-	clear bool   // the session has ended, by Stytch's word or a Logout here
-	ended string // key of the record of the legacy session that ended with it
-	err   error  // can't tell
-	event string // what is worth an event: "mismatch"
+	write bool               // the browser's cookies are behind, and are to be written
+	clear bool               // the session has ended, by Stytch's word or a Logout here
+	ended string             // key of the record of the legacy session that ended with it
+	err   error              // can't tell
+	stale *sessionjwt.Claims // with err: whose it was, by an expired JWT
+	event string             // what is worth an event: "mismatch"
 }
 
 // find tells whose Stytch session a request carries.
@@ -55,7 +61,7 @@ func (s *sessions) find(ctx context.Context, c *requestCookies) stytchState {
 	switch {
 	case j.live != nil:
 		return s.live(ctx, j.live, j.liveJWT)
-	case j.foreign && j.stale == nil:
+	case j.foreign && j.stale == nil && j.unsure == "":
 		return stytchState{} // the cookies are another application's
 	}
 	return s.refresh(ctx, c.tokens, j)
@@ -94,7 +100,7 @@ func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j readJWTs) {
 			j.foreign = true
 		}
 	}
-	if several {
+	if several || j.live != nil && j.stale != nil && j.live.UserID != j.stale.UserID {
 		return readJWTs{foreign: j.foreign, came: true}
 	}
 	return j
@@ -103,7 +109,7 @@ func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j readJWTs) {
 // live serves a session whose JWT verifies. Stytch is asked only for the full
 // user, and not waited for long: the JWT says already who it is.
 func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) stytchState {
-	if s.ended.Contains(c.SessionID) {
+	if s.ended.Contains(c.SessionID) || s.endedCookies.Contains(keyOf('j', jwt)) {
 		return stytchState{clear: true}
 	}
 	if k := s.bySession(c.SessionID); k != nil {
@@ -122,6 +128,9 @@ func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) s
 	case answerOf(err) == no:
 		return stytchState{clear: true, ended: s.lost("", c)}
 	}
+	if s.ended.Contains(c.SessionID) { // while Stytch was waited for
+		return stytchState{clear: true}
+	}
 	return stytchState{alive: s.partial(c, jwt)}
 }
 
@@ -136,13 +145,18 @@ func (s *sessions) refresh(ctx context.Context, opaque []string, j readJWTs) sty
 		return st
 	}
 	var asks []authenticateRequest
-	for _, t := range opaque[:min(len(opaque), maxTokens)] {
+	for _, t := range opaque {
 		if len(t) <= maxToken && isCookieValue(t) {
 			asks = append(asks, authenticateRequest{SessionToken: t, SessionDurationMinutes: s.extension(t, j.stale)})
 		}
 	}
-	if len(asks) == 0 && j.staleJWT != "" {
-		asks = append(asks, authenticateRequest{SessionJWT: j.staleJWT, SessionDurationMinutes: s.extension("", j.stale)})
+	if len(asks) != 1 && j.staleJWT != "" { // of several tokens, the JWT names the one
+		asks = slices.Insert(asks, 0, authenticateRequest{SessionJWT: j.staleJWT, SessionDurationMinutes: s.extension("", j.stale)})
+	}
+	if len(asks) > maxTokens {
+		st := s.askEach(ctx, asks[:maxTokens], j.stale)
+		st.clear = st.clear && st.event != "" // of those not asked about one may be alive
+		return st
 	}
 	if len(asks) == 0 && j.unsure != "" {
 		asks = append(asks, authenticateRequest{SessionJWT: j.unsure})
@@ -173,7 +187,11 @@ func (s *sessions) askEach(ctx context.Context, asks []authenticateRequest, stal
 		case answerOf(err) == cantTell:
 			unsure = err
 		default:
-			ended = cmp.Or(ended, s.lost(in.SessionToken, stale))
+			c := stale
+			if in.SessionToken != "" && len(asks) > 1 {
+				c = nil // says nothing of the session that the JWT is of
+			}
+			ended = cmp.Or(ended, s.lost(in.SessionToken, c))
 		}
 	}
 	switch {
@@ -182,7 +200,7 @@ func (s *sessions) askEach(ctx context.Context, asks []authenticateRequest, stal
 	case alive != nil:
 		return s.agreed(alive, stale)
 	case unsure != nil:
-		return stytchState{err: unsure}
+		return stytchState{err: unsure, stale: stale}
 	case len(asks) == 0:
 		return stytchState{}
 	}

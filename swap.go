@@ -163,7 +163,7 @@ func (s *swap) listen(theirs []*http.Cookie) word {
 	said := nothing
 	for _, c := range theirs {
 		switch {
-		case c.Name == s.browser.opts.SessionName || c.Name == s.browser.opts.JWTName:
+		case s.browser.isStytch(c.Name):
 			return overruled
 		case c.MaxAge >= 0 && s.signsIn(c):
 			return overruled
@@ -231,11 +231,15 @@ func yield(lines, theirs []*http.Cookie) []*http.Cookie {
 func (b *browser) setBy(h http.Header) (out []*http.Cookie) {
 	for _, line := range h["Set-Cookie"] {
 		c := parseSetCookie(line)
-		if c.Name == b.opts.SessionName || c.Name == b.opts.JWTName || b.isLegacy(c.Name) {
+		if b.isStytch(c.Name) || b.isLegacy(c.Name) {
 			out = append(out, c)
 		}
 	}
 	return out
+}
+
+func (b *browser) isStytch(name string) bool {
+	return name == b.opts.SessionName || name == b.opts.JWTName
 }
 
 func (b *browser) isLegacy(name string) bool {
@@ -248,7 +252,7 @@ func (b *browser) isLegacy(name string) bool {
 func (b *browser) dropEnded(h http.Header, r *http.Request) {
 	kept := slices.DeleteFunc(slices.Clone(h["Set-Cookie"]), func(line string) bool {
 		c := parseSetCookie(line)
-		if c.Name == b.opts.SessionName || c.Name == b.opts.JWTName {
+		if b.isStytch(c.Name) {
 			return true
 		}
 		return c.Value != "" && b.isLegacy(c.Name) && slices.ContainsFunc(r.CookiesNamed(c.Name), func(old *http.Cookie) bool {

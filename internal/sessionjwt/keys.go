@@ -158,7 +158,7 @@ func (k *Keys) run(ctx context.Context, f *flight) {
 	err := errFetchFailed
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errFetchFailed, p)
+			err = fmt.Errorf("%w: panic (%T)", errFetchFailed, p)
 		}
 		k.land(f, keys, err)
 		k.report(err, len(keys))
