@@ -239,5 +239,8 @@ func checkName(p *problems, field, name string) {
 
 func checkScope(p *problems, field string, s CookieScope) {
 	p.add((&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() != nil, "%s: Domain %q is no domain", field, s.Domain)
+	bare := strings.Trim(s.Domain, ".")
+	known := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
+	p.add(known && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
 	p.add(s.Path != "" && (s.Path[0] != '/' || (&http.Cookie{Name: "n", Value: "v", Path: s.Path}).Valid() != nil), "%s: Path %q is no path", field, s.Path)
 }

@@ -110,6 +110,7 @@ func TestConfigErrors(t *testing.T) {
 		"an unknown SameSite":   {func(c *config) { c.Cookies.SameSite = 9 }, "Cookies.SameSite 9: unknown"},
 		"a negative SameSite":   {func(c *config) { c.Cookies.SameSite = -1 }, "Cookies.SameSite -1: unknown"},
 		"no domain":             {func(c *config) { c.Cookies.Domain = "a b" }, `Cookies: Domain "a b" is no domain`},
+		"a top-level domain":    {func(c *config) { c.Cookies.Domain = ".com" }, `Cookies: Domain ".com": browsers keep no cookie for a whole top-level domain`},
 		"a URL for a domain":    {func(c *config) { c.Cookies.Domain = "https://example.com" }, `Cookies: Domain "https://example.com" is no domain`},
 		"a dot before it":       {func(c *config) { c.Cookies.Domain = ".example.com" }, ""},
 		"no path":               {func(c *config) { c.Cookies.Path = "app" }, `Cookies: Path "app" is no path`},

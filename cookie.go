@@ -26,7 +26,7 @@ type CookieOptions struct {
 	JWTName     string // default "stytch_session_jwt"
 
 	Domain string // default none: host-only
-	Path   string // default "/"
+	Path   string // default "/"; requests elsewhere keep the cookies they have
 
 	SameSite http.SameSite // default Lax
 
@@ -260,7 +260,7 @@ func (b *browser) clearAll() []*http.Cookie {
 // Origin; a client that sends neither is no browser of today.
 func (b *browser) mayWrite(r *http.Request) bool {
 	upgrade := r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect // RFC 8441 section 4
-	if upgrade || !inDomain(hostname(r.Host), b.opts.Domain) {
+	if upgrade || !inDomain(hostname(r.Host), b.opts.Domain) || !inPath(r.URL.Path, b.opts.Path) {
 		return false
 	}
 	switch r.Header.Get("Sec-Fetch-Dest") {
@@ -296,6 +296,13 @@ func inDomain(host, domain string) bool {
 	host, domain = strings.ToLower(host), strings.ToLower(strings.TrimPrefix(domain, "."))
 	return domain == "" || host == domain ||
 		strings.HasSuffix(host, "."+domain) && net.ParseIP(host) == nil
+}
+
+// inPath is the path match of RFC 6265 section 5.1.4. Where it fails, the browser
+// would not send back what is set, and be without a session on this page.
+func inPath(path, scope string) bool {
+	rest, ok := strings.CutPrefix(path, scope)
+	return ok && (rest == "" || strings.HasSuffix(scope, "/") || rest[0] == '/') || scope == "/"
 }
 
 // hostname keeps a trailing dot: to a browser that is another host, which is

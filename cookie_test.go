@@ -84,7 +84,7 @@ func TestSetCookieLines(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, a *app) {
-				got := a.ask(t, "sid=ada-1; __Host-sid=ada-1; __Secure-sid=ada-1")
+				got := a.ask(t, "sid=ada-1; __Host-sid=ada-1; __Secure-sid=ada-1", func(r *http.Request) { r.URL.Path = "/app/page" })
 				assert.Equal(t, row.want, lines(a, got))
 				assert.Equal(t, "migrated ada", got.saw)
 			}, row.change)

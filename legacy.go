@@ -82,6 +82,9 @@ type LegacySession struct {
 func SecureCookie[T any](c LegacyCookie, codecs []securecookie.Codec, resolve func(*http.Request, T) (LegacySession, error)) LegacyCookie {
 	name, codecs := c.Name, slices.Clone(codecs)
 	c.wrong = wrongCodecs(codecs)
+	if c.Resolve != nil {
+		c.wrong = append(c.wrong, "SecureCookie: Resolve is set already")
+	}
 	if resolve == nil {
 		c.wrong = append(c.wrong, "SecureCookie: no resolve function")
 	}

@@ -150,7 +150,8 @@ func TestResolveResults(t *testing.T) {
 				a.resolve = func(string) (stytchmigrate.LegacySession, error) { return row.session, row.err }
 				assert.Equal(t, row.want, a.get("sid=the-canary").String())
 				assert.Contains(t, a.log.String(), row.log)
-				assert.Equal(t, row.log != "", a.log.Len() > 0, a.log.String())
+				assert.Equal(t, row.log != "", strings.Contains(a.log.String(), `"level":"ERROR"`), a.log.String())
+				assert.Equal(t, row.want == refused, strings.Contains(a.log.String(), "legacy session refused"), "the operator is told why")
 				assert.NotContains(t, a.log.String()+fmt.Sprintf("%+v", a.requests), "canary")
 				assert.NotContains(t, a.log.String()+fmt.Sprintf("%+v", a.requests), "@example")
 			})

@@ -2,6 +2,7 @@ package stytchmigrate_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -92,5 +93,19 @@ func TestOlderJWTIsReplacedByTheNewest(t *testing.T) {
 		newest, _ := a.stytch.Session(s.ID)
 		assert.Equal(t, "stytch_session="+s.Token+"; stytch_session_jwt="+newest.JWT, refreshed.jar(cookies))
 		assert.NotEqual(t, s.JWT, newest.JWT)
+	})
+}
+
+func TestHandlerWrappedTwice(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		for _, cookies := range []string{"", "sid=nobody", "sid=ada-1"} {
+			a.requests = nil
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header.Set("Cookie", cookies)
+			w := httptest.NewRecorder()
+			a.m.Handler(a.m.Handler(http.NotFoundHandler())).ServeHTTP(w, r)
+			assert.Len(t, a.requests, 1)
+			assert.Equal(t, cookies == "sid=ada-1", len(w.Header()["Set-Cookie"]) == 3)
+		}
 	})
 }

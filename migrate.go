@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -74,7 +75,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy)
 	}
 	in, err := m.request(r, f, key)
 	if err != nil {
-		return &exchange{answer: answerOf(err), err: err}
+		return m.notAsked(ctx, key, err)
 	}
 	x, err := share(ctx, &m.flights, key, 3*m.cfg.Timeout, func(ctx context.Context) (*exchange, error) {
 		return m.exchange(ctx, key, f.session.Identity, in), nil
@@ -89,6 +90,19 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy)
 }
 
 var errLoggedOut = errors.New("stytchmigrate: this legacy session was logged out")
+
+// notAsked is what becomes of a legacy session that Stytch is not even asked
+// about. One that is refused is remembered, and so logged once a minute, as one is
+// that Stytch says no to.
+func (m *migrator) notAsked(ctx context.Context, key string, err error) *exchange {
+	x := &exchange{answer: answerOf(err), err: err}
+	if x.answer == no {
+		x.until = time.Now().Add(keepRefusal)
+		m.records.Add(key, x)
+		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: legacy session refused", slog.String("reason", err.Error()))
+	}
+	return x
+}
 
 // remembered is what is known of a legacy session without asking.
 func (m *migrator) remembered(key string) *exchange {

@@ -148,3 +148,20 @@ func TestRequestPassedOn(t *testing.T) {
 		})
 	}
 }
+
+// Where the Stytch cookies have a Path, a browser would not send them back to a
+// page elsewhere: the cookies that such a page has stay.
+func TestWhereCookiesMayChangeWithAPath(t *testing.T) {
+	for path, changes := range map[string]bool{
+		"/app": true, "/app/": true, "/app/page": true,
+		"/": false, "/application": false, "/ap": false, "/APP/page": false, "": false,
+	} {
+		inBubble(t, func(t *testing.T, a *app) {
+			want := "migrated ada | - | - | migrate"
+			if changes {
+				want = swapped
+			}
+			assert.Equal(t, want, a.get("sid=ada-1", func(r *http.Request) { r.URL.Path = path }).String(), path)
+		}, func(c *stytchmigrate.Config) { c.Cookies.Path = "/app" })
+	}
+}

@@ -9,8 +9,13 @@ import (
 	"time"
 )
 
-// The types below are Stytch's answers as its API describes them, member by
-// member: https://stytch.com/docs/api. What is true of all of them:
+// MigrateResponse is the answer of POST /v1/sessions/migrate. It prints and logs
+// without its tokens and without the user's data. Encoded as JSON it has them: it
+// is for storage then, not for a log, and a log handler that encodes JSON gets
+// them too where it is handed a slice, map or struct with a MigrateResponse inside.
+//
+// It and the types of its members are Stytch's answers as its API describes them,
+// member by member: https://stytch.com/docs/api. What is true of all of them:
 //
 //   - A member tagged required was in the body and not null. It may be empty.
 //   - An optional object that was absent or null is a nil pointer or map, an
@@ -23,11 +28,6 @@ import (
 //   - Status, Type and the like are strings: new values appear without notice.
 //
 // They are plain values without locks: safe to read from many goroutines.
-
-// MigrateResponse is the answer of POST /v1/sessions/migrate. It prints and logs
-// without its tokens and without the user's data. Encoded as JSON it has them: it
-// is for storage then, not for a log, and a log handler that encodes JSON gets
-// them too where it is handed a slice, map or struct with a MigrateResponse inside.
 type MigrateResponse struct {
 	RequestID    string      `json:"request_id" required:"true"`
 	UserID       string      `json:"user_id" required:"true"`
@@ -151,7 +151,8 @@ type Password struct {
 	RequiresReset bool   `json:"requires_reset" required:"true"`
 }
 
-// Session is a Stytch session.
+// Session is a Stytch session. Numbers in CustomClaims are json.Number. Where
+// User.Partial is true it is what the session's JWT says.
 type Session struct {
 	SessionID             string                 `json:"session_id" required:"true"`
 	UserID                string                 `json:"user_id" required:"true"`

@@ -67,8 +67,8 @@ func (s *sessions) find(ctx context.Context, c *requestCookies) stytchState {
 	return s.refresh(ctx, c.tokens, j)
 }
 
-// readJWTs is what the JWTs of one request come to.
-type readJWTs struct {
+// verifiedJWTs is what the JWTs of one request come to.
+type verifiedJWTs struct {
 	live, stale       *sessionjwt.Claims // verified; stale ones are not current
 	liveJWT, staleJWT string
 	unsure            string // could be ours, but there is no key to tell
@@ -78,7 +78,7 @@ type readJWTs struct {
 
 // readJWTs verifies the JWTs of a request. Of several, as a change of Domain
 // leaves them, the newest counts if all are one user's; else none does.
-func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j readJWTs) {
+func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j verifiedJWTs) {
 	j.came = len(jwts) > 0
 	several := false
 	newest := func(at **sessionjwt.Claims, jwt *string, c *sessionjwt.Claims, v string) {
@@ -101,7 +101,7 @@ func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j readJWTs) {
 		}
 	}
 	if several || j.live != nil && j.stale != nil && j.live.UserID != j.stale.UserID {
-		return readJWTs{foreign: j.foreign, came: true}
+		return verifiedJWTs{foreign: j.foreign, came: true}
 	}
 	return j
 }
@@ -136,7 +136,7 @@ func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) s
 
 // refresh serves a session that only Stytch can vouch for: a token alone, or a
 // JWT that has expired.
-func (s *sessions) refresh(ctx context.Context, opaque []string, j readJWTs) stytchState {
+func (s *sessions) refresh(ctx context.Context, opaque []string, j verifiedJWTs) stytchState {
 	if k := s.fresh(opaque, j.stale); k != nil {
 		st := s.agreed(k, j.stale)
 		// A browser without a JWT cookie may be one whose JWT is too long for it.

@@ -95,11 +95,12 @@ func TestEndedElsewhere(t *testing.T) {
 		only  string
 		want  string
 	}{
-		"with both cookies":            {time.Hour, "", refused},
-		"with the token alone":         {time.Hour, "stytch_session=", refused},
-		"with the JWT alone":           {time.Hour, "stytch_session_jwt=", refused},
-		"when it had just run out":     {31 * 24 * time.Hour, "", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
-		"a token, when it had run out": {31 * 24 * time.Hour, "stytch_session=", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
+		"with both cookies":              {time.Hour, "", refused},
+		"with the token alone":           {time.Hour, "stytch_session=", refused},
+		"with the JWT alone":             {time.Hour, "stytch_session_jwt=", refused},
+		"two minutes before it runs out": {30*24*time.Hour - time.Minute, "", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
+		"when it had just run out":       {31 * 24 * time.Hour, "", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
+		"a token, when it had run out":   {31 * 24 * time.Hour, "stytch_session=", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, a *app) {
@@ -109,6 +110,20 @@ func TestEndedElsewhere(t *testing.T) {
 				b.keep(row.only)
 				assert.Equal(t, row.want, a.get(b.cookies+"; sid=ada-1").String())
 			})
+		})
+	}
+}
+
+// Stytch may not know a new session everywhere at once: a no within the first
+// half minute, here to a process that has only just started, ends nothing.
+func TestEndedTooSoon(t *testing.T) {
+	for after, want := range map[time.Duration]string{29 * time.Second: "migrated ada", 31 * time.Second: "refused"} {
+		inBubble(t, func(t *testing.T, a *app) {
+			cookies := a.get("sid=ada-1").jar("sid=ada-1")
+			a.restart(t)
+			time.Sleep(after)
+			a.stytch.RevokeAll()
+			assert.Equal(t, want, a.get(cookies+"; sid=ada-1").saw)
 		})
 	}
 }

@@ -53,11 +53,14 @@ func readme(mux *http.ServeMux, codecs []securecookie.Codec, hashKey, blockKey [
 					if errors.Is(err, sql.ErrNoRows) || s.SecondFactorPending {
 						return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 					}
+					if err != nil {
+						return stytchmigrate.LegacySession{}, err // it can't be told now
+					}
 					return stytchmigrate.LegacySession{
 						ID:        stytchmigrate.Secret(s.ID), // the same for as long as the session lives
 						StartedAt: s.SignedInAt,
 						Identity:  userinfo.Identity{Subject: user.ID, Email: user.Email, EmailVerified: user.EmailVerified},
-					}, err // any other error: it can't be told now
+					}, nil
 				}),
 		},
 	})

@@ -11,6 +11,10 @@ import (
 // Stytch puts into a token nests three deep, custom claims rarely deeper.
 const maxDepth = 64
 
+// maxMembers bounds how many names an object may have, each of which is compared
+// with the others. Anybody can send an object, and Stytch's have a dozen.
+const maxMembers = 128
+
 // member is one name of a JSON object and the text of its value.
 type member struct {
 	name  string
@@ -56,6 +60,9 @@ func members(doc []byte) ([]member, error) {
 			if m.name == name {
 				return nil, refusal("a name twice in one JSON object")
 			}
+		}
+		if len(all) == maxMembers {
+			return nil, refusal("too many names in one JSON object")
 		}
 		all = append(all, member{name, rest[:end]})
 		rest = bytes.TrimLeft(rest[end:], jsonSpace) // at the comma or the brace

@@ -1,6 +1,7 @@
 package sessionjwt_test
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -145,6 +146,8 @@ func otherRows() []row {
 	return []row{
 		{"machine-to-machine token", both(with("sub", "m2m-client-test-1"), both(without(session), with("scope", "read"))), refused},
 		{"third-party application's token", both(without(session), both(with("client_id", "connected-app-test-1"), with("scope", "openid"))), refused},
+		{"as many claims as may be", claims(121), accepted},
+		{"one claim more", claims(122), refused},
 		{"custom claim that no float holds", with("big", fragment("1e999")), accepted},
 		{"claims nested 64 deep", with("deep", fragment(strings.Repeat("[", 63)+strings.Repeat("]", 63))), accepted},
 		{"claims nested 64 deep in braces", with("deep", fragment(strings.Repeat(`{"\"":`, 63)+"1"+strings.Repeat("}", 63))), accepted},
@@ -153,5 +156,14 @@ func otherRows() []row {
 		{"claims nested 65 deep", with("deep", fragment(strings.Repeat("[", 64)+strings.Repeat("]", 64))), refused},
 		{"legacy_session is a number", with("legacy_session", 1), accepted},
 		{"jti is there", with("jti", "1"), accepted},
+	}
+}
+
+// claims adds custom claims to the seven that a good token has.
+func claims(n int) edit {
+	return func(o object) {
+		for i := range n {
+			o["c"+strconv.Itoa(i)] = i
+		}
 	}
 }
