@@ -50,6 +50,7 @@ func (a *app) stale(u stytchtest.User) string {
 // Each row is an error that Stytch answers an exchange with. What the next
 // request with the same cookie finds tells whether it was remembered.
 func TestErrorOfExchange(t *testing.T) {
+	t.Parallel()
 	const once, each = refusedKeep + "migrate, then " + refusedKeep + "-", unavailableKeep + "migrate, then " + unavailableKeep + "migrate"
 	for name, row := range map[string]struct {
 		status    int
@@ -110,6 +111,7 @@ func TestErrorOfExchange(t *testing.T) {
 // Each row is an error that Stytch answers with when it is asked about a
 // session. A no clears cookies, so it takes more than on an exchange.
 func TestErrorOfRefresh(t *testing.T) {
+	t.Parallel()
 	const unsure = unavailableKeep + "authenticate"
 	for name, row := range map[string]struct {
 		status    int
@@ -151,6 +153,7 @@ func TestErrorOfRefresh(t *testing.T) {
 // Each row is what becomes of a connection, or of an answer on its way. None
 // says anything about the user, and none is waited for longer than Timeout.
 func TestFault(t *testing.T) {
+	t.Parallel()
 	html := "<html>502 Bad Gateway</html>"
 	for name, row := range map[string]struct {
 		fault  stytchtest.Fault

@@ -68,6 +68,7 @@ func unsigned(alg string) mint {
 }
 
 func TestJWTAlgorithms(t *testing.T) {
+	t.Parallel()
 	foreign := func(*testing.T, *app) any { return stytchtest.ForeignKey() }
 	assertJWTs(t, []jwtRow{
 		{"RS256 by the project", signedBy(jwt.SigningMethodRS256, projectKey), jwtAccepted},
@@ -118,6 +119,7 @@ func TestJWTHeaders(t *testing.T) {
 // Whoever sends key ids that don't exist makes the key set be fetched once a
 // minute, and delays nobody.
 func TestUnknownKeys(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		s := a.stytch.NewSession(a.ada.ID, time.Hour)
 		start, fetched := time.Now(), 0

@@ -133,6 +133,7 @@ func late(changes func() object) mint {
 }
 
 func TestJWTShapes(t *testing.T) {
+	t.Parallel()
 	assertJWTs(t, []jwtRow{
 		{"the good one", spelled(func(s string) string { return s }), jwtAccepted},
 		{"one letter", spelled(is("a")), jwtRubbish},
@@ -164,6 +165,7 @@ func TestJWTShapes(t *testing.T) {
 }
 
 func TestJWTAudienceAndIssuer(t *testing.T) {
+	t.Parallel()
 	ours := func(change func(project string) any, name string) mint {
 		return func(t *testing.T, a *app, s stytchtest.Session) string {
 			return with(object{name: change(a.stytch.ProjectID)})(t, a, s)
@@ -188,6 +190,7 @@ func TestJWTAudienceAndIssuer(t *testing.T) {
 }
 
 func TestJWTDates(t *testing.T) {
+	t.Parallel()
 	at := func(name string, d time.Duration) mint { return late(func() object { return object{name: in(d)} }) }
 	assertJWTs(t, []jwtRow{
 		{"exp is absent", with(object{"exp": nil}), jwtRubbish},
@@ -205,6 +208,7 @@ func TestJWTDates(t *testing.T) {
 }
 
 func TestJWTKinds(t *testing.T) {
+	t.Parallel()
 	machine := object{"sub": "m2m-client-test-1", sessionClaim: nil, "scope": "read:users"}
 	thirdParty := object{sessionClaim: nil, "scope": "openid email", "azp": "connected-app-test-1"}
 	assertJWTs(t, []jwtRow{
@@ -226,6 +230,7 @@ func TestJWTKinds(t *testing.T) {
 
 // A good JWT with one bit of one character changed is nobody's, whichever.
 func TestJWTWithOneBitChanged(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		s := a.stytch.NewSession(a.ada.ID, time.Hour)
 		require.Equal(t, jwtAccepted, a.get("stytch_session_jwt="+s.JWT).withKeySets())

@@ -157,6 +157,7 @@ func encode(t testing.TB, v any) []byte {
 }
 
 func TestDecodeChecksEveryMember(t *testing.T) {
+	t.Parallel()
 	s, types := readSchema(t), map[string]reflect.Type{}
 	for _, typ := range responses {
 		s.compare(t, typ.Name(), typ, types)

@@ -308,6 +308,7 @@ func (l *leaky) run(t *testing.T) {
 // No secret and no email is in anything that the middleware says, however the
 // calls to Stytch and the application's own functions end.
 func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := newLeaky(t)
 		l.run(t)

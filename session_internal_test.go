@@ -18,6 +18,7 @@ import (
 // A session costs its share of memory however many JWTs it has had, of which
 // each is good, and whether Stytch answers or not.
 func TestMemoryOfOneSession(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]stytchtest.Fault{"Stytch answers": {}, "Stytch is down": stytchtest.Reset()} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
