@@ -50,8 +50,9 @@ type Config struct {
 	Legacy []LegacyCookie
 
 	// SessionDuration is how long a Stytch session lives, from 5 minutes to 366
-	// days; default 30 days. Sessions in use are extended by it once less than
-	// half of it is left, unless FixedExpiry is set.
+	// days; default 30 days. Sessions in use, those that Stytch's own login made
+	// too, are extended by it once less than half of it is left, unless FixedExpiry
+	// is set.
 	SessionDuration time.Duration
 	FixedExpiry     bool
 

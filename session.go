@@ -271,6 +271,10 @@ func (s *sessions) due(expires time.Time) bool {
 // when its first caller leaves, has a deadline of its own, and ends in an error
 // where it panics: the process is not one request's to lose.
 func share[T any](ctx context.Context, g *singleflight.Group, key string, limit time.Duration, work func(context.Context) (T, error)) (T, error) {
+	var zero T
+	if ctx.Err() != nil { // what this request asked about before has used up its time
+		return zero, errNoAnswer
+	}
 	ch := g.DoChan(key, func() (v any, err error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
@@ -281,7 +285,6 @@ func share[T any](ctx context.Context, g *singleflight.Group, key string, limit 
 		}()
 		return work(ctx)
 	})
-	var zero T
 	select {
 	case res := <-ch:
 		if res.Err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -129,3 +130,14 @@ func TestBrokenTransport(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// Stytch is silent: what a request asks about first uses up its time, and no call
+// is made that nobody waits for.
+func TestSilenceIsAskedOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Silence())
+		got := a.get("stytch_session=A; stytch_session=B; stytch_session=C")
+		synctest.Wait()
+		assert.Equal(t, "unavailable"+keep+"authenticate", got.String())
+	})
+}
