@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -117,26 +116,6 @@ func (m *Middleware) rule(k *known, f *foundLegacy) ruling {
 		return overtaken
 	}
 	return outdated
-}
-
-// isSamePerson reports whether a user is a legacy session's person, and
-// whether that can be known.
-func isSamePerson(u *User, s LegacySession) (same, known bool) {
-	id := s.Identity
-	switch {
-	case u.Partial:
-		return false, false
-	case u.ExternalID != "" && id.Subject != "":
-		return u.ExternalID == id.Subject, true
-	case id.Email == "":
-		return false, false
-	}
-	if !slices.ContainsFunc(u.Emails, func(e Email) bool { return equalFoldASCII(e.Email, id.Email) }) {
-		return false, true
-	}
-	// The same email, but unverified on one side: anybody could have given it.
-	same = id.EmailVerified && isPerson(u, id)
-	return same, same
 }
 
 // revokeLater ends a Stytch session that nobody is to have any more: overtaken

@@ -71,7 +71,7 @@ func (x *exchange) toOne() *exchange {
 func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy) *exchange {
 	key := m.key(f)
 	if x := m.remembered(key); x != nil {
-		return x.toOne()
+		return x.toOne().guarded(f.session.Identity)
 	}
 	in, err := m.request(r, f, key)
 	if err != nil {
@@ -86,8 +86,20 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy)
 	if err != nil {
 		return &exchange{err: err}
 	}
-	return x.toOne()
+	return x.toOne().guarded(f.session.Identity)
 }
+
+// guarded is x for a session of this identity. An application may give another
+// one under the same ID and Subject than when the exchange was made.
+func (x *exchange) guarded(id userinfo.Identity) *exchange {
+	if x.answer != yes || id == (userinfo.Identity{}) || isPerson(x.known.user, id) {
+		return x
+	}
+	return &exchange{answer: no, event: kindMismatch, userID: x.known.user.UserID, err: errAnotherPerson}
+}
+
+// errAnotherPerson is why the answer of Stytch was not used.
+var errAnotherPerson = &callError{op: "migrate", reason: "Stytch's user is not the legacy session's person", answer: no}
 
 var errLoggedOut = errors.New("stytchmigrate: this legacy session was logged out")
 
@@ -213,7 +225,7 @@ func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateReq
 		m.revokeToken(ctx, out.SessionToken)
 		return &exchange{
 			answer: no, event: kindMismatch, userID: out.UserID, until: now.Add(keepRefusal),
-			err: &callError{op: "migrate", reason: "Stytch's user is not the legacy session's person", answer: no},
+			err: errAnotherPerson,
 		}
 	}
 	var k *known
@@ -299,48 +311,4 @@ func (m *migrator) mac(parts ...string) []byte {
 		h.Write([]byte(p))
 	}
 	return h.Sum(nil)
-}
-
-// isPerson reports whether a Stytch user is the person of a legacy session.
-// An external id, where one is set, decides. Else an email must be equal, and
-// one that Stytch has not seen verified counts only on a user who can't sign in
-// on their own: somebody may have signed up with an address that is not theirs,
-// and would share the account from then on.
-func isPerson(u *User, id userinfo.Identity) bool {
-	if u.ExternalID != "" {
-		return u.ExternalID == id.Subject
-	}
-	for _, e := range u.Emails {
-		if id.Email != "" && equalFoldASCII(e.Email, id.Email) && (e.Verified || len(u.Emails) == 1 && !hasOwnFactor(u)) {
-			return true
-		}
-	}
-	return false
-}
-
-// hasOwnFactor reports whether a user has a way to sign in besides an email.
-func hasOwnFactor(u *User) bool {
-	return u.Password != nil || len(u.WebAuthnRegistrations) > 0 || len(u.Providers) > 0 || len(u.PhoneNumbers) > 0 ||
-		len(u.TOTPs) > 0 || len(u.CryptoWallets) > 0 || len(u.BiometricRegistrations) > 0
-}
-
-// equalFoldASCII compares without regard to the case of ASCII letters only:
-// strings.EqualFold holds the Kelvin sign for a k.
-func equalFoldASCII(a, b string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range len(a) {
-		if lowerASCII(a[i]) != lowerASCII(b[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lowerASCII(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
 }

@@ -310,3 +310,20 @@ func TestUnvouchedPerson(t *testing.T) {
 		})
 	}
 }
+
+// What is remembered of a session is held against who it is said to be now.
+func TestRememberedForAnotherPerson(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		email := "ada@example.com"
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", value)
+			s.Identity.Email = email
+			return s, nil
+		}
+		require.Equal(t, swapped, a.get("sid=ada-1").String())
+		email = "bob@example.com"
+		assert.Equal(t, "refused"+keep+"-", a.get("sid=ada-1").String())
+		require.Len(t, a.events, 1)
+		assert.Equal(t, "mismatch", a.events[0].Kind)
+	})
+}
