@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gorilla/securecookie"
@@ -141,15 +142,15 @@ func openSecureCookie[T any](name, value string, codecs []securecookie.Codec) (T
 }
 
 // isAsWritten reports whether a value is what a SecureCookie writes. Its
-// decoder ignores the last bits of base64 that stand for nothing: the same cookie
-// would have several values, and be another session under each of them where
-// LegacySession.ID is left out.
+// decoder ignores line breaks, and the last bits of base64 that stand for nothing:
+// the same cookie would have several values, and be another session under each of
+// them where LegacySession.ID is left out.
 func isAsWritten(codec securecookie.Codec, value string) bool {
 	if _, ok := codec.(*securecookie.SecureCookie); !ok {
 		return true
 	}
 	_, err := base64.URLEncoding.Strict().DecodeString(value)
-	return err == nil
+	return err == nil && !strings.ContainsAny(value, "\r\n")
 }
 
 // decodeSafely keeps a payload that makes its decoder panic from ending the

@@ -326,6 +326,7 @@ func FuzzSecureCookie(f *testing.F) {
 		require.Equal(f, "ada", s.Identity.Subject)
 		f.Add(v)
 		f.Add(v[:len(v)-4])
+		f.Add(v[:40] + "\r\n" + v[40:])
 	}
 	for _, v := range []string{"", "=", "====", "a", "AAAA", "fHw=", "MXx8", "MXxBQXxB", "ada-1", "\x00", "\xff\xfe", "a|b|c", "fHx8fA=="} {
 		f.Add(v)
