@@ -74,6 +74,12 @@ func (c *requestCookies) empty() bool {
 	return len(c.jwts) == 0 && len(c.tokens) == 0 && !c.hasLegacy
 }
 
+// tooMany says that there were more values of a name than are kept.
+func (c *requestCookies) tooMany() bool {
+	return len(c.jwts) > maxDuplicates || len(c.tokens) > maxDuplicates ||
+		slices.ContainsFunc(c.legacy, func(v []string) bool { return len(v) > maxDuplicates })
+}
+
 // read collects the cookies that matter, as net/http parses them.
 func (b *browser) read(r *http.Request) (c requestCookies) {
 	if len(r.Header["Cookie"]) == 0 {

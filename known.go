@@ -167,6 +167,9 @@ func (s *sessions) fresh(opaque []string, stale *sessionjwt.Claims) *known {
 			return k
 		}
 	}
+	if len(opaque) > maxDuplicates { // there may be more
+		return nil
+	}
 	var one *known
 	for _, t := range opaque {
 		k := s.recall(t, "")
@@ -193,7 +196,8 @@ func (s *sessions) endCookie(kind byte, value string) {
 }
 
 func (s *sessions) hasEnded(k *known) bool {
-	return s.ended.Contains(k.session.SessionID) || s.endedCookies.Contains(keyOf('t', string(k.tokens.session)))
+	return s.ended.Contains(k.session.SessionID) || k.origin != "" && s.originEnded(k.origin) ||
+		s.endedCookies.Contains(keyOf('t', string(k.tokens.session)))
 }
 
 func (s *sessions) forget(k *known) {

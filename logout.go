@@ -32,6 +32,9 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), m.cfg.Timeout)
 	defer cancel()
 	cookies := m.browser.read(r)
+	if cookies.tooMany() {
+		errs = append(errs, errTooMany)
+	}
 	legacy, err := m.legacyOf(f, r, &cookies)
 	errs = append(errs, err)
 	for _, in := range m.endHere(ctx, f, legacy, &cookies) {
@@ -47,6 +50,8 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	m.reportLogout(r.Context(), f, legacy, told)
 	return errors.Join(errs...)
 }
+
+var errTooMany = errors.New("stytchmigrate: more cookies of one name than Logout looks at: a session may not have been ended")
 
 // endAtSource calls End, with time of its own: a Stytch that is silent has used
 // up the rest, and must not keep the old session alive.
@@ -106,7 +111,7 @@ func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegac
 	for _, l := range legacy {
 		end("", m.migrator.key(l))
 	}
-	for _, t := range c.tokens[:min(len(c.tokens), maxTokens)] {
+	for _, t := range c.tokens {
 		if k, ok := m.sessions.known.Peek(keyOf('t', t)); ok {
 			end(k.session.SessionID, k.origin)
 		} else if len(t) <= maxToken && isCookieValue(t) {
@@ -135,15 +140,17 @@ func (m *Middleware) endJWTs(ctx context.Context, jwts []string, end func(sessio
 			unknown = append(unknown, jwt)
 		}
 	}
-	j := m.sessions.readJWTs(ctx, unknown)
-	for _, claims := range []*sessionjwt.Claims{j.live, j.stale} {
-		if claims != nil {
-			end(claims.SessionID, claims.LegacySession)
+	for _, jwt := range unknown { // each by itself: a logout is of all of them
+		j := m.sessions.readJWTs(ctx, []string{jwt})
+		for _, claims := range []*sessionjwt.Claims{j.live, j.stale} {
+			if claims != nil {
+				end(claims.SessionID, claims.LegacySession)
+			}
 		}
-	}
-	if j.unsure != "" {
-		m.sessions.endCookie('j', j.unsure)
-		revoke = append(revoke, revokeRequest{SessionJWT: j.unsure})
+		if j.unsure != "" {
+			m.sessions.endCookie('j', j.unsure)
+			revoke = append(revoke, revokeRequest{SessionJWT: j.unsure})
+		}
 	}
 	return revoke
 }

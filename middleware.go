@@ -70,6 +70,7 @@ func New(cfg Config) (*Middleware, error) {
 		cfg: &cfg, client: c, sessions: m.sessions,
 		records: newLRU[string, *exchange](maxRecords), ended: newLRU[string, struct{}](maxEnded),
 	}
+	m.sessions.originEnded = m.migrator.ended.Contains
 	if cfg.Tickets != nil {
 		m.migrator.mint = cfg.Tickets.Minter(cfg.ProjectID)
 	}
@@ -162,6 +163,8 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 				st.stale != nil && st.stale.LegacySession != key
 		}
 		return v
+	case st.nobody:
+		return verdict{}
 	case st.alive == nil:
 		v := m.decideLegacy(ctx, r, c)
 		v.change.clear = st.clear

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	maxKnown     = 150_000 // keys in memory, up to three a session
-	maxEnded     = 100_000 // ended sessions are an id each, and kept apart so that nothing else evicts them
-	maxJWTs      = 4       // JWTs of one request that are worth a look
-	maxTokens    = 3       // opaque tokens of one request that are worth a call
+	maxKnown     = 150_000       // keys in memory, up to three a session
+	maxEnded     = 100_000       // ended sessions are an id each, and kept apart so that nothing else evicts them
+	maxJWTs      = maxDuplicates // JWTs of one request that are worth a look
+	maxTokens    = 3             // opaque tokens of one request that are worth a call
 	maxToken     = 4 << 10
 	userWait     = 500 * time.Millisecond // for the full user, where the JWT already says who it is
 	partialRetry = 10 * time.Second       // until the full user is asked for again
@@ -40,19 +40,22 @@ type sessions struct {
 	// their id was known here. Anybody can fill it, so it is apart from ended.
 	endedCookies *lru.Cache[memoryKey, struct{}]
 
+	originEnded func(key string) bool // whether the legacy session of a record was logged out
+
 	flights singleflight.Group
 }
 
 // stytchState is what is known of the Stytch session of one request. The zero
 // value: it has none.
 type stytchState struct {
-	alive *known
-	write bool               // the browser's cookies are behind, and are to be written
-	clear bool               // the session has ended, by Stytch's word or a Logout here
-	ended string             // key of the record of the legacy session that ended with it
-	err   error              // can't tell
-	stale *sessionjwt.Claims // with err: whose it was, by an expired JWT
-	event string             // what is worth an event: "mismatch"
+	alive  *known
+	write  bool               // the browser's cookies are behind, and are to be written
+	clear  bool               // the session has ended, by Stytch's word or a Logout here
+	ended  string             // key of the record of the legacy session that ended with it
+	nobody bool               // sessions of two people, or too many to tell
+	err    error              // can't tell
+	stale  *sessionjwt.Claims // with err: whose it was, by an expired JWT
+	event  string             // what is worth an event: "mismatch"
 }
 
 // find tells whose Stytch session a request carries.
@@ -79,7 +82,9 @@ type verifiedJWTs struct {
 // readJWTs verifies the JWTs of a request. Of several, as a change of Domain
 // leaves them, the newest counts if all are one user's; else none does.
 func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j verifiedJWTs) {
-	j.came = len(jwts) > 0
+	if j.came = len(jwts) > 0; len(jwts) > maxJWTs { // of those not looked at one may be another user's
+		return j
+	}
 	several := false
 	newest := func(at **sessionjwt.Claims, jwt *string, c *sessionjwt.Claims, v string) {
 		several = several || *at != nil && (*at).UserID != c.UserID
@@ -87,7 +92,10 @@ func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j verifiedJWTs)
 			*at, *jwt = c, v
 		}
 	}
-	for _, v := range jwts[:min(len(jwts), maxJWTs)] {
+	for _, v := range jwts {
+		if s.endedCookies.Contains(keyOf('j', v)) {
+			continue
+		}
 		c, err := s.verifier.Verify(ctx, v)
 		switch {
 		case err == nil:
@@ -155,7 +163,11 @@ func (s *sessions) refresh(ctx context.Context, opaque []string, j verifiedJWTs)
 	}
 	if len(asks) > maxTokens {
 		st := s.askEach(ctx, asks[:maxTokens], j.stale)
-		st.clear = st.clear && st.event != "" // of those not asked about one may be alive
+		// Of those not asked about one may be alive, and another person's.
+		if st.alive != nil && (j.stale == nil || st.alive.session.SessionID != j.stale.SessionID) {
+			return stytchState{nobody: true}
+		}
+		st.clear = st.clear && st.event != ""
 		return st
 	}
 	if len(asks) == 0 && j.unsure != "" {
@@ -196,11 +208,11 @@ func (s *sessions) askEach(ctx context.Context, asks []authenticateRequest, stal
 	}
 	switch {
 	case several:
-		return stytchState{}
+		return stytchState{nobody: true}
+	case unsure != nil: // of whom it can't be told, it may be another user's
+		return stytchState{err: unsure, stale: stale}
 	case alive != nil:
 		return s.agreed(alive, stale)
-	case unsure != nil:
-		return stytchState{err: unsure, stale: stale}
 	case len(asks) == 0:
 		return stytchState{}
 	}

@@ -1,0 +1,178 @@
+package stytchmigrate_test
+
+import (
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+	"example.com/stytchmigrate/userinfo"
+)
+
+// More JWTs than are looked at: of the rest one may be another person's.
+func TestPlantedJWTsBeforeTheRealOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		ada, _ := a.signedIn(a.ada)
+		a.get(ada)
+		_, b := a.signedIn(a.bob)
+		got := a.get("stytch_session_jwt=" + b.JWT + "; stytch_session_jwt=j1; stytch_session_jwt=j2; stytch_session_jwt=j3; " + ada)
+		assert.NotContains(t, got.String(), "bob")
+	})
+}
+
+// The same with a token, after both JWTs have expired.
+func TestPlantedPairBeforeTheRealOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		ada, _ := a.signedIn(a.ada)
+		_, b := a.signedIn(a.bob)
+		time.Sleep(6 * time.Minute)
+		got := a.get("stytch_session=" + b.Token + "; stytch_session_jwt=" + b.JWT + "; stytch_session_jwt=j1; stytch_session_jwt=j2; stytch_session_jwt=j3; " + ada)
+		assert.NotContains(t, got.String(), "bob")
+	})
+}
+
+// Of tokens that are not asked about one may be another person's.
+func TestPlantedTokensBeforeTheRealOne(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		_, v := a.signedIn(a.ada)
+		_, b := a.signedIn(a.bob)
+		got := a.get("stytch_session=" + b.Token + "; stytch_session=t1; stytch_session=t2; stytch_session=" + v.Token)
+		assert.NotContains(t, got.String(), "bob")
+	})
+}
+
+// Also where memory knows all that are looked at.
+func TestManyPlantedTokensThatMemoryKnows(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		_, v := a.signedIn(a.ada)
+		h := ""
+		for range 6 {
+			_, b := a.signedIn(a.bob)
+			a.get("stytch_session=" + b.Token)
+			h += "stytch_session=" + b.Token + "; "
+		}
+		got := a.get(h + "stytch_session=" + v.Token)
+		assert.NotContains(t, got.String(), "bob")
+	})
+}
+
+// One call fails: whose token that is can't be told, so neither counts.
+func TestOutageDoesNotDecideBetweenPeople(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		_, v := a.signedIn(a.ada)
+		_, b := a.signedIn(a.bob)
+		a.stytch.Fail(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"))
+		got := a.get("stytch_session=" + v.Token + "; stytch_session=" + b.Token)
+		assert.NotContains(t, got.String(), "bob")
+	})
+}
+
+// Nor is anything cleared by the answer about the other.
+func TestOutageBesideAPlantedToken(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		ada, _ := a.signedIn(a.ada)
+		time.Sleep(6 * time.Minute)
+		_, b := a.signedIn(a.bob)
+		a.stytch.Fail(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"), stytchtest.Error(500, "internal_server_error"))
+		got := a.get(ada + "; stytch_session=" + b.Token)
+		assert.NotContains(t, got.String(), "-stytch_session")
+	})
+}
+
+// A logout is of every JWT, whoever they are of.
+func TestLogoutEndsEachJWT(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		_, s := a.signedIn(a.ada)
+		_, b := a.signedIn(a.bob)
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "https://app.example.com/", nil)
+		r.Header.Set("Cookie", "stytch_session_jwt="+b.JWT+"; stytch_session_jwt="+s.JWT)
+		_ = a.m.Logout(w, r) // an error says that Stytch may not know
+		assert.NotContains(t, a.get("stytch_session_jwt="+s.JWT).String(), "authenticated ada")
+	})
+}
+
+// A JWT that was logged out while there was no key to verify it stays so, whether
+// there is a key later or not.
+func TestLoggedOutJWTInAKeySetOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		_, s := a.signedIn(a.ada)
+		a.stytch.FailAll(stytchtest.JWKS, stytchtest.Error(500, "x"))
+		a.stytch.FailAll(stytchtest.Revoke, stytchtest.Error(500, "x"))
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "https://app.example.com/", nil)
+		r.Header.Set("Cookie", "stytch_session_jwt="+s.JWT)
+		_ = a.m.Logout(w, r) // an error says that Stytch may not know
+		assert.NotContains(t, a.get("stytch_session_jwt="+s.JWT).String(), "authenticated ada")
+	})
+}
+
+// And when it has expired.
+func TestLoggedOutJWTThatExpired(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		_, s := a.signedIn(a.ada)
+		a.stytch.FailAll(stytchtest.JWKS, stytchtest.Error(500, "x"))
+		a.stytch.FailAll(stytchtest.Revoke, stytchtest.Error(500, "x"))
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "https://app.example.com/", nil)
+		r.Header.Set("Cookie", "stytch_session_jwt="+s.JWT)
+		_ = a.m.Logout(w, r) // an error says that Stytch may not know
+		a.stytch.Heal(stytchtest.JWKS)
+		time.Sleep(6 * time.Minute)
+		assert.NotContains(t, a.get("stytch_session_jwt="+s.JWT).String(), "authenticated ada")
+	})
+}
+
+// Each of several such is.
+func TestLogoutOfTwoJWTsInAKeySetOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		_, s := a.signedIn(a.ada)
+		_, b := a.signedIn(a.bob)
+		a.stytch.FailAll(stytchtest.JWKS, stytchtest.Error(500, "x"))
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "https://app.example.com/", nil)
+		r.Header.Set("Cookie", "stytch_session_jwt="+s.JWT+"; stytch_session_jwt="+b.JWT)
+		_ = a.m.Logout(w, r) // an error says that Stytch may not know
+		assert.NotContains(t, a.get("stytch_session_jwt="+s.JWT).String(), "authenticated ada")
+	})
+}
+
+// Sessions of two people are nobody's, and a legacy cookie beside them does not
+// decide either.
+func TestPlantedLegacyCookieBesideTwoPeople(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		ada, _ := a.signedIn(a.ada)
+		_, b := a.signedIn(a.bob)
+		got := a.get(ada + "; stytch_session_jwt=" + b.JWT + "; stytch_session=" + b.Token + "; sid=bob-1")
+		assert.NotContains(t, got.String(), "bob")
+	})
+}
+
+// A refusal under the same id does not hide what the session became before.
+func TestLogoutAfterARefusal(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		verified := true
+		a.resolve = func(string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", "ada-1")
+			s.Identity = userinfo.Identity{Subject: "ada", Email: "ada@example.com", EmailVerified: verified}
+			return s, nil
+		}
+		first := a.get("sid=ada-1")
+		time.Sleep(2 * time.Minute)
+		verified = false
+		a.get("sid=ada-1")
+		a.logOut("sid=ada-1")
+		c := first.jar("")
+		assert.NotContains(t, a.get(c).String(), "authenticated ada")
+	})
+}
+
+// An old cookie that is logged out takes every session with it that came from it.
+func TestLogoutEndsEarlierSessionsOfTheOrigin(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		first := a.get("sid=ada-1")
+		time.Sleep(2 * time.Minute)
+		a.logOut("sid=ada-1")
+		c := first.jar("")
+		assert.NotContains(t, a.get(c).String(), "authenticated ada")
+	})
+}
