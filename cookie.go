@@ -26,7 +26,7 @@ type CookieOptions struct {
 	JWTName     string // default "stytch_session_jwt"
 
 	Domain string // default none: host-only
-	Path   string // default "/"; requests elsewhere keep the cookies they have
+	Path   string // default "/"; requests elsewhere, by the path that the middleware sees, keep the cookies they have
 
 	SameSite http.SameSite // default Lax
 
