@@ -327,3 +327,19 @@ func TestRememberedForAnotherPerson(t *testing.T) {
 		assert.Equal(t, "mismatch", a.events[0].Kind)
 	})
 }
+
+// Unicode folds the long s into an s; to a mail server it is another address.
+func TestLookAlikeOfAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.UpdateUser(a.ada.ID, func(u *stytchtest.User) {
+			u.Emails = []stytchtest.Email{{Email: "ma\u017fk@example.com", Verified: true}}
+		})
+		a.stytch.Accept("ada-token", "ma\u017fk@example.com")
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", value)
+			s.Identity.Email = "mask@example.com"
+			return s, nil
+		}
+		assert.Equal(t, "refused"+keep+"migrate revoke", a.get("sid=ada-1").String())
+	})
+}

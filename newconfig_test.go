@@ -170,7 +170,9 @@ func TestMiddlewarePrintsNoSecret(t *testing.T) {
 	m, err := stytchmigrate.New(cfg)
 	require.NoError(t, err)
 	for _, verb := range []string{"%v", "%+v", "%#v"} { // those that go vet does not report
-		assert.NotContains(t, fmt.Sprintf(verb, m), "canary", verb)
 		assert.NotContains(t, fmt.Sprintf(verb, cfg), "canary", verb)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%t"} { // and those for which fmt follows pointers
+		assert.NotContains(t, fmt.Sprintf(verb, m), "canary", verb)
 	}
 }
