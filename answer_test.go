@@ -71,6 +71,7 @@ var badAnswers = map[string]stytchtest.Fault{
 	"session_token that is not ASCII":     set("session_token", "tökén"),
 	"session_token with NUL":              set("session_token", "a\x00b"),
 	"session_token too long for a cookie": set("session_token", strings.Repeat("a", 4096)),
+	"session_token a byte too long":       set("session_token", strings.Repeat("a", 2<<10+1)),
 	"session_jwt with a semicolon":        set("session_jwt", "a;b"),
 	"session_jwt with a line break":       set("session_jwt", "a\nb"),
 	"session of another user":             set("session.user_id", "user-test-mallory"),
@@ -146,6 +147,7 @@ func TestOddAnswer(t *testing.T) {
 		"expires_at in ten years":   {set("session.expires_at", "2010-01-01T00:00:00Z"), most},
 		"expires_at in eight ages":  {set("session.expires_at", "9999-12-31T23:59:59Z"), most},
 		"expires_at in an hour":     {set("session.expires_at", "2000-01-01T01:00:00Z"), 3600},
+		"expires_at in a moment":    {set("session.expires_at", "2000-01-01T00:00:00.5Z"), 1},
 		"expires_at in nanoseconds": {set("session.expires_at", "2000-01-01T01:00:00.123456789Z"), 3600},
 	} {
 		t.Run(name, func(t *testing.T) {

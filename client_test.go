@@ -82,6 +82,7 @@ func TestErrorOfExchange(t *testing.T) {
 		"too many requests":                {429, "too_many_requests", each},
 		"too many requests, as a 400":      {400, "too_many_requests", each},
 		"throttled for bad tokens":         {429, "too_few_tokens_authenticated", each},
+		"throttled for them, as a 400":     {400, "too_few_tokens_authenticated", each},
 		"a 429 nobody knows":               {429, "brand_new_error", each},
 		"a 408":                            {408, "brand_new_error", each},
 		"Stytch is failing":                {500, "internal_server_error", each},

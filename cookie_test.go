@@ -80,6 +80,9 @@ func TestSetCookieLines(t *testing.T) {
 		"a legacy name that is always secure": {func(c *stytchmigrate.Config) { c.Cookies.Insecure, c.Legacy[0].Name = true, "__Secure-sid" }, []string{
 			"stytch_session=TOKEN; Path=/" + month + "; HttpOnly; SameSite=Lax",
 			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax", "__Secure-sid=; Path=/" + expired + usual}},
+		"a legacy name that is always secure, and of the host": {func(c *stytchmigrate.Config) { c.Cookies.Insecure, c.Legacy[0].Name = true, "__Host-sid" }, []string{
+			"stytch_session=TOKEN; Path=/" + month + "; HttpOnly; SameSite=Lax",
+			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax", "__Host-sid=; Path=/" + expired + usual}},
 		"a session of a day": {func(c *stytchmigrate.Config) { c.SessionDuration = 24 * time.Hour }, []string{
 			"stytch_session=TOKEN; Path=/; Max-Age=86400" + usual, "stytch_session_jwt=JWT; Path=/; Max-Age=86400" + usual, sid}},
 	} {
