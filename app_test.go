@@ -54,7 +54,18 @@ func newApp(t *testing.T, sc stytchtest.Config, change ...func(*stytchmigrate.Co
 	for _, name := range []string{"ada", "bob"} {
 		a.stytch.Accept(name+"-token", name+"@example.com")
 	}
-	cfg := stytchmigrate.Config{
+	cfg := a.config()
+	for _, f := range change {
+		f(&cfg)
+	}
+	m, err := stytchmigrate.New(cfg)
+	require.NoError(t, err)
+	a.m = m
+	return a
+}
+
+func (a *app) config() stytchmigrate.Config {
+	return stytchmigrate.Config{
 		ProjectID:  a.stytch.ProjectID,
 		Secret:     stytchmigrate.Secret(a.stytch.Secret),
 		BaseURL:    a.stytch.URL,
@@ -63,13 +74,6 @@ func newApp(t *testing.T, sc stytchtest.Config, change ...func(*stytchmigrate.Co
 		Logger:     slog.New(slog.NewJSONHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		OnEvent:    a.record,
 	}
-	for _, f := range change {
-		f(&cfg)
-	}
-	m, err := stytchmigrate.New(cfg)
-	require.NoError(t, err)
-	a.m = m
-	return a
 }
 
 // resolveName knows the sessions of ada and bob by the name in the cookie.

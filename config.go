@@ -84,6 +84,11 @@ type Config struct {
 	// Skip excludes a request, which is then passed on untouched.
 	Skip func(*http.Request) bool
 
+	// Store is the memory that machines share; see [Store]. By default each
+	// process remembers for itself: a legacy session that several machines meet at
+	// the same time becomes a Stytch session on each.
+	Store Store
+
 	// Deny answers in place of a handler that RequireUser guards. By default it
 	// is 401, or 503 with Retry-After where the outcome is Unavailable.
 	Deny http.Handler

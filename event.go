@@ -36,6 +36,8 @@ const (
 	kindMismatch = "mismatch"
 	kindLogout   = "logout"
 	kindJWKS     = "jwks"
+	kindStore    = "store"
+	kindBrake    = "brake"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -45,7 +47,9 @@ type Event struct {
 	// "logout" for each call of Logout, and else what deserves a look: "mismatch"
 	// where Stytch answered with another user than was asked about, "conflict"
 	// where one request carried two people's sessions, "jwks" where the key set
-	// could not be fetched.
+	// could not be fetched, "store" where Config.Store failed or holds what can't
+	// be read, "brake" where Stytch suddenly knows so few sessions that it is not
+	// believed.
 	Kind string
 
 	Outcome  Outcome
@@ -144,4 +148,14 @@ func (m *Middleware) jwksFetched(err error, keys int) {
 	ctx := context.Background() // of no request: those that wait share the fetch
 	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
 	m.emit(ctx, Event{Kind: kindJWKS, Err: err})
+}
+
+// loud tells, in the log and as an event, of what concerns no single request. It
+// is called from calls that requests share: the application's code runs elsewhere.
+func (m *Middleware) loud(kind string, err error) {
+	apart(func() {
+		ctx := context.Background()
+		m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
+		m.emit(ctx, Event{Kind: kind, Err: err})
+	})
 }

@@ -16,6 +16,7 @@ type known struct {
 	user    *User
 	session *Session
 	tokens  tokens
+	asked   time.Time // when Stytch vouched for it last
 	origin  string    // key of the legacy session's record, from the claim legacy_session
 	until   time.Time // the JWT is taken without a look until then
 	fresh   time.Time // the user and the opaque token are taken from memory until then
@@ -45,10 +46,11 @@ func (s *sessions) remembered(c *requestCookies) *known {
 	return k
 }
 
-// learn puts a session that Stytch has just vouched for into memory.
-func (s *sessions) learn(u *User, session *Session, token, jwt Secret) (*known, error) {
+// learn puts a session that Stytch vouched for, at that time, into memory.
+func (s *sessions) learn(out *AuthenticateResponse, at time.Time) (*known, error) {
 	now := time.Now()
-	c, err := s.verifier.Read(string(jwt))
+	session := out.Session
+	c, err := s.verifier.Read(string(out.SessionJWT))
 	if session.ExpiresAt.IsZero() { // the schema lets it be absent
 		session.ExpiresAt = now.Add(defaultDuration)
 		if err == nil && c.SessionExpiresAt.After(c.ExpiresAt) {
@@ -59,8 +61,8 @@ func (s *sessions) learn(u *User, session *Session, token, jwt Secret) (*known, 
 		return nil, &callError{op: "answer", reason: "session.expires_at is past"}
 	}
 	k := &known{
-		user: u, session: session, fresh: now.Add(time.Minute), until: now,
-		tokens: tokens{session: token, jwt: jwt, expires: session.ExpiresAt},
+		user: &out.User, session: &session, asked: at, fresh: now.Add(time.Minute), until: now,
+		tokens: tokens{session: out.SessionToken, jwt: out.SessionJWT, expires: session.ExpiresAt},
 	}
 	k.origin, _ = session.CustomClaims[originClaim].(string)
 	switch {
@@ -69,13 +71,20 @@ func (s *sessions) learn(u *User, session *Session, token, jwt Secret) (*known, 
 	case err != nil:
 		s.log.Error("stytchmigrate: session_jwt of an answer is no session JWT of this project",
 			"setting", "Config.ProjectID or Config.BaseURL", "reason", err.Error())
-	case c.UserID != u.UserID || c.SessionID != session.SessionID:
+	case c.UserID != k.user.UserID || c.SessionID != session.SessionID:
 		return nil, &callError{op: "answer", reason: "session_jwt is not of the session that it came with"}
 	default:
 		k.fresh, k.until = c.ExpiresAt, c.ExpiresAt
 	}
 	s.put(k)
 	return k, nil
+}
+
+// record is what is remembered of k as the session of a legacy session.
+func (k *known) record() *record {
+	return &record{At: k.asked, Answer: AuthenticateResponse{
+		User: *k.user, Session: *k.session, SessionToken: k.tokens.session, SessionJWT: k.tokens.jwt,
+	}}
 }
 
 // put makes k the one entry of its session in memory. What an earlier entry was
@@ -101,7 +110,7 @@ func (s *sessions) put(k *known) {
 // If it is the newer one, it is what browsers are given from now on. If not, it
 // is known beside the other, until the browser that has it is given that one.
 func (s *sessions) adopt(k *known, c *sessionjwt.Claims, jwt string) *known {
-	entry := &known{user: k.user, session: k.session, tokens: k.tokens, origin: k.origin, until: k.until, fresh: k.fresh}
+	entry := &known{asked: k.asked, user: k.user, session: k.session, tokens: k.tokens, origin: k.origin, until: k.until, fresh: k.fresh}
 	if c.SessionExpiresAt.After(k.session.ExpiresAt) {
 		session := *k.session
 		session.ExpiresAt = c.SessionExpiresAt
@@ -114,7 +123,7 @@ func (s *sessions) adopt(k *known, c *sessionjwt.Claims, jwt string) *known {
 	}
 	entry.also = keyOf('j', jwt)
 	s.put(entry)
-	older := &known{user: entry.user, session: entry.session, tokens: entry.tokens, origin: entry.origin, until: c.ExpiresAt}
+	older := &known{asked: entry.asked, user: entry.user, session: entry.session, tokens: entry.tokens, origin: entry.origin, until: c.ExpiresAt}
 	s.known.Add(entry.also, older)
 	return older
 }
@@ -228,7 +237,7 @@ func (s *sessions) lost(token string, c *sessionjwt.Claims) (record string) {
 	if s.ended.Contains(id) { // revoked here: by a Logout, which ended the record, or for a reason that is not the user's
 		return ""
 	}
-	if now.Before(started.Add(30*time.Second)) || now.After(expires.Add(-2*time.Minute)) {
+	if now.Before(started.Add(knownEverywhere)) || now.After(expires.Add(-ranOut)) {
 		return ""
 	}
 	return record

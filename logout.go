@@ -37,11 +37,16 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	}
 	legacy, err := m.legacyOf(f, r, &cookies)
 	errs = append(errs, err)
-	for _, in := range m.endHere(ctx, f, legacy, &cookies) {
+	ids, keys, revoke := m.endHere(ctx, f, legacy, &cookies)
+	errs = append(errs, m.endEverywhere(ctx, legacy, ids, keys))
+	for id := range ids {
+		revoke = append(revoke, revokeRequest{SessionID: id})
+	}
+	for _, in := range revoke {
 		errs = append(errs, m.client.revoke(ctx, in))
 	}
 	told := errors.Join(errs...)
-	for _, l := range legacy {
+	for _, l := range append(legacy, m.sources(r.Context(), legacy, keys)...) {
 		if err := m.endAtSource(r.Context(), l); err != nil {
 			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", l.cookie.Name, err))
 			told = errors.Join(told, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", l.cookie.Name, err))
@@ -92,17 +97,21 @@ func (m *Middleware) legacyOf(f *found, r *http.Request, c *requestCookies) ([]*
 	return all, err
 }
 
-// endHere makes this process refuse every session of a request from now on, and
-// returns what to revoke: by id where that is known, else by what the browser
-// sent. It comes before Stytch hears of it: no answer that is under way brings
+// endHere makes this process refuse every session of a request from now on. It
+// returns the ids of the Stytch sessions, the keys of the legacy sessions' records,
+// and what is to be revoked by what the browser sent, where no id is known. It
+// comes before Stytch or the store hear of it: no answer that is under way brings
 // back what has ended here.
-func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegacy, c *requestCookies) (revoke []revokeRequest) {
-	ids := map[string]bool{}
-	end := func(sessionID, origin string) {
-		if k := m.migrator.end(origin); k != nil {
-			ids[k.session.SessionID] = true
+func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegacy, c *requestCookies) (ids, keys map[string]bool, revoke []revokeRequest) {
+	ids, keys = map[string]bool{}, map[string]bool{}
+	end := func(sessionID, key string) {
+		if sessionID != "" {
+			ids[sessionID] = true
 		}
-		ids[sessionID] = true
+		if key != "" {
+			keys[key] = true
+			m.migrator.records.endHere(key)
+		}
 	}
 	if f != nil && f.session != nil {
 		origin, _ := f.session.CustomClaims[originClaim].(string)
@@ -120,18 +129,50 @@ func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegac
 		}
 	}
 	revoke = append(revoke, m.endJWTs(ctx, c.jwts, end)...)
-	delete(ids, "")
-	for id := range ids {
+	for id := range ids { // now that nothing more is looked up by a cookie
 		m.sessions.end(id)
-		revoke = append(revoke, revokeRequest{SessionID: id})
 	}
-	return revoke
+	return ids, keys, revoke
+}
+
+// endEverywhere tells the other machines, and adds the Stytch sessions that the
+// legacy ones became to ids. They are looked up after the records are ended: who
+// remembers one after that discards it.
+func (m *Middleware) endEverywhere(ctx context.Context, legacy []*foundLegacy, ids, keys map[string]bool) (err error) {
+	records := m.migrator.records
+	for key := range keys {
+		err = errors.Join(err, records.end(ctx, key))
+	}
+	for _, l := range legacy {
+		if r := records.load(ctx, m.migrator.key(l), l.session.ID); r != nil {
+			ids[r.Answer.Session.SessionID] = true
+			m.sessions.end(r.Answer.Session.SessionID)
+		}
+	}
+	for id := range ids {
+		err = errors.Join(err, records.endSession(ctx, id))
+	}
+	return err
+}
+
+// sources returns the legacy sessions whose cookie the browser has no more, and
+// that are to be ended at their source.
+func (m *Middleware) sources(ctx context.Context, legacy []*foundLegacy, keys map[string]bool) (out []*foundLegacy) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.Timeout)
+	defer cancel()
+	for key := range keys {
+		came := slices.ContainsFunc(legacy, func(l *foundLegacy) bool { return m.migrator.key(l) == key })
+		if l := m.migrator.sourceOf(ctx, key); l != nil && !came {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // endJWTs ends the sessions that JWTs are of: another session's than the token's,
 // or one that is being asked about by its token at this moment. One that can't be
 // verified for want of a key is refused by itself, and Stytch is asked to judge it.
-func (m *Middleware) endJWTs(ctx context.Context, jwts []string, end func(sessionID, origin string)) (revoke []revokeRequest) {
+func (m *Middleware) endJWTs(ctx context.Context, jwts []string, end func(sessionID, key string)) (revoke []revokeRequest) {
 	var unknown []string
 	for _, jwt := range jwts {
 		if k, ok := m.sessions.known.Peek(keyOf('j', jwt)); ok {

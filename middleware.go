@@ -59,7 +59,7 @@ func New(cfg Config) (*Middleware, error) {
 	keys := sessionjwt.NewKeys(c.jwks, m.jwksFetched)
 	m.sessions = &sessions{
 		client: c, verifier: sessionjwt.New(cfg.ProjectID, issuers, keys),
-		limit: 3 * cfg.Timeout, log: cfg.Logger,
+		limit: 3 * cfg.Timeout, log: cfg.Logger, loud: m.loud,
 		known: newLRU[memoryKey, *known](maxKnown), ended: newLRU[string, struct{}](maxEnded),
 		endedCookies: newLRU[memoryKey, struct{}](maxEnded),
 	}
@@ -67,14 +67,26 @@ func New(cfg Config) (*Middleware, error) {
 		m.sessions.extendBy = cfg.SessionDuration
 	}
 	m.migrator = &migrator{
-		cfg: &cfg, client: c, sessions: m.sessions,
-		records: newLRU[string, *exchange](maxRecords), ended: newLRU[string, struct{}](maxEnded),
+		cfg: &cfg, client: c, sessions: m.sessions, records: m.newRecords(),
+		refusals: newLRU[string, *exchange](maxRefusals),
 	}
-	m.sessions.originEnded = m.migrator.ended.Contains
+	m.sessions.originEnded = m.migrator.records.ended.Contains
+	m.sessions.endedElsewhere = m.migrator.records.sessionEnded
 	if cfg.Tickets != nil {
 		m.migrator.mint = cfg.Tickets.Minter(cfg.ProjectID)
 	}
 	return m, nil
+}
+
+func (m *Middleware) newRecords() *records {
+	r := &records{
+		key: m.cfg.RecordKey, lease: m.cfg.Timeout / 2, loud: m.loud,
+		local: newMemory(maxRecords), ended: newLRU[string, struct{}](maxEnded),
+	}
+	if m.cfg.Store != nil {
+		r.shared = newSharedStore(m.cfg.Store, m.cfg.Timeout/10, func(err error) { m.loud(kindStore, err) })
+	}
+	return r
 }
 
 // newLRU returns a cache of a size that lru.New accepts.
@@ -151,7 +163,9 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 	if st.alive == nil {
 		st = m.sessions.find(ctx, c)
 	}
-	m.migrator.end(st.ended)
+	if st.ended != "" {
+		_ = m.migrator.records.end(ctx, st.ended)
+	}
 	switch {
 	case st.err != nil:
 		f, err := m.browser.findLegacy(r, c)
@@ -159,7 +173,7 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 		v := verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
 		if f != nil {
 			key := m.migrator.key(f)
-			v.hidden = m.migrator.ended.Contains(key) && !f.session.StartedAt.IsZero() ||
+			v.hidden = m.migrator.records.ended.Contains(key) && !f.session.StartedAt.IsZero() ||
 				st.stale != nil && st.stale.LegacySession != key
 		}
 		return v
@@ -234,8 +248,8 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 	next.ServeHTTP(v.swap.wrap(w), r)
 	// Where the handler wrote nothing, net/http sends a 200 after this.
 	if v.swap.commit(w) == userLeft {
-		m.migrator.end(m.migrator.key(v.legacy))
-		m.revokeLater(r.Context(), v.session.SessionID)
+		_ = m.migrator.records.end(r.Context(), m.migrator.key(v.legacy))
+		m.revokeLater(r.Context(), v.session.SessionID, "")
 	}
 }
 

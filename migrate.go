@@ -2,16 +2,15 @@ package stytchmigrate
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
+	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -24,26 +23,25 @@ import (
 const (
 	originClaim = "legacy_session" // custom claim of every session that came from a legacy one
 
-	maxRecords   = 50_000
-	keepSession  = time.Minute // an exchange's session, for requests that come late with the old cookie
 	keepRefusal  = time.Minute // a "no"
 	keepUserInfo = 5 * time.Second
+	maxRefusals  = 10_000
 	maxClaims    = 4 << 10 // session_custom_claims, encoded
 
 	recordVersion = "1"
 )
 
-// migrator turns legacy sessions into Stytch sessions: one exchange for each,
-// however many requests bring it.
+// migrator turns legacy sessions into Stytch sessions: one for each, however
+// many requests bring it, and to however many machines.
 type migrator struct {
 	cfg      *Config
 	client   *client
 	sessions *sessions
 	mint     func(userinfo.Identity) (string, error) // nil without Config.Tickets
 
-	records *lru.Cache[string, *exchange]
-	ended   *lru.Cache[string, struct{}] // keys of legacy sessions that were logged out
-	flights singleflight.Group
+	records  *records
+	refusals *lru.Cache[string, *exchange] // of this process, for a while
+	flights  singleflight.Group
 }
 
 // exchange is what became of a legacy session.
@@ -70,23 +68,35 @@ func (x *exchange) toOne() *exchange {
 // migrate exchanges a legacy session, or finds out what it became.
 func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy) *exchange {
 	key := m.key(f)
-	if x := m.remembered(key); x != nil {
-		return x.toOne().guarded(f.session.Identity)
+	if x := m.refused(key); x != nil {
+		return x.toOne()
 	}
 	in, err := m.request(r, f, key)
 	if err != nil {
 		return m.notAsked(ctx, key, err)
 	}
 	x, err := share(ctx, &m.flights, key, 3*m.cfg.Timeout, func(ctx context.Context) (*exchange, error) {
-		return m.exchange(ctx, key, f.session.Identity, in), nil
+		t := &settling{migrator: m, key: key, cookie: f.cookie, session: f.session, in: in, owner: rand.Text()}
+		return t.run(ctx), nil
 	})
-	if m.ended.Contains(key) {
-		return &exchange{answer: no, err: errLoggedOut}
-	}
-	if err != nil {
+	switch {
+	case m.records.ended.Contains(key):
+		return loggedOut()
+	case err != nil:
 		return &exchange{err: err}
 	}
 	return x.toOne().guarded(f.session.Identity)
+}
+
+// refused is the "no" that is known of a legacy session without asking.
+func (m *migrator) refused(key string) *exchange {
+	if m.records.ended.Contains(key) {
+		return loggedOut()
+	}
+	if x, ok := m.refusals.Get(key); ok && time.Now().Before(x.until) {
+		return x
+	}
+	return nil
 }
 
 // guarded is x for a session of this identity. An application may give another
@@ -101,7 +111,11 @@ func (x *exchange) guarded(id userinfo.Identity) *exchange {
 // errAnotherPerson is why the answer of Stytch was not used.
 var errAnotherPerson = &callError{op: "migrate", reason: "Stytch's user is not the legacy session's person", answer: no}
 
+// errLoggedOut is why a legacy session is refused that ended: by a Logout, or
+// because Stytch no longer knows the session that it became.
 var errLoggedOut = errors.New("stytchmigrate: this legacy session was logged out")
+
+func loggedOut() *exchange { return &exchange{answer: no, err: errLoggedOut} }
 
 // notAsked is what becomes of a legacy session that Stytch is not even asked
 // about. One that is refused is remembered, and so logged once a minute, as one is
@@ -110,23 +124,8 @@ func (m *migrator) notAsked(ctx context.Context, key string, err error) *exchang
 	x := &exchange{answer: answerOf(err), err: err}
 	if x.answer == no {
 		x.until = time.Now().Add(keepRefusal)
-		m.records.Add(key, x)
+		m.refusals.Add(key, x)
 		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: legacy session refused", slog.String("reason", err.Error()))
-	}
-	return x
-}
-
-// remembered is what is known of a legacy session without asking.
-func (m *migrator) remembered(key string) *exchange {
-	if m.ended.Contains(key) {
-		return &exchange{answer: no, err: errLoggedOut}
-	}
-	x, ok := m.records.Get(key)
-	switch {
-	case !ok || !time.Now().Before(x.until):
-		return nil
-	case x.answer == yes && m.sessions.ended.Contains(x.known.session.SessionID):
-		return nil // revoked here: nobody may get it any more
 	}
 	return x
 }
@@ -181,30 +180,6 @@ func (m *migrator) claims(s LegacySession, key string) (json.RawMessage, error) 
 	return encoded, nil
 }
 
-// exchange makes the call, and remembers what came of it. It runs once for
-// all requests that wait, and runs no code of the application.
-func (m *migrator) exchange(ctx context.Context, key string, id userinfo.Identity, in migrateRequest) *exchange {
-	if x := m.remembered(key); x != nil { // an exchange has just ended
-		return x
-	}
-	if in.SessionToken == "" {
-		ticket, err := m.mint(id)
-		if err != nil {
-			return &exchange{err: settingError("Config.Tickets could not mint a ticket")}
-		}
-		in.SessionToken = ticket
-	}
-	x := m.call(ctx, id, in)
-	if x.until.After(time.Now()) {
-		m.records.Add(key, x)
-	}
-	if x.answer == yes && m.ended.Contains(key) { // logged out in the meantime
-		m.revoke(ctx, x.known.session.SessionID)
-		return &exchange{answer: no, err: errLoggedOut}
-	}
-	return x
-}
-
 // call asks Stytch, and holds its answer against the identity.
 func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateRequest) *exchange {
 	asked := time.Now()
@@ -231,13 +206,17 @@ func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateReq
 	var k *known
 	session, err := m.sessionOf(out, in, asked)
 	if err == nil {
-		k, err = m.sessions.learn(&out.User, session, out.SessionToken, out.SessionJWT)
+		k, err = m.sessions.learn(&AuthenticateResponse{
+			RequestID: out.RequestID, StatusCode: out.StatusCode,
+			Session: *session, User: out.User, SessionToken: out.SessionToken, SessionJWT: out.SessionJWT,
+		}, now)
 	}
 	if err != nil {
 		m.client.logError(ctx, "migrate", now.Sub(asked), err)
 		return &exchange{err: err}
 	}
-	return &exchange{answer: yes, known: k, until: now.Add(keepSession)}
+	m.sessions.brake.saidYes(k)
+	return &exchange{answer: yes, known: k}
 }
 
 // sessionOf is the session of an answer. The schema lets it be absent, and its
@@ -268,21 +247,21 @@ func (m *migrator) revokeToken(ctx context.Context, token Secret) {
 	_ = m.client.revoke(ctx, revokeRequest{SessionToken: string(token)})
 }
 
-// end makes a legacy session refused from now on. It returns the Stytch
-// session that it became of late, if it did, which is then to be revoked. Ended
-// first, looked up second: what an exchange remembers after this moment the
-// exchange itself revokes.
-func (m *migrator) end(key string) *known {
-	if key == "" {
+// sourceOf returns the legacy session of a record, if it is to be ended at its
+// source.
+func (m *migrator) sourceOf(ctx context.Context, key string) *foundLegacy {
+	i := slices.IndexFunc(m.cfg.Legacy, func(l LegacyCookie) bool { return l.End != nil })
+	if i < 0 {
 		return nil
 	}
-	m.ended.Add(key, struct{}{})
-	x, ok := m.records.Peek(key)
-	m.records.Remove(key)
-	if !ok {
+	src, found := m.records.source(ctx, key)
+	i = slices.IndexFunc(m.cfg.Legacy, func(l LegacyCookie) bool { return l.End != nil && l.Name == src.Cookie })
+	if !found || i < 0 {
 		return nil
 	}
-	return x.known
+	return &foundLegacy{cookie: &m.cfg.Legacy[i], session: LegacySession{
+		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
+	}}
 }
 
 // key names the record of a legacy session. It tells nothing of the session
@@ -293,22 +272,11 @@ func (m *migrator) key(f *foundLegacy) string {
 	if !f.session.StartedAt.IsZero() {
 		started = f.session.StartedAt.UTC().Format(time.RFC3339Nano)
 	}
-	sum := m.mac("record", recordVersion, m.cfg.ProjectID, f.cookie.Name, string(f.session.ID), f.session.Identity.Subject, started)
+	sum := m.records.mac("record", recordVersion, m.cfg.ProjectID, f.cookie.Name, string(f.session.ID), f.session.Identity.Subject, started)
 	return base64.RawURLEncoding.EncodeToString(sum)
 }
 
 // fingerprint tells legacy sessions apart in logs and events, and no more.
 func (m *migrator) fingerprint(f *foundLegacy) string {
-	return hex.EncodeToString(m.mac("fingerprint", m.cfg.ProjectID, f.cookie.Name, string(f.session.ID))[:8])
-}
-
-// mac is the HMAC of parts, each with its length before it, so that no two
-// lists of parts are one text.
-func (m *migrator) mac(parts ...string) []byte {
-	h := hmac.New(sha256.New, []byte(m.cfg.RecordKey))
-	for _, p := range parts {
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
-		h.Write([]byte(p))
-	}
-	return h.Sum(nil)
+	return hex.EncodeToString(m.records.mac("fingerprint", m.cfg.ProjectID, f.cookie.Name, string(f.session.ID))[:8])
 }

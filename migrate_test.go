@@ -211,7 +211,6 @@ func TestRemembered(t *testing.T) {
 	}{
 		"a no":              {stytchtest.Error(404, "user_not_found"), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
 		"UserInfo's no":     {stytchtest.Error(400, "migrate_from_external_unexpected_response"), unavailableKeep + "migrate", unavailableKeep + "-", 5 * time.Second},
-		"a session":         {stytchtest.Fault{}, swapped, strings.TrimSuffix(swapped, "migrate") + "-", time.Minute},
 		"a no, told slowly": {stytchtest.Error(404, "user_not_found").WithDelay(4 * time.Second), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -226,6 +225,32 @@ func TestRemembered(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An old cookie that comes again is given the session that it became, of which
+// Stytch is asked unless it spoke of it within ten seconds.
+func TestRecordIsResumed(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		handedOut := strings.TrimSuffix(swapped, "migrate")
+		first := a.get("sid=ada-1")
+		require.Equal(t, swapped, first.String())
+		for _, row := range []struct {
+			after time.Duration
+			calls string
+		}{
+			{10*time.Second - 1, "-"},
+			{1, "authenticate"},
+			{10*time.Second - 1, "-"},
+			{29 * 24 * time.Hour, "authenticate"}, // it is extended
+			{29 * 24 * time.Hour, "authenticate"},
+		} {
+			time.Sleep(row.after)
+			out := a.get("sid=ada-1")
+			assert.Equal(t, handedOut+row.calls, out.String())
+			assert.Equal(t, first.Result().Cookies()[0].Value, out.Result().Cookies()[0].Value)
+		}
+		assert.Equal(t, swapped, a.get("sid=ada-2").String(), "of that session alone")
+	})
 }
 
 // A session that was ended here is not handed out from memory.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -16,13 +15,18 @@ import (
 )
 
 const (
-	maxKnown     = 150_000       // keys in memory, up to three a session
-	maxEnded     = 100_000       // ended sessions are an id each, and kept apart so that nothing else evicts them
-	maxJWTs      = maxDuplicates // JWTs of one request that are worth a look
-	maxTokens    = 3             // opaque tokens of one request that are worth a call
-	maxToken     = 4 << 10
-	userWait     = 500 * time.Millisecond // for the full user, where the JWT already says who it is
-	partialRetry = 10 * time.Second       // until the full user is asked for again
+	maxKnown  = 150_000       // keys in memory, up to three a session
+	maxEnded  = 100_000       // ended sessions are an id each, and kept apart so that nothing else evicts them
+	maxJWTs   = maxDuplicates // JWTs of one request that are worth a look
+	maxTokens = 3             // opaque tokens of one request that are worth a call
+	maxToken  = 4 << 10
+	userWait  = 500 * time.Millisecond // for the full user, where the JWT already says who it is
+	// A session that is gone was ended by somebody, unless it is newer than Stytch
+	// may take to know it everywhere, or was about to run out anyway.
+	knownEverywhere = 30 * time.Second
+	ranOut          = 2 * time.Minute
+
+	partialRetry = 10 * time.Second // until the full user is asked for again
 )
 
 // sessions knows the Stytch sessions of requests: from memory, by verifying
@@ -40,9 +44,12 @@ type sessions struct {
 	// their id was known here. Anybody can fill it, so it is apart from ended.
 	endedCookies *lru.Cache[memoryKey, struct{}]
 
-	originEnded func(key string) bool // whether the legacy session of a record was logged out
+	endedElsewhere func(ctx context.Context, sessionID string) bool // by a logout on another machine, of late
+	originEnded    func(key string) bool                            // whether the legacy session of a record was logged out
 
 	flights singleflight.Group
+	brake   brake
+	loud    func(kind string, err error)
 }
 
 // stytchState is what is known of the Stytch session of one request. The zero
@@ -127,7 +134,7 @@ func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) s
 	defer cancel()
 	// Extended here as in a refresh: a page that polls never sends a JWT that is
 	// further past its expiry than the leeway.
-	k, err := s.ask(wait, authenticateRequest{SessionJWT: jwt, SessionDurationMinutes: s.extension("", c)}, c.SessionID)
+	k, err := s.ask(wait, authenticateRequest{SessionJWT: jwt, SessionDurationMinutes: s.extension("", c)}, c)
 	switch {
 	case err == nil && (k.user.UserID != c.UserID || k.session.SessionID != c.SessionID):
 		return stytchState{clear: true, event: kindMismatch}
@@ -188,7 +195,7 @@ func (s *sessions) askEach(ctx context.Context, asks []authenticateRequest, stal
 		id = stale.SessionID
 	}
 	for _, in := range asks {
-		k, err := s.ask(ctx, in, id)
+		k, err := s.ask(ctx, in, stale)
 		switch {
 		case err == nil && k.session.SessionID == id:
 			return s.agreed(k, stale)
@@ -228,29 +235,73 @@ func (s *sessions) agreed(k *known, stale *sessionjwt.Claims) stytchState {
 	return stytchState{alive: k, write: true}
 }
 
-// ask is one sessions/authenticate call, shared by all who ask the same. id is
-// of the session that a JWT is of, where that is known.
-func (s *sessions) ask(ctx context.Context, in authenticateRequest, id string) (*known, error) {
+// ask is one sessions/authenticate call, shared by all who ask the same. c is
+// of the JWT that the request has, if one verified.
+func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjwt.Claims) (*known, error) {
+	sure, id := vouched{}, ""
+	if c != nil {
+		sure, id = vouched{c.SessionID, c.SessionExpiresAt}, c.SessionID
+	}
+	if k, ok := s.known.Peek(keyOf('t', in.SessionToken)); ok {
+		sure = vouched{k.session.SessionID, k.session.ExpiresAt}
+	}
 	k, err := share(ctx, &s.flights, in.SessionToken+"\x00"+in.SessionJWT, s.limit, func(ctx context.Context) (*known, error) {
 		if k := s.recall(in.SessionToken, id); k != nil { // the same call has just ended
 			return k, nil
 		}
-		out, err := s.client.authenticate(ctx, in)
-		if err != nil {
-			return nil, err
-		}
-		if in.SessionDurationMinutes == 0 && s.due(out.Session.ExpiresAt) { // as only the answer tells
-			in.SessionDurationMinutes = minutes(s.extendBy)
-			if longer, err := s.client.authenticate(ctx, in); err == nil {
-				out = longer
-			}
-		}
-		return s.learn(&out.User, &out.Session, out.SessionToken, out.SessionJWT)
+		return s.askStytch(ctx, in, sure)
 	})
 	if err == nil && s.hasEnded(k) {
 		return nil, errEnded
 	}
 	return k, err
+}
+
+// vouched is a session that something speaks for before Stytch is asked: a JWT of
+// ours though it has expired, or what is in memory. The zero value: nothing does.
+type vouched struct {
+	sessionID string
+	expires   time.Time
+}
+
+// askStytch makes the call of ask.
+func (s *sessions) askStytch(ctx context.Context, in authenticateRequest, sure vouched) (*known, error) {
+	out, err := s.client.authenticate(ctx, in)
+	switch {
+	case answerOf(err) == no && time.Until(sure.expires) > ranOut && !s.ended.Contains(sure.sessionID):
+		return nil, s.believe(ctx, err, sure.sessionID)
+	case err != nil:
+		return nil, err
+	}
+	if in.SessionDurationMinutes == 0 && s.due(out.Session.ExpiresAt) { // as only the answer tells
+		in.SessionDurationMinutes = minutes(s.extendBy)
+		if longer, err := s.client.authenticate(ctx, in); err == nil {
+			out = longer
+		}
+	}
+	at := time.Now()
+	if s.endedElsewhere(ctx, out.Session.SessionID) {
+		return nil, errEnded
+	}
+	k, err := s.learn(out, at)
+	if err == nil {
+		s.brake.saidYes(k)
+	}
+	return k, err
+}
+
+// confirm asks Stytch about a recorded session, unless it spoke of that a moment
+// ago.
+func (s *sessions) confirm(ctx context.Context, r *record) (*known, error) {
+	if k := s.bySession(r.Answer.Session.SessionID); k != nil && time.Since(k.asked).Abs() < recordFresh {
+		return k, nil
+	}
+	if time.Since(r.At).Abs() < recordFresh {
+		return s.learn(&r.Answer, r.At)
+	}
+	token := string(r.Answer.SessionToken)
+	in := authenticateRequest{SessionToken: token, SessionDurationMinutes: s.extension(token, nil)}
+	return s.askStytch(ctx, in, vouched{r.Answer.Session.SessionID, r.Answer.Session.ExpiresAt})
 }
 
 // errEnded is the answer "no" that this process gives itself: it logged that
@@ -278,39 +329,6 @@ func (s *sessions) due(expires time.Time) bool {
 	left := time.Until(expires)
 	return left > 0 && left < s.extendBy/2
 }
-
-// share runs work once for all who ask for key at the same time. It goes on
-// when its first caller leaves, has a deadline of its own, and ends in an error
-// where it panics: the process is not one request's to lose.
-func share[T any](ctx context.Context, g *singleflight.Group, key string, limit time.Duration, work func(context.Context) (T, error)) (T, error) {
-	var zero T
-	if ctx.Err() != nil { // what this request asked about before has used up its time
-		return zero, errNoAnswer
-	}
-	ch := g.DoChan(key, func() (v any, err error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-		defer cancel()
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("stytchmigrate: panic in a call to Stytch (%T)", p)
-			}
-		}()
-		return work(ctx)
-	})
-	select {
-	case res := <-ch:
-		if res.Err != nil {
-			return zero, res.Err
-		}
-		return res.Val.(T), nil
-	case <-ctx.Done():
-		return zero, errNoAnswer
-	}
-}
-
-// errNoAnswer is why a request gave up: its time was over, or its client gone.
-// The call goes on.
-var errNoAnswer = &callError{op: "call", reason: "no answer within the time of the request"}
 
 // minutes rounds up, for Stytch counts durations in whole minutes. What is longer
 // than any session may be is cut first: the year 9999 and a minute overflow.

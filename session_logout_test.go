@@ -98,7 +98,7 @@ func TestEndedElsewhere(t *testing.T) {
 		"with both cookies":              {time.Hour, "", refused},
 		"with the token alone":           {time.Hour, "stytch_session=", refused},
 		"with the JWT alone":             {time.Hour, "stytch_session_jwt=", refused},
-		"two minutes before it runs out": {30*24*time.Hour - time.Minute, "", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
+		"two minutes before it runs out": {30*24*time.Hour - time.Minute, "", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate authenticate migrate"},
 		"a little earlier than that":     {30*24*time.Hour - 2*time.Minute - time.Second, "", refused},
 		"when it had just run out":       {31 * 24 * time.Hour, "", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
 		"a token, when it had run out":   {31 * 24 * time.Hour, "stytch_session=", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},

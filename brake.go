@@ -1,0 +1,118 @@
+package stytchmigrate
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	brakeWindow = time.Minute
+	brakeRow    = 3      // sessions in a row
+	brakeFew    = 20     // sessions of which more than half
+	brakeMost   = 10_000 // sessions that are counted
+
+	witnessAge = 10 * time.Minute // a session in use is heard of every five
+)
+
+// brake tells users who have logged out from a Stytch that no longer knows
+// anybody: another project's keys were deployed, or its data is away. It counts
+// sessions that something vouched for, a JWT of ours or memory, and that should
+// be alive, so that nobody can pull it with cookies made up.
+type brake struct {
+	mu      sync.Mutex // guards all below
+	start   time.Time  // of the window
+	yes, no map[string]struct{}
+	row     map[string]struct{} // sessions that are a "no", with no "yes" in between
+	last    time.Time           // of a "no" that was not of the same session as the one before
+	latest  string              // the session of the latest "no"
+	alive   *known              // the last "yes"
+	told    time.Time           // that it was said aloud last
+}
+
+// errBrake stands in for a "no" that is not believed.
+var errBrake = &callError{op: "authenticate", reason: "Stytch suddenly knows too few of the sessions that it made: is this its project?"}
+
+// believe returns the "no" that Stytch said of a session, or errBrake.
+func (s *sessions) believe(ctx context.Context, said error, sessionID string) error {
+	believed, witness := s.brake.saidNo(sessionID)
+	if believed && witness == nil {
+		return said
+	}
+	if believed {
+		_, err := s.client.authenticate(ctx, authenticateRequest{SessionToken: string(witness.tokens.session)})
+		if err == nil {
+			s.brake.saidYes(witness)
+		}
+		if answerOf(err) != no {
+			return said
+		}
+		s.brake.saidNo(witness.session.SessionID)
+	}
+	if s.brake.toTell() {
+		s.loud(kindBrake, errBrake)
+	}
+	return errBrake
+}
+
+// saidYes hears that Stytch knows a session.
+func (b *brake) saidYes(k *known) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn()
+	b.row, b.alive = nil, k
+	add(&b.yes, k.session.SessionID)
+}
+
+// saidNo hears that Stytch does not know a session that should be alive. It
+// reports whether that is to be believed, and which session to ask about first,
+// if there is one that was alive a moment ago.
+func (b *brake) saidNo(sessionID string) (believed bool, witness *known) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn()
+	if sessionID != b.latest {
+		b.last, b.latest = time.Now(), sessionID
+	}
+	add(&b.row, sessionID)
+	add(&b.no, sessionID)
+	delete(b.yes, sessionID)
+	if len(b.row) >= brakeRow || len(b.yes)+len(b.no) >= brakeFew && len(b.no) > len(b.yes) {
+		return false, nil
+	}
+	if k := b.alive; k != nil && k.session.SessionID != sessionID && time.Since(k.asked) < witnessAge {
+		return true, k
+	}
+	return true, nil
+}
+
+// toTell reports whether it is time to be loud again.
+func (b *brake) toTell() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.told) < brakeWindow {
+		return false
+	}
+	b.told = time.Now()
+	return true
+}
+
+// turn forgets what is older than the window.
+func (b *brake) turn() {
+	now := time.Now()
+	if now.Sub(b.start) >= brakeWindow {
+		b.start, b.yes, b.no = now, nil, nil
+	}
+	if now.Sub(b.last) >= brakeWindow {
+		b.row = nil
+	}
+}
+
+func add(set *map[string]struct{}, id string) {
+	if *set == nil {
+		*set = map[string]struct{}{}
+	}
+	if len(*set) < brakeMost {
+		(*set)[id] = struct{}{}
+	}
+}

@@ -1,0 +1,317 @@
+package stytchmigrate
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"example.com/stytchmigrate/userinfo"
+)
+
+const (
+	recordFormat = 1                // the first byte of a sealed value
+	recordFresh  = 10 * time.Second // a record of which Stytch need not be asked
+
+	maxRecords = 20_000 // in this process, of a few KB each
+
+	keepRecord = 30 * 24 * time.Hour  // at least; a session that lives longer is kept as long as that
+	keepEnded  = 400 * 24 * time.Hour // no browser keeps a cookie longer
+	keepMark   = 15 * time.Minute     // of a Stytch session: any call for it is over by then, and any JWT has expired
+)
+
+// records remembers what became of legacy sessions: in the store that machines
+// share, if there is one, and in this process, for when that is down.
+//
+// That a legacy session ended stands under a key of its own. A logout writes it
+// before it looks for a session, and who makes a session looks for it
+// afterwards: whatever the order, one of the two sees the other.
+type records struct {
+	key    Secret // Config.RecordKey
+	lease  time.Duration
+	local  memory
+	ended  *lru.Cache[string, struct{}] // keys; apart from local, so that no session evicts them
+	shared *sharedStore                 // nil without Config.Store
+	loud   func(kind string, err error)
+}
+
+// record is a legacy session's Stytch session.
+type record struct {
+	At     time.Time            `json:"at" required:"true"` // when Stytch vouched for it last
+	Answer AuthenticateResponse `json:"answer" required:"true"`
+}
+
+// source is the legacy session that a record is of, kept where it has to be
+// ended at its source: at a logout the browser has its cookie no more.
+type source struct {
+	Cookie    string            `json:"cookie"`
+	ID        string            `json:"id"`
+	Token     string            `json:"token"`
+	Identity  userinfo.Identity `json:"identity"`
+	StartedAt time.Time         `json:"started_at"`
+	ExpiresAt time.Time         `json:"expires_at"`
+}
+
+// find returns what became of a legacy session: its record, that it ended, or
+// neither. id, the legacy session's, opens the record.
+func (s *records) find(ctx context.Context, key string, id Secret) (r *record, ended bool) {
+	if s.ended.Contains(key) {
+		return nil, true
+	}
+	r = s.load(ctx, key, id)
+	return r, s.hasEnded(ctx, key)
+}
+
+func (s *records) load(ctx context.Context, key string, id Secret) *record {
+	missed := false
+	if s.shared != nil {
+		sealed, found, err := s.shared.get(ctx, key)
+		if r := s.read(key, id, sealed); r != nil || found && len(sealed) == 0 {
+			return r
+		}
+		missed = err == nil
+	}
+	sealed := s.local.get(key)
+	r := s.read(key, id, sealed)
+	if r != nil && missed { // the store was down when this was made, or has lost it
+		_, _ = s.shared.put(ctx, key, "", sealed, r.ttl())
+	}
+	return r
+}
+
+// ttl is how long a record is of use.
+func (r *record) ttl() time.Duration { return max(keepRecord, time.Until(r.Answer.Session.ExpiresAt)) }
+
+// read returns the record of a sealed value, or nil: what can't be read is
+// none, and worth a line in the log.
+func (s *records) read(key string, id Secret, sealed []byte) *record {
+	if len(sealed) == 0 {
+		return nil
+	}
+	plain, err := s.open(key, id, sealed)
+	r := new(record)
+	if err == nil {
+		err = decode(plain, r)
+	}
+	a := &r.Answer
+	if err == nil && unusable(a.User.UserID, a.User.UserID, &a.Session, a.SessionToken, a.SessionJWT) == "" {
+		return r
+	}
+	s.loud(kindStore, errRecord)
+	return nil
+}
+
+var errRecord = errors.New("stytchmigrate: store: a record can't be read: it is forged, of another key, or of another version")
+
+// hasEnded reports whether a legacy session was logged out, here or elsewhere.
+func (s *records) hasEnded(ctx context.Context, key string) bool {
+	if s.ended.Contains(key) {
+		return true
+	}
+	ended := s.marked(ctx, key+".ended")
+	if ended {
+		s.ended.Add(key, struct{}{})
+	}
+	return ended
+}
+
+// put remembers a session. It returns false, and remembers nothing, if owner's
+// claim was lost; owner "" needs none.
+func (s *records) put(ctx context.Context, key string, id Secret, owner string, r *record) (stored bool) {
+	plain, err := json.Marshal(r)
+	if err != nil {
+		return true // remembered by nobody, but no other's either
+	}
+	sealed := s.seal(key, id, plain)
+	if s.shared != nil {
+		if stored, err := s.shared.put(ctx, key, owner, sealed, r.ttl()); err == nil && !stored {
+			return false
+		}
+	}
+	s.local.put(key, sealed, r.ttl())
+	return true
+}
+
+// putSource remembers the legacy session of a record, and source returns it.
+func (s *records) putSource(ctx context.Context, key string, src source, ttl time.Duration) {
+	plain, err := json.Marshal(src)
+	if err != nil {
+		return
+	}
+	key += ".source"
+	sealed := s.seal(key, "", plain)
+	s.local.put(key, sealed, ttl)
+	if s.shared != nil {
+		_, _ = s.shared.put(ctx, key, "", sealed, ttl)
+	}
+}
+
+func (s *records) source(ctx context.Context, key string) (src source, found bool) {
+	key += ".source"
+	sealed := s.local.get(key)
+	if sealed == nil && s.shared != nil {
+		sealed, _, _ = s.shared.get(ctx, key)
+	}
+	if len(sealed) == 0 {
+		return src, false
+	}
+	plain, err := s.open(key, "", sealed)
+	if err == nil {
+		err = json.Unmarshal(plain, &src)
+	}
+	if err != nil {
+		s.loud(kindStore, errRecord)
+	}
+	return src, err == nil
+}
+
+// claim asks for the right to exchange a legacy session. Where the store can't
+// tell, each process gets it for itself.
+func (s *records) claim(ctx context.Context, key, owner string) bool {
+	if s.shared == nil {
+		return true
+	}
+	claimed, err := s.shared.claim(ctx, key, owner, s.lease)
+	return claimed || err != nil
+}
+
+func (s *records) release(ctx context.Context, key, owner string) {
+	if s.shared != nil {
+		s.shared.release(ctx, key, owner)
+	}
+}
+
+// hold renews a claim until stop is called. A claim that can't be renewed is
+// found out about by put.
+func (s *records) hold(ctx context.Context, key, owner string) (stop func()) {
+	if s.shared == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		tick := time.NewTicker(s.lease / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_, _ = s.shared.claim(ctx, key, owner, s.lease)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-over }
+}
+
+// forget makes as if a legacy session had become nothing. In the store an empty
+// value says so, to machines that remember otherwise.
+func (s *records) forget(ctx context.Context, key string) {
+	if key == "" {
+		return
+	}
+	s.local.remove(key)
+	if s.shared != nil {
+		_, _ = s.shared.put(ctx, key, "", nil, keepRecord)
+	}
+}
+
+// end makes a legacy session refused from now on, on every machine. An error
+// means that others may not know. endHere is for this process alone.
+func (s *records) end(ctx context.Context, key string) error {
+	s.endHere(key)
+	return s.mark(ctx, key+".ended", keepEnded)
+}
+
+func (s *records) endHere(key string) { s.ended.Add(key, struct{}{}) }
+
+// endSession keeps calls for a Stytch session that are under way on other
+// machines from handing it out. sessionEnded is their question.
+func (s *records) endSession(ctx context.Context, sessionID string) error {
+	return s.mark(ctx, s.sessionKey(sessionID), keepMark)
+}
+
+func (s *records) sessionEnded(ctx context.Context, sessionID string) bool {
+	return s.marked(ctx, s.sessionKey(sessionID))
+}
+
+func (s *records) sessionKey(id string) string {
+	return base64.RawURLEncoding.EncodeToString(s.mac("session", recordVersion, id)) + ".over"
+}
+
+// mark and marked are for facts that need no value but one that nobody else
+// can write.
+func (s *records) mark(ctx context.Context, key string, ttl time.Duration) error {
+	if s.shared == nil {
+		return nil
+	}
+	_, err := s.shared.put(ctx, key, "", s.seal(key, "", nil), ttl)
+	return err
+}
+
+func (s *records) marked(ctx context.Context, key string) bool {
+	if s.shared == nil {
+		return false
+	}
+	sealed, found, err := s.shared.get(ctx, key)
+	if err != nil || !found {
+		return false
+	}
+	if _, err := s.open(key, "", sealed); err != nil {
+		s.loud(kindStore, errRecord)
+		return false
+	}
+	return true
+}
+
+// seal encrypts a value for its key, so that who reads the store gets no
+// session, and who writes it can neither make one up nor move one elsewhere.
+func (s *records) seal(key string, id Secret, plain []byte) []byte {
+	return s.aead(id).Seal([]byte{recordFormat}, nil, plain, aad(key))
+}
+
+func (s *records) open(key string, id Secret, sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 || sealed[0] != recordFormat {
+		return nil, errRecord
+	}
+	return s.aead(id).Open(nil, nil, sealed[1:], aad(key))
+}
+
+func aad(key string) []byte { return append([]byte{recordFormat}, key...) }
+
+func (s *records) aead(id Secret) cipher.AEAD {
+	key, err := hkdf.Key(sha256.New, []byte(s.key), []byte(id), "stytchmigrate record", 32)
+	if err != nil {
+		panic(err) // only for lengths that are not asked for here
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		panic(err)
+	}
+	sealer, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err)
+	}
+	return sealer
+}
+
+// mac is the HMAC of parts, each with its length before it, so that no two
+// lists of parts are one text.
+func (s *records) mac(parts ...string) []byte {
+	h := hmac.New(sha256.New, []byte(s.key))
+	for _, p := range parts {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
+		h.Write([]byte(p))
+	}
+	return h.Sum(nil)
+}

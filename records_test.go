@@ -1,0 +1,192 @@
+package stytchmigrate_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// A store that is down costs one exchange on each machine. Nobody is lost, pages
+// don't wait long, and when it is back its sessions are shared again.
+func TestStoreIsDown(t *testing.T) {
+	for name, fault := range map[string]func(string) error{
+		"errors": down,
+		"panics": func(string) error { panic("canary-secret") },
+		"hangs":  func(string) error { time.Sleep(time.Minute); return errStoreDown },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+				s.fail(fault)
+				start := time.Now()
+				first := a.on(m[0]).get("sid=ada-1")
+				assert.Equal(t, swapped, first.String())
+				assert.LessOrEqual(t, time.Since(start), 2*time.Second)
+				assert.Equal(t, handedOut+"-", a.on(m[0]).get("sid=ada-1").String(), "each machine remembers for itself")
+				assert.Equal(t, swapped, a.on(m[1]).get("sid=ada-1").String())
+				start = time.Now()
+				for i := range 20 {
+					assert.Equal(t, swapped, a.on(m[0]).get(fmt.Sprintf("sid=ada-%d", i+2)).String())
+				}
+				assert.LessOrEqual(t, time.Since(start), 2*time.Second, "it is left alone")
+				assert.Contains(t, a.log.String(), "stytchmigrate: store: ")
+				assert.NotContains(t, a.log.String(), "canary-secret")
+				require.NotEmpty(t, a.events)
+				for _, e := range a.events {
+					assert.Equal(t, "store", e.Kind)
+					assert.NotContains(t, e.Err.Error(), "canary-secret")
+				}
+
+				s.fail(nil)
+				time.Sleep(6 * time.Second)
+				back := a.on(m[0]).get("sid=ada-1")
+				assert.Equal(t, first.Result().Cookies()[0].Value, back.Result().Cookies()[0].Value)
+				time.Sleep(time.Minute)
+				shared := a.on(m[2]).get("sid=ada-1")
+				assert.Equal(t, first.Result().Cookies()[0].Value, shared.Result().Cookies()[0].Value)
+				time.Sleep(time.Minute) // of those that hang
+			})
+		})
+	}
+}
+
+// Who logs out while the store is down is told, and is logged out here.
+func TestLogoutWhileStoreIsDown(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+		jar := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
+		time.Sleep(time.Minute)
+		s.fail(down)
+		var err error
+		a.handler = func(w http.ResponseWriter, r *http.Request) { err = a.m.Logout(w, r) }
+		a.on(m[0]).get(jar)
+		a.handler = nil
+		assert.ErrorContains(t, err, "stytchmigrate: store: put: ")
+		assert.False(t, a.stytch.Sessions()[0].Live)
+		assert.Equal(t, refusedKeep+"-", a.on(m[0]).get("sid=ada-1").String())
+		s.fail(nil)
+		time.Sleep(6 * time.Second)
+		assert.Equal(t, refusedKeep+"authenticate", a.on(m[1]).get("sid=ada-1").String(), "Stytch knows")
+		assert.Equal(t, refusedKeep+"-", a.on(m[2]).get("sid=ada-1").String())
+	})
+}
+
+// What the store holds tells nothing, whoever reads it.
+func TestRecordsAreSealed(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+		out := a.on(m[0]).get("sid=ada-1")
+		a.on(m[0]).logOut(out.jar(""))
+		require.Len(t, s.values, 4, "the session, its source, that both ended")
+		for key, v := range s.values {
+			assert.LessOrEqual(t, len(key), 100)
+			for _, secret := range []string{"ada", "session", out.Result().Cookies()[0].Value, out.Result().Cookies()[1].Value} {
+				assert.NotContains(t, key, secret)
+				assert.False(t, bytes.Contains(v.value, []byte(secret)))
+				assert.False(t, bytes.Contains(v.value, []byte(base64.StdEncoding.EncodeToString([]byte(secret)))))
+			}
+		}
+	}, oldCookie(func(l *stytchmigrate.LegacyCookie) { l.End = endNothing }))
+}
+
+// Whoever writes the store makes nobody anybody: what was not sealed here, and
+// for this key, is none.
+func TestForgedRecords(t *testing.T) {
+	for name, forge := range map[string]func(values map[string]sharedValue, key string){
+		"one bit of each byte": func(v map[string]sharedValue, k string) {
+			for i := range v[k].value {
+				v[k].value[i] ^= 1
+			}
+		},
+		"the last bit": func(v map[string]sharedValue, k string) { v[k].value[len(v[k].value)-1] ^= 1 },
+		"truncated":    func(v map[string]sharedValue, k string) { put(v, k, v[k].value[:20]) },
+		"one byte":     func(v map[string]sharedValue, k string) { put(v, k, v[k].value[:1]) },
+		"rubbish":      func(v map[string]sharedValue, k string) { put(v, k, []byte("rubbish")) },
+		"JSON":         func(v map[string]sharedValue, k string) { put(v, k, []byte(`{"answer":{}}`)) },
+		"of version 0": func(v map[string]sharedValue, k string) { v[k].value[0] = 0 },
+		"of version 2": func(v map[string]sharedValue, k string) { v[k].value[0] = 2 },
+		"another's": func(v map[string]sharedValue, k string) {
+			for other := range v {
+				if other != k && !strings.Contains(other, ".") {
+					put(v, k, v[other].value)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+				a.on(m[0]).get("sid=bob-1")
+				known := len(s.values)
+				a.on(m[0]).get("sid=ada-1")
+				require.Len(t, s.values, known+1)
+				key := a.originOf(t)
+				forge(s.values, key)
+				assert.Equal(t, swapped, a.on(m[1]).get("sid=ada-1").String(), "as if there were none")
+				synctest.Wait()
+				require.NotEmpty(t, a.events)
+				assert.Equal(t, "store", a.events[0].Kind)
+				assert.ErrorContains(t, a.events[0].Err, "a record can't be read")
+				assert.Equal(t, handedOut+"-", a.on(m[2]).get("sid=ada-1").String())
+			})
+		})
+	}
+}
+
+func put(values map[string]sharedValue, key string, value []byte) {
+	values[key] = sharedValue{value, values[key].until}
+}
+
+// originOf is the key of the record that the latest session came from.
+func (a *app) originOf(t *testing.T) string {
+	t.Helper()
+	all := a.stytch.Sessions()
+	key, _ := all[len(all)-1].CustomClaims["legacy_session"].(string)
+	require.NotEmpty(t, key)
+	return key
+}
+
+// A mark that somebody logged out can't be made up, nor moved.
+func TestForgedMarks(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+		bob := a.on(m[0]).get("sid=bob-1").jar("")
+		keyOfBob := a.originOf(t)
+		a.on(m[0]).logOut(bob)
+		a.on(m[0]).get("sid=ada-1")
+		put(s.values, a.originOf(t)+".ended", s.values[keyOfBob+".ended"].value)
+		assert.NotEmpty(t, s.values[keyOfBob+".ended"].value)
+		s.values[a.originOf(t)+".ended"] = sharedValue{s.values[keyOfBob+".ended"].value, time.Now().Add(time.Hour)}
+		assert.Equal(t, handedOut+"-", a.on(m[1]).get("sid=ada-1").String())
+	})
+}
+
+// One id under two users, two cookies or two projects is as many sessions, in
+// one store and under one key.
+func TestRecordsAreKeptApart(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		s := newSharedMemory()
+		one := func(c *stytchmigrate.Config) {
+			c.Store, c.RecordKey = s, "a key that two projects should not share"
+		}
+		user := "ada"
+		a.resolve = func(string) (stytchmigrate.LegacySession, error) { return legacySession(user, "1"), nil }
+		a.on(a.machines(t, 1, one)[0])
+		assert.Equal(t, swapped, a.get("sid=1").String())
+		user = "bob"
+		assert.Equal(t, strings.Replace(swapped, "ada", "bob", 1), a.get("sid=1").String(), "another user's")
+		user = "ada"
+		a.on(a.machines(t, 1, one, oldCookie(func(l *stytchmigrate.LegacyCookie) { l.Name = "old" }))[0])
+		assert.Equal(t, strings.Replace(swapped, "sid", "old", 1), a.get("old=1").String(), "of another cookie")
+		other := newApp(t, stytchtest.Config{InProcess: true}, one)
+		other.resolve = a.resolve
+		assert.Equal(t, swapped, other.get("sid=1").String(), "of another project")
+		assert.Len(t, s.values, 4)
+	})
+}

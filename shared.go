@@ -1,0 +1,112 @@
+package stytchmigrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+const (
+	storeFailures = 3               // in a row, until the store is left alone
+	storePause    = 5 * time.Second // for which it is
+)
+
+// sharedStore keeps Config.Store, which may be anybody's, from costing more
+// than it brings. Each call has its time, and what the store makes of it,
+// an error, a panic or silence, is "can't tell". A store that fails again and
+// again is left alone for some seconds: pages don't wait for it then.
+type sharedStore struct {
+	store   Store
+	wait    time.Duration // for one call
+	breaker *gobreaker.CircuitBreaker[storeReply]
+	failed  func(err error) // hears of each call that failed; the error's text is ours
+}
+
+type storeReply struct {
+	value []byte
+	ok    bool // found, claimed or stored
+}
+
+func newSharedStore(s Store, wait time.Duration, failed func(error)) *sharedStore {
+	return &sharedStore{store: s, wait: wait, failed: failed, breaker: gobreaker.NewCircuitBreaker[storeReply](gobreaker.Settings{
+		Timeout:     storePause,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= storeFailures },
+	})}
+}
+
+func (s *sharedStore) get(ctx context.Context, key string) (value []byte, found bool, err error) {
+	reply, err := s.do(ctx, "get", func(ctx context.Context) (r storeReply, err error) {
+		r.value, r.ok, err = s.store.Get(ctx, key)
+		return r, err
+	})
+	return reply.value, reply.ok, err
+}
+
+func (s *sharedStore) claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error) {
+	reply, err := s.do(ctx, "claim", func(ctx context.Context) (r storeReply, err error) {
+		r.ok, err = s.store.Claim(ctx, key, owner, lease)
+		return r, err
+	})
+	return reply.ok, err
+}
+
+func (s *sharedStore) put(ctx context.Context, key, owner string, value []byte, ttl time.Duration) (stored bool, err error) {
+	reply, err := s.do(ctx, "put", func(ctx context.Context) (r storeReply, err error) {
+		r.ok, err = s.store.Put(ctx, key, owner, value, ttl)
+		return r, err
+	})
+	return reply.ok, err
+}
+
+func (s *sharedStore) release(ctx context.Context, key, owner string) {
+	_, _ = s.do(ctx, "release", func(ctx context.Context) (storeReply, error) {
+		return storeReply{}, s.store.Release(ctx, key, owner)
+	})
+}
+
+// do makes one call of the store, unless it is being left alone.
+func (s *sharedStore) do(ctx context.Context, op string, call func(context.Context) (storeReply, error)) (storeReply, error) {
+	reply, err := s.breaker.Execute(func() (storeReply, error) { return s.timed(ctx, call) })
+	if err == nil {
+		return reply, nil
+	}
+	skipped := errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
+	err = fmt.Errorf("stytchmigrate: store: %s: %s", op, safeReason(err))
+	if !skipped {
+		s.failed(err)
+	}
+	return storeReply{}, err
+}
+
+// timed makes a call in a goroutine of its own, so that it is over in time
+// though the store knows no context, and is an error though it never returns.
+func (s *sharedStore) timed(ctx context.Context, call func(context.Context) (storeReply, error)) (storeReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.wait)
+	defer cancel()
+	type outcome struct {
+		reply storeReply
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		out := outcome{err: errStoreLeft}
+		defer func() {
+			if p := recover(); p != nil {
+				out = outcome{err: fmt.Errorf("panic (%T)", p)}
+			}
+			done <- out
+		}()
+		out.reply, out.err = call(ctx)
+	}()
+	select {
+	case out := <-done:
+		return out.reply, out.err
+	case <-ctx.Done():
+		return storeReply{}, ctx.Err()
+	}
+}
+
+var errStoreLeft = errors.New("goroutine left")
