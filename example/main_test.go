@@ -32,7 +32,7 @@ func TestWalkFindsEverythingAsItMustBe(t *testing.T) {
 		"   calls to Stytch  POST /v1/sessions/migrate → 200\n                    asked back: GET /userinfo → it is ada\n",
 		"   outcome          unavailable\n   signed in        Katherine Johnson, by the old session\n",
 		"POST /v1/sessions/revoke → 200\n",
-		"   outcome          refused\n   signed in        nobody\n",
+		"   outcome          anonymous\n   signed in        nobody\n",
 		"   outcome          refused\n   signed in        Barbara Liskov, by the old session\n",
 		"All 9 steps were as they must be.\n",
 	} {

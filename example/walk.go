@@ -223,7 +223,7 @@ func (w *walker) logOut(ctx context.Context) error {
 	}
 	w.tell(v)
 	session, found := w.app.standIn.Session(w.firstSession)
-	w.say("Somebody kept a copy of her old cookie, and comes with it:")
+	w.say("Somebody kept a copy of her old cookie, and comes with it. It was ended at its source too:")
 	again, err := w.browser(w.oldCookie).me(ctx)
 	if err != nil {
 		return err
@@ -233,7 +233,7 @@ func (w *walker) logOut(ctx context.Context) error {
 		fact{"cookies", "none", names(v.after)},
 		fact{"calls", "POST /v1/sessions/revoke → 200", asked(v.calls)},
 		fact{"revoked at Stytch", true, found && session.Revoked},
-		fact{"outcome with the old cookie", "refused", again.account.Outcome},
+		fact{"outcome with the old cookie", "anonymous", again.account.Outcome},
 		fact{"signed in with the old cookie", "nobody", again.who()},
 		fact{"calls with the old cookie", "none", callList(again.calls)},
 		fact{"sessions of Ada at Stytch", 1, w.app.standInSessions("ada")},
