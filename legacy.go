@@ -45,8 +45,9 @@ type LegacyCookie struct {
 	// text is not logged, for it may hold the value: log it in Resolve.
 	Resolve func(r *http.Request, value string) (LegacySession, error)
 
-	// End, if set, ends the session at its source. Logout calls it where the
-	// request still carries the cookie, which that of a user who has moved does not.
+	// End, if set, ends the session at its source. Logout calls it for the session
+	// of the request's cookie, and for the one that the user's Stytch session came
+	// from, which is kept for it, sealed, in Config.Store.
 	End func(ctx context.Context, s LegacySession) error
 
 	wrong []string // what SecureCookie was given wrong; New reports it

@@ -61,7 +61,7 @@ func New(cfg Config) (*Middleware, error) {
 		client: c, verifier: sessionjwt.New(cfg.ProjectID, issuers, keys),
 		limit: 3 * cfg.Timeout, log: cfg.Logger, loud: m.loud,
 		known: newLRU[memoryKey, *known](maxKnown), ended: newLRU[string, struct{}](maxEnded),
-		endedCookies: newLRU[memoryKey, struct{}](maxEnded),
+		endedCookies: newLRU[memoryKey, struct{}](maxEnded), unknown: newMemory(maxUnknown),
 	}
 	if !cfg.FixedExpiry {
 		m.sessions.extendBy = cfg.SessionDuration

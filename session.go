@@ -15,12 +15,14 @@ import (
 )
 
 const (
-	maxKnown  = 150_000       // keys in memory, up to three a session
-	maxEnded  = 100_000       // ended sessions are an id each, and kept apart so that nothing else evicts them
-	maxJWTs   = maxDuplicates // JWTs of one request that are worth a look
-	maxTokens = 3             // opaque tokens of one request that are worth a call
-	maxToken  = 4 << 10
-	userWait  = 500 * time.Millisecond // for the full user, where the JWT already says who it is
+	maxKnown    = 150_000       // keys in memory, up to three a session
+	maxEnded    = 100_000       // ended sessions are an id each, and kept apart so that nothing else evicts them
+	maxJWTs     = maxDuplicates // JWTs of one request that are worth a look
+	maxTokens   = 3             // opaque tokens of one request that are worth a call
+	maxToken    = 4 << 10
+	maxUnknown  = 10_000
+	keepUnknown = time.Minute
+	userWait    = 500 * time.Millisecond // for the full user, where the JWT already says who it is
 	// A session that is gone was ended by somebody, unless it is newer than Stytch
 	// may take to know it everywhere, or was about to run out anyway.
 	knownEverywhere = 30 * time.Second
@@ -46,6 +48,9 @@ type sessions struct {
 
 	endedElsewhere func(ctx context.Context, sessionID string) bool // by a logout on another machine, of late
 	originEnded    func(key string) bool                            // whether the legacy session of a record was logged out
+
+	// unknown are tokens that Stytch does not know, for a while. Anybody can fill it.
+	unknown memory
 
 	flights singleflight.Group
 	brake   brake
@@ -245,6 +250,11 @@ func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjw
 	if k, ok := s.known.Peek(keyOf('t', in.SessionToken)); ok {
 		sure = vouched{k.session.SessionID, k.session.ExpiresAt}
 	}
+	sum := keyOf('t', in.SessionToken)
+	unknown := string(sum[:])
+	if s.unknown.get(unknown) != nil {
+		return nil, errUnknownToken
+	}
 	k, err := share(ctx, &s.flights, in.SessionToken+"\x00"+in.SessionJWT, s.limit, func(ctx context.Context) (*known, error) {
 		if k := s.recall(in.SessionToken, id); k != nil { // the same call has just ended
 			return k, nil
@@ -253,6 +263,9 @@ func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjw
 	})
 	if err == nil && s.hasEnded(k) {
 		return nil, errEnded
+	}
+	if answerOf(err) == no && in.SessionToken != "" {
+		s.unknown.put(unknown, []byte{}, keepUnknown)
 	}
 	return k, err
 }
@@ -307,6 +320,8 @@ func (s *sessions) confirm(ctx context.Context, r *record) (*known, error) {
 // errEnded is the answer "no" that this process gives itself: it logged that
 // session out, and an answer that was under way must not bring it back.
 var errEnded = &callError{op: "authenticate", reason: "the session was logged out", answer: no}
+
+var errUnknownToken = &callError{op: "authenticate", reason: "Stytch did not know the token a moment ago", answer: no}
 
 // extension is the session_duration_minutes that a call asks for: none while
 // at least half of the duration is left, or where the expiry is unknown.

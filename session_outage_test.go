@@ -141,3 +141,17 @@ func TestSilenceIsAskedOnce(t *testing.T) {
 		assert.Equal(t, "unavailable"+keep+"authenticate", got.String())
 	})
 }
+
+// A token that Stytch does not know is not asked about again for a minute.
+func TestUnknownTokenIsRemembered(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		const cleared = "anonymous | -stytch_session -stytch_session_jwt | no-store | "
+		made := "stytch_session=" + strings.Repeat("a", 44)
+		assert.Equal(t, cleared+"authenticate", a.get(made).String())
+		time.Sleep(time.Minute - time.Nanosecond)
+		assert.Equal(t, cleared+"-", a.get(made).String())
+		assert.Equal(t, cleared+"authenticate", a.get(made+"b").String(), "that one alone")
+		time.Sleep(time.Nanosecond)
+		assert.Equal(t, cleared+"authenticate", a.get(made).String())
+	})
+}
