@@ -68,13 +68,18 @@ func (t *settling) look(ctx context.Context) *exchange {
 }
 
 // work exchanges the legacy session. The claim is ours, so nobody else does;
-// but somebody may have had it a moment ago. nil: it was lost meanwhile.
+// but somebody may have had it a moment ago. nil: it was lost meanwhile. The last
+// look is for a claim that was lost, used by another machine, and got back by a
+// renewal: between it and put there must be no claim of ours.
 func (t *settling) work(ctx context.Context) *exchange {
 	x := t.look(ctx)
 	if x == nil && t.mine == nil {
 		stop := t.records.hold(ctx, t.key, t.owner)
 		x = t.make(ctx)
 		stop()
+		if x == nil {
+			x = t.look(ctx)
+		}
 	}
 	if x != nil {
 		t.records.release(ctx, t.key, t.owner)
