@@ -1,0 +1,42 @@
+package outbound_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/stytchmigrate/internal/outbound"
+)
+
+// What a call costs by itself, through a Transport, and held back.
+func BenchmarkRoundTrip(b *testing.B) {
+	answer := `{"user_id":"` + strings.Repeat("u", 3000) + `"}`
+	yes := roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(answer))}, nil
+	})
+	no := roundTripper(func(*http.Request) (*http.Response, error) { return nil, http.ErrSchemeMismatch })
+	through := func(base http.RoundTripper) http.RoundTripper {
+		return outbound.New(outbound.Config{Base: base, Timeout: time.Second, MaxBody: 1 << 20})
+	}
+	for _, bb := range []struct {
+		name string
+		rt   http.RoundTripper
+	}{{"alone", yes}, {"through", through(yes)}, {"held back", through(no)}} {
+		b.Run(bb.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://test.stytch.com"+migrate, strings.NewReader("body"))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if resp, err := bb.rt.RoundTrip(r); err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,301 @@
+package outbound_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+const (
+	full    = "held back: too many calls in flight for 1s"
+	limited = "held back: too many calls a second for 1s"
+)
+
+func TestInFlight(t *testing.T) {
+	slow, quick := after(1900*time.Millisecond, ok), after(400*time.Millisecond, ok)
+	for _, tt := range []struct {
+		name  string
+		path  string
+		reply reply
+		calls int
+		want  map[string]int
+		most  int
+	}{
+		{"exchanges", migrate, quick, 100, map[string]int{"200": 32, full: 68}, 32},
+		{"sessions that are vouched for wait", vouched + authenticate, quick, 150, map[string]int{"200": 150}, 64},
+		{"but not long", vouched + authenticate, slow, 150, map[string]int{"200": 64, full: 86}, 64},
+		{"sessions of anybody", authenticate, quick, 100, map[string]int{"200": 16, full: 84}, 16},
+		{"logouts that are vouched for wait", vouched + revoke, quick, 80, map[string]int{"200": 80}, 32},
+		{"but not long", vouched + revoke, slow, 80, map[string]int{"200": 32, full: 48}, 32},
+		{"logouts of anybody", revoke, quick, 80, map[string]int{"200": 8, full: 72}, 8},
+		{"an exchange is an exchange, whoever vouches", vouched + migrate, quick, 100, map[string]int{"200": 32, full: 68}, 32},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStytch()
+				assert.Equal(t, tt.want, s.many(tt.calls, tt.path, tt.reply))
+				assert.Equal(t, tt.most, s.most)
+			})
+		})
+	}
+}
+
+func TestWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStytch()
+		s.start(t, 64, vouched+authenticate, after(1900*time.Millisecond, ok))
+		began := time.Now()
+		assert.Equal(t, full, s.call(vouched+authenticate, ok))
+		took(t, time.Second, began)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second/2, cancel)
+		assert.Equal(t, "error: context canceled", s.callWith(ctx, vouched+authenticate, ok))
+		took(t, 1500*time.Millisecond, began)
+		assert.Equal(t, "200", s.call(vouched+authenticate, ok))
+		took(t, 1900*time.Millisecond, began)
+	})
+}
+
+// Those who wait for a place when the breaker opens hear of it at once.
+func TestWaitEndsWithTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStytch()
+		s.start(t, 59, vouched+authenticate, after(time.Second, ok))
+		s.start(t, 5, vouched+authenticate, after(time.Second/10, badCert))
+		got := s.many(200, vouched+authenticate, after(time.Second, ok))
+		assert.GreaterOrEqual(t, got[breakerOpen+"5s"], 196, "all but those who took the place of the first to fail: %v", got)
+	})
+}
+
+func TestLimit(t *testing.T) {
+	for _, path := range []string{authenticate, revoke} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStytch()
+				inRow := func(n int) (sent int) {
+					for range n {
+						if s.call(path, ok) == "200" {
+							sent++
+						}
+					}
+					return sent
+				}
+				assert.Equal(t, 100, inRow(200), "a burst")
+				assert.Equal(t, limited, s.call(path, ok))
+				time.Sleep(time.Second)
+				assert.Equal(t, 25, inRow(200), "a second's worth")
+				time.Sleep(time.Hour)
+				assert.Equal(t, 100, inRow(200), "and no more than a burst")
+			})
+		})
+	}
+}
+
+func TestNoLimitForWhatIsVouchedFor(t *testing.T) {
+	for _, path := range []string{migrate, vouched + authenticate, vouched + revoke} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStytch()
+			for range 1000 {
+				assert.Equal(t, "200", s.call(path, ok))
+			}
+		})
+	}
+}
+
+// A call that an open breaker held back has not used up the limit.
+func TestBreakerBeforeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStytch()
+		s.open(t, authenticate)
+		s.many(1000, authenticate, ok)
+		time.Sleep(5*time.Second + 1)
+		for range 95 {
+			assert.Equal(t, "200", s.call(authenticate, ok))
+		}
+	})
+}
+
+// What floods one lane, or breaks it, is not felt in another.
+func TestLanesShareNothing(t *testing.T) {
+	all := []string{migrate, authenticate, vouched + authenticate, revoke, vouched + revoke}
+	for _, flooded := range all {
+		t.Run(flooded, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStytch()
+				s.start(t, 300, flooded, after(10*time.Second, down)) // fills its places
+				for _, path := range all {
+					if path != flooded {
+						assert.Equal(t, "200", s.call(path, down, ok), path)
+					}
+				}
+				time.Sleep(time.Minute)
+				for range 300 { // empties its budgets, and opens its breaker
+					s.call(flooded, down)
+				}
+				for _, path := range all {
+					if path != flooded {
+						assert.Equal(t, map[string]int{"200": 8}, s.many(8, path, down, ok), path)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestRetryBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStytch()
+		for range 100 {
+			s.call(revoke, down) // no breaker, but a limit
+		}
+		assert.Equal(t, 100+10+50, s.triesMade(), "10 to begin with, and half of one for each call")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newStytch()
+		for range 1000 {
+			s.call(vouched+revoke, ok)
+		}
+		for range 1000 {
+			s.call(vouched+revoke, down)
+		}
+		assert.InDelta(t, 2000+100+500, s.triesMade(), 2, "what is saved up is 100 at most")
+	})
+}
+
+func TestThirtyPercentFail(t *testing.T) {
+	for _, path := range []string{migrate, vouched + authenticate} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStytch()
+			dice := rand.New(rand.NewPCG(1, 2))
+			flaky := func(r *http.Request) (*http.Response, error) {
+				switch p := dice.Float64(); {
+				case p < 0.15:
+					return down(r)
+				case p < 0.3:
+					return reset(r)
+				}
+				return ok(r)
+			}
+			got := map[string]int{}
+			for range 5000 {
+				got[s.call(path, flaky)]++
+			}
+			assert.GreaterOrEqual(t, got["200"], 4500, "of %v", got)
+			assert.Less(t, s.triesMade(), 7500)
+		})
+	}
+}
+
+// outage answers as Stytch does that is down from one moment to another.
+type outage struct {
+	from, to time.Time
+	bad      reply
+}
+
+func (o *outage) reply(r *http.Request) (*http.Response, error) {
+	if now := time.Now(); now.Before(o.from) || now.After(o.to) {
+		return after(20*time.Millisecond, ok)(r)
+	}
+	return o.bad(r)
+}
+
+func TestOutage(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		bad     reply
+		recover time.Duration
+	}{
+		{"of errors", down, 6 * time.Second},
+		{"of refused connections", refused, 6 * time.Second},
+		{"of silence", silence, 8 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStytch()
+				o := &outage{from: time.Now(), to: time.Now().Add(30 * time.Second), bad: tt.bad}
+				s.many(5, migrate, o.reply)
+				assert.Equal(t, breakerOpen+"5s", s.call(migrate, o.reply), "within 5 calls")
+
+				var wg sync.WaitGroup
+				var mu sync.Mutex
+				var lastLoss time.Time
+				for range 1200 { // 20 a second for a minute
+					wg.Go(func() {
+						began := time.Now()
+						if s.call(migrate, o.reply) != "200" {
+							mu.Lock()
+							defer mu.Unlock()
+							lastLoss = began
+						}
+					})
+					time.Sleep(50 * time.Millisecond)
+				}
+				wg.Wait()
+				assert.Less(t, lastLoss.Sub(o.to), tt.recover, "from the recovery to full traffic")
+				assert.Less(t, s.triesMade()-1200, 100)
+			})
+		})
+	}
+}
+
+// Answers that take ever longer fill the places, and the rest is answered at
+// once.
+func TestLatencyRamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStytch()
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		got := map[string]int{}
+		for i := range 3000 { // 100 a second
+			latency := 50*time.Millisecond + time.Duration(i)*5*time.Second/3000
+			wg.Go(func() {
+				began := time.Now()
+				said := s.call(migrate, after(latency, ok))
+				mu.Lock()
+				defer mu.Unlock()
+				if got[said]++; said != "200" {
+					assert.Equal(t, began, time.Now(), said)
+				}
+			})
+			time.Sleep(10 * time.Millisecond)
+		}
+		wg.Wait()
+		assert.Equal(t, 32, s.most)
+		assert.Equal(t, 3000, got["200"]+got[full], "of %v", got)
+		assert.Greater(t, got["200"], 600)
+	})
+}
+
+// 2000 calls a second for 20 s, with the breaker open most of the time.
+func TestFloodWhileOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStytch()
+		s.open(t, vouched+authenticate)
+		var before, now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		goroutines := runtime.NumGoroutine()
+		for i := range 40_000 {
+			began := time.Now()
+			if s.call(vouched+authenticate, badCert)[0] == 'h' {
+				assert.Equal(t, began, time.Now())
+			}
+			if i%2 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&now)
+		assert.Less(t, s.triesMade(), 30, "a probe in five seconds")
+		assert.Less(t, int64(now.HeapAlloc)-int64(before.HeapAlloc), int64(1<<20))
+		synctest.Wait()
+		assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
+	})
+}

@@ -1,0 +1,255 @@
+package outbound_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate/internal/outbound"
+)
+
+const (
+	timeout = 4 * time.Second
+	maxBody = 100
+	life    = 3 * timeout // of a call's context
+)
+
+// The calls, by what their lane is for.
+const (
+	migrate      = "/v1/sessions/migrate"
+	authenticate = "/v1/sessions/authenticate"
+	revoke       = "/v1/sessions/revoke"
+	vouched      = "vouched "
+)
+
+// reply is what a try comes to.
+type reply func(*http.Request) (*http.Response, error)
+
+func say(status int, body string, header ...string) reply {
+	return func(*http.Request) (*http.Response, error) {
+		h := http.Header{}
+		for i := 0; i < len(header); i += 2 {
+			h.Set(header[i], header[i+1])
+		}
+		return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body))}, nil
+	}
+}
+
+func apiError(status int, errorType string, header ...string) reply {
+	return say(status, fmt.Sprintf(`{"error_type":%q}`, errorType), header...)
+}
+
+func fail(err error) reply {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
+func silence(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// breakOff gives the body and then an error, or silence if err is nil.
+func breakOff(status int, body string, err error) reply {
+	return func(r *http.Request) (*http.Response, error) {
+		resp, _ := say(status, "")(r)
+		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(body), readFunc(func([]byte) (int, error) {
+			if err == nil {
+				<-r.Context().Done()
+				return 0, r.Context().Err()
+			}
+			return 0, err
+		})))
+		return resp, nil
+	}
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+
+func after(d time.Duration, then reply) reply {
+	return func(r *http.Request) (*http.Response, error) {
+		select {
+		case <-time.After(d):
+			return then(r)
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+}
+
+var (
+	ok       = say(200, `{"user_id":"u"}`)
+	down     = say(503, "")
+	refused  = fail(&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED})
+	reset    = fail(&net.OpError{Op: "read", Err: syscall.ECONNRESET})
+	noHost   = fail(&net.DNSError{IsNotFound: true})
+	badCert  = fail(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})
+	tlsAlert = fail(&net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")})
+)
+
+// stytch plays to each call the replies that its context brings; the last one
+// is repeated.
+type stytch struct {
+	*outbound.Transport
+	began time.Time
+
+	mu             sync.Mutex
+	tries          []time.Duration // since began
+	inFlight, most int
+	notices        []outbound.Notice
+}
+
+func newStytch() *stytch {
+	s := &stytch{began: time.Now()}
+	s.Transport = outbound.New(outbound.Config{Base: base{s}, Timeout: timeout, MaxBody: maxBody, Notify: s.hear})
+	return s
+}
+
+func (s *stytch) hear(n outbound.Notice) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notices = append(s.notices, n)
+}
+
+func (s *stytch) heard() []outbound.Notice {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.notices
+}
+
+func (s *stytch) triesMade() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tries)
+}
+
+type base struct{ *stytch }
+
+func (s base) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	s.tries = append(s.tries, time.Since(s.began))
+	s.inFlight++
+	s.most = max(s.most, s.inFlight)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.inFlight--
+		s.mu.Unlock()
+	}()
+	return r.Context().Value(scriptKey{}).(*script).next()(r)
+}
+
+type scriptKey struct{}
+
+type script struct {
+	mu      sync.Mutex
+	replies []reply
+}
+
+func (s *script) next() reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.replies[0]
+	if len(s.replies) > 1 {
+		s.replies = s.replies[1:]
+	}
+	return r
+}
+
+// newRequest is a call as the client makes it; path may begin with "vouched ".
+func newRequest(ctx context.Context, path string, replies ...reply) *http.Request {
+	path, is := strings.CutPrefix(path, vouched)
+	if is {
+		path = strings.TrimSpace(path)
+		ctx = outbound.Vouched(ctx)
+	}
+	ctx = context.WithValue(ctx, scriptKey{}, &script{replies: replies})
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://test.stytch.com"+path, strings.NewReader("body"))
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+// call makes a call and says what came of it: its status, "held back: ..." or
+// "error: ...", and after a body that breaks off the error of that.
+func (s *stytch) call(path string, replies ...reply) string {
+	ctx, cancel := context.WithTimeout(context.Background(), life)
+	defer cancel()
+	return s.callWith(ctx, path, replies...)
+}
+
+func (s *stytch) callWith(ctx context.Context, path string, replies ...reply) string {
+	resp, err := s.RoundTrip(newRequest(ctx, path, replies...))
+	var held *outbound.HeldBack
+	switch {
+	case errors.As(err, &held):
+		return fmt.Sprintf("%v for %v", held, held.RetryAfter)
+	case err != nil:
+		return "error: " + err.Error()
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Sprintf("%d %s, then %v", resp.StatusCode, body, err)
+	}
+	return fmt.Sprint(resp.StatusCode)
+}
+
+// many makes n calls at once and counts what came of them.
+func (s *stytch) many(n int, path string, replies ...reply) map[string]int {
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	got := map[string]int{}
+	for range n {
+		wg.Go(func() {
+			said := s.call(path, replies...)
+			mu.Lock()
+			defer mu.Unlock()
+			got[said]++
+		})
+	}
+	wg.Wait()
+	return got
+}
+
+// start makes n calls that the test goes on beside, and waits for at its end.
+func (s *stytch) start(t *testing.T, n int, path string, replies ...reply) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() { s.call(path, replies...) })
+	}
+	t.Cleanup(wg.Wait)
+	synctest.Wait()
+}
+
+// open opens the breaker of a lane.
+func (s *stytch) open(t *testing.T, path string) {
+	t.Helper()
+	for range 5 {
+		require.Equal(t, "503", s.call(path, down))
+	}
+	require.Contains(t, s.call(path, ok), "breaker is open")
+}
+
+// took asserts how long what came before took.
+func took(t *testing.T, want time.Duration, since time.Time) {
+	t.Helper()
+	assert.Equal(t, want, time.Since(since), "time taken")
+}
