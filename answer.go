@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"example.com/stytchmigrate/internal/outbound"
 )
 
 const maxRetryWait = 60 * time.Second
@@ -35,8 +37,12 @@ type callError struct {
 	api        *Error
 	reason     string
 	answer     answer
-	retryAfter time.Duration // zero: Stytch gave none that makes sense
+	retryAfter time.Duration // zero: there is none that makes sense
 }
+
+// heldBack reports a call that was not sent. Only it has a retryAfter and no
+// answer that gave it.
+func (e *callError) heldBack() bool { return e.api == nil && e.retryAfter > 0 }
 
 func (e *callError) Error() string {
 	if e.api != nil {
@@ -134,8 +140,11 @@ func safeReason(err error) string {
 		alert tls.AlertError
 		errno syscall.Errno
 		slow  net.Error
+		held  *outbound.HeldBack
 	)
 	switch {
+	case errors.As(err, &held):
+		return held.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timed out"
 	case errors.Is(err, context.Canceled):

@@ -38,11 +38,14 @@ type app struct {
 }
 
 // inBubble runs a test with a clock of its own, in which nothing sleeps for real.
+// The calls that no request waits for any more come to their end in it.
 func inBubble(t *testing.T, f func(t *testing.T, a *app), change ...func(*stytchmigrate.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
-		f(t, newApp(t, stytchtest.Config{InProcess: true}, change...))
+		a := newApp(t, stytchtest.Config{InProcess: true}, change...)
+		defer time.Sleep(15 * time.Second)
+		f(t, a)
 	})
 }
 

@@ -44,8 +44,8 @@ func TestOneTokenEndedAndOneUnsure(t *testing.T) {
 		first, second := a.stytch.Sessions()[0], a.stytch.NewSession(a.ada.ID, time.Hour*24*30)
 		time.Sleep(time.Hour)
 		a.stytch.RevokeSession(first.ID)
-		a.stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}, stytchtest.Reset())
-		assert.Equal(t, unavailableKeep+"authenticate authenticate",
+		a.stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}, stytchtest.Reset(), stytchtest.Reset())
+		assert.Equal(t, unavailableKeep+"authenticate authenticate authenticate",
 			a.get("stytch_session="+first.Token+"; stytch_session="+second.Token).String())
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"example.com/stytchmigrate/internal/outbound"
 )
 
 const (
@@ -40,7 +42,7 @@ func (s *sessions) believe(ctx context.Context, said error, sessionID string) er
 		return said
 	}
 	if believed {
-		_, err := s.client.authenticate(ctx, authenticateRequest{SessionToken: string(witness.tokens.session)})
+		_, err := s.client.authenticate(outbound.Vouched(ctx), authenticateRequest{SessionToken: string(witness.tokens.session)})
 		if err == nil {
 			s.brake.saidYes(witness)
 		}

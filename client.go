@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"example.com/stytchmigrate/internal/outbound"
 )
 
 const (
@@ -33,24 +35,25 @@ type client struct {
 	log       *slog.Logger
 }
 
-// newHTTPClient returns a copy of c with redirects, cookies and time-outs as a
-// call that carries the project's secret and a user's token needs them. A
-// redirect would hand both to whatever host it names.
-func newHTTPClient(c *http.Client) *http.Client {
-	out := &http.Client{}
-	if c != nil {
-		out.Transport = c.Transport
-	}
-	// Programs put transports of other types in DefaultTransport, for tracing.
-	// Such a one is used as it is.
-	if t, ok := http.DefaultTransport.(*http.Transport); ok && out.Transport == nil {
+// newHTTPClient returns a client over c's transport, with redirects, cookies and
+// time-outs as a call that carries the project's secret and a user's token needs
+// them. A redirect would hand both to whatever host it names.
+func newHTTPClient(c *http.Client, timeout time.Duration, notify func(outbound.Notice)) *http.Client {
+	base := http.DefaultTransport
+	if c != nil && c.Transport != nil {
+		base = c.Transport
+	} else if t, ok := base.(*http.Transport); ok {
+		// Programs put transports of other types in DefaultTransport, for tracing.
+		// Such a one is used as it is.
 		t = t.Clone()
 		t.MaxIdleConnsPerHost = 32
 		t.MaxResponseHeaderBytes = 64 << 10
-		out.Transport = t
+		base = t
 	}
-	out.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return out
+	return &http.Client{
+		Transport:     outbound.New(outbound.Config{Base: base, Timeout: timeout, MaxBody: maxBody, Notify: notify}),
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // The request bodies, as Stytch's API reference names their members.
@@ -88,8 +91,13 @@ func (c *client) authenticate(ctx context.Context, in authenticateRequest) (*Aut
 	})
 }
 
-// revoke ends a session. A session that Stytch does not know has ended.
+// revoke ends a session. A session that Stytch does not know has ended. Its id
+// is known here from Stytch, or from a JWT that was verified; a token or a JWT is
+// what a browser sent.
 func (c *client) revoke(ctx context.Context, in revokeRequest) error {
+	if in.SessionID != "" {
+		ctx = outbound.Vouched(ctx)
+	}
 	err := c.post(ctx, "revoke", in, new(RevokeResponse), func() string { return "" })
 	if answerOf(err) == no {
 		return nil
@@ -166,7 +174,7 @@ func (c *client) do(op string, req *http.Request) ([]byte, error) {
 	in := c.send(req)
 	switch {
 	case in.status == 0:
-		return nil, &callError{op: op, reason: in.failure}
+		return nil, &callError{op: op, reason: in.failure, retryAfter: in.heldBack}
 	case in.status != http.StatusOK:
 		api := decodeError(in.status, in.body)
 		return nil, &callError{op: op, api: api, answer: meaning(op, api), retryAfter: retryAfter(in.header)}
@@ -180,10 +188,11 @@ func (c *client) do(op string, req *http.Request) ([]byte, error) {
 
 // received is what came of a request.
 type received struct {
-	status  int // zero: no answer
-	header  http.Header
-	body    []byte // up to a byte more than maxBody
-	failure string // why there is no answer, or not all of its body
+	status   int // zero: no answer
+	header   http.Header
+	body     []byte        // up to a byte more than maxBody
+	failure  string        // why there is no answer, or not all of its body
+	heldBack time.Duration // not sent, and is not going to be before this has passed
 }
 
 // send runs the transport, which may be anybody's, in a goroutine of its own.
@@ -218,7 +227,12 @@ func (c *client) send(req *http.Request) received {
 func (c *client) receive(req *http.Request) received {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return received{failure: safeReason(err)}
+		in := received{failure: safeReason(err)}
+		var held *outbound.HeldBack
+		if errors.As(err, &held) {
+			in.heldBack = held.RetryAfter
+		}
+		return in
 	}
 	defer resp.Body.Close()
 	in := received{status: resp.StatusCode, header: resp.Header}
@@ -228,7 +242,9 @@ func (c *client) receive(req *http.Request) received {
 	return in
 }
 
-// logError writes one line for a call that failed, with Stytch's request_id.
+// logError writes one line for a call that failed, with Stytch's request_id. Of
+// calls that were held back there may be thousands a second, for a reason that
+// was logged when it began.
 func (c *client) logError(ctx context.Context, op string, took time.Duration, err error) {
 	var call *callError
 	if !errors.As(err, &call) {
@@ -236,6 +252,9 @@ func (c *client) logError(ctx context.Context, op string, took time.Duration, er
 	}
 	level := slog.LevelWarn
 	attrs := []slog.Attr{slog.String("op", op), slog.Duration("duration", took)}
+	if call.heldBack() {
+		level = slog.LevelDebug
+	}
 	if call.api == nil {
 		attrs = append(attrs, slog.String("reason", call.reason))
 	} else {

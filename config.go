@@ -31,7 +31,8 @@ const (
 //
 // Functions of a Config are called by several requests at once, each in the
 // goroutine of a request, and never while a lock is held. OnEvent also hears, in a
-// goroutine of its own, of a key set that could not be fetched.
+// goroutine of its own, of a key set that could not be fetched and of calls that
+// are held back.
 type Config struct {
 	ProjectID string // project-live-… or project-test-…
 	Secret    Secret // the project's secret

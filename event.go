@@ -3,8 +3,11 @@ package stytchmigrate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
+
+	"example.com/stytchmigrate/internal/outbound"
 )
 
 // Outcome is what the middleware found out about a request.
@@ -38,6 +41,8 @@ const (
 	kindJWKS     = "jwks"
 	kindStore    = "store"
 	kindBrake    = "brake"
+	kindBreaker  = "breaker"
+	kindPaused   = "paused"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -49,11 +54,13 @@ type Event struct {
 	// where one request carried two people's sessions, "jwks" where the key set
 	// could not be fetched, "store" where Config.Store failed or holds what can't
 	// be read, "brake" where Stytch suddenly knows so few sessions that it is not
-	// believed.
+	// believed, "breaker" where calls to Stytch failed and so are held back, or no
+	// longer, and "paused" where Stytch asked for no more exchanges for a time. Err
+	// says which calls, and what became of them.
 	Kind string
 
 	Outcome  Outcome
-	Duration time.Duration // that the middleware took, the handler not included
+	Duration time.Duration // that the middleware took, the handler not included; of "breaker" and "paused", for which calls are or were held back
 
 	RequestID   string // Stytch's, of the call that failed, if there was one
 	UserID      string // Stytch's
@@ -158,4 +165,19 @@ func (m *Middleware) loud(kind string, err error) {
 		m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
 		m.emit(ctx, Event{Kind: kind, Err: err})
 	})
+}
+
+// noticed hears of calls that are held back from now on, or no longer.
+func (m *Middleware) noticed(n outbound.Notice) {
+	kind, level := kindBreaker, slog.LevelInfo
+	switch n.What {
+	case "paused":
+		kind, level = kindPaused, slog.LevelWarn
+	case "breaker open":
+		level = slog.LevelWarn
+	}
+	ctx := context.Background() // of no request: it is about all of them
+	m.cfg.Logger.LogAttrs(ctx, level, "stytchmigrate: "+n.What, slog.String("calls", n.Lane),
+		slog.Uint64("failures", uint64(n.Failures)), slog.Duration("duration", n.For))
+	m.emit(ctx, Event{Kind: kind, Duration: n.For, Err: fmt.Errorf("stytchmigrate: %s: %s", n.Lane, n.What)})
 }

@@ -46,7 +46,7 @@ func TestLogoutOnEachOutcome(t *testing.T) {
 		"Stytch down for a moment": {func(a *app) string {
 			a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(500, "internal_server_error"), stytchtest.Error(500, "internal_server_error"))
 			return "sid=ada-1"
-		}, "unavailable" + cleared + "migrate", nil},
+		}, "unavailable" + cleared + "migrate migrate", nil},
 		"a user that Stytch doesn't know": {func(a *app) string { a.stytch.RemoveUser(a.ada.ID); return "sid=ada-1" }, "refused" + cleared + "migrate", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

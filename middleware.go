@@ -50,10 +50,10 @@ func New(cfg Config) (*Middleware, error) {
 		return nil, err
 	}
 	c := &client{
-		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret,
-		http: newHTTPClient(cfg.HTTPClient), log: cfg.Logger,
+		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret, log: cfg.Logger,
 	}
 	m := &Middleware{cfg: &cfg, client: c, browser: &browser{opts: cfg.Cookies, legacy: cfg.Legacy}}
+	c.http = newHTTPClient(cfg.HTTPClient, cfg.Timeout, m.noticed)
 	// Stytch names itself by the host that a session was made through.
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
 	keys := sessionjwt.NewKeys(c.jwks, m.jwksFetched)

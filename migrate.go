@@ -17,6 +17,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -244,7 +245,7 @@ func (m *migrator) revoke(ctx context.Context, sessionID string) {
 }
 
 func (m *migrator) revokeToken(ctx context.Context, token Secret) {
-	_ = m.client.revoke(ctx, revokeRequest{SessionToken: string(token)})
+	_ = m.client.revoke(outbound.Vouched(ctx), revokeRequest{SessionToken: string(token)}) // Stytch has just given it
 }
 
 // sourceOf returns the legacy session of a record, if it is to be ended at its

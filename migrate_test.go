@@ -196,7 +196,7 @@ func TestRevocationFails(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
 		a.stytch.Accept("ada-token", "bob@example.com")
 		a.stytch.FailAll(stytchtest.Revoke, stytchtest.Error(500, "internal_server_error"))
-		assert.Equal(t, refusedKeep+"migrate revoke", a.get("sid=ada-1").String())
+		assert.Equal(t, refusedKeep+"migrate revoke revoke", a.get("sid=ada-1").String())
 		assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
 		assert.Contains(t, a.log.String(), `"op":"revoke"`)
 	})
@@ -211,7 +211,7 @@ func TestRemembered(t *testing.T) {
 	}{
 		"a no":              {stytchtest.Error(404, "user_not_found"), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
 		"UserInfo's no":     {stytchtest.Error(400, "migrate_from_external_unexpected_response"), unavailableKeep + "migrate", unavailableKeep + "-", 5 * time.Second},
-		"a no, told slowly": {stytchtest.Error(404, "user_not_found").WithDelay(4 * time.Second), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
+		"a no, told slowly": {stytchtest.Error(404, "user_not_found").WithDelay(2 * time.Second), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, a *app) {

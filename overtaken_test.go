@@ -23,8 +23,8 @@ func TestOvertakenButNotMoved(t *testing.T) {
 		script func(a *app)
 		want   string
 	}{
-		"down":        {func(a *app) { a.stytch.FailAll("migrate", stytchtest.Error(503, "server_unavailable")) }, "unavailable" + keep + "migrate"},
-		"silent":      {func(a *app) { a.stytch.FailAll("migrate", stytchtest.Silence()) }, "unavailable" + keep + "migrate"},
+		"down":        {func(a *app) { a.stytch.FailAll("migrate", stytchtest.Error(503, "server_unavailable")) }, "unavailable" + keep + "migrate migrate"},
+		"silent":      {func(a *app) { a.stytch.FailAll("migrate", stytchtest.Silence()) }, "unavailable" + keep + "migrate migrate"},
 		"refuses":     {func(a *app) { a.stytch.FailAll("migrate", stytchtest.Error(404, "user_not_found")) }, "refused" + keep + "migrate"},
 		"says ada":    {func(a *app) { a.stytch.Accept("bob-token", "ada@example.com") }, "refused" + keep + "migrate revoke"},
 		"logged out":  {func(a *app) { a.logOut("sid=bob+1h") }, "refused" + keep + "-"},

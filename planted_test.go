@@ -90,7 +90,7 @@ func TestLogoutInAnOutageEndsTheOrigin(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
 		c := a.get("sid=ada-1").jar("sid=ada-1")
 		time.Sleep(6 * time.Minute)
-		a.stytch.Fail(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"))
+		a.stytch.Fail(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"), stytchtest.Error(500, "internal_server_error"))
 		out := a.logOut(c)
 		assert.Contains(t, out.String(), "unavailable")
 		assert.Equal(t, "refused"+keep+"-", a.get("sid=ada-1").String())

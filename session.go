@@ -11,6 +11,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/sessionjwt"
 )
 
@@ -185,7 +186,15 @@ func (s *sessions) refresh(ctx context.Context, opaque []string, j verifiedJWTs)
 	if len(asks) == 0 && j.unsure != "" {
 		asks = append(asks, authenticateRequest{SessionJWT: j.unsure})
 	}
-	return s.askEach(ctx, asks, j.stale)
+	st := s.askEach(ctx, asks, j.stale)
+	// A token that nobody knows here may be anybody's, and is held back in a flood
+	// of such. The JWT beside it is ours, and is not.
+	var call *callError
+	if j.staleJWT != "" && asks[0].SessionJWT == "" && errors.As(st.err, &call) && call.heldBack() {
+		jwt := authenticateRequest{SessionJWT: j.staleJWT, SessionDurationMinutes: s.extension("", j.stale)}
+		return s.askEach(ctx, []authenticateRequest{jwt}, j.stale)
+	}
+	return st
 }
 
 // askEach asks about each token of a request. Of several that are alive the one
@@ -241,21 +250,28 @@ func (s *sessions) agreed(k *known, stale *sessionjwt.Claims) stytchState {
 }
 
 // ask is one sessions/authenticate call, shared by all who ask the same. c is
-// of the JWT that the request has, if one verified.
+// of the JWT that the request has, if one verified. What was checked here never
+// waits for a call about the same that was not: that may be held back.
 func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjwt.Claims) (*known, error) {
 	sure, id := vouched{}, ""
 	if c != nil {
 		sure, id = vouched{c.SessionID, c.SessionExpiresAt}, c.SessionID
 	}
-	if k, ok := s.known.Peek(keyOf('t', in.SessionToken)); ok {
+	key := in.SessionToken + "\x00" + in.SessionJWT
+	k, found := s.known.Peek(keyOf('t', in.SessionToken))
+	if found {
 		sure = vouched{k.session.SessionID, k.session.ExpiresAt}
+	}
+	if found || in.SessionJWT != "" && c != nil {
+		ctx = outbound.Vouched(ctx)
+		key += "\x00vouched"
 	}
 	sum := keyOf('t', in.SessionToken)
 	unknown := string(sum[:])
 	if s.unknown.get(unknown) != nil {
 		return nil, errUnknownToken
 	}
-	k, err := share(ctx, &s.flights, in.SessionToken+"\x00"+in.SessionJWT, s.limit, func(ctx context.Context) (*known, error) {
+	k, err := share(ctx, &s.flights, key, s.limit, func(ctx context.Context) (*known, error) {
 		if k := s.recall(in.SessionToken, id); k != nil { // the same call has just ended
 			return k, nil
 		}
@@ -314,7 +330,7 @@ func (s *sessions) confirm(ctx context.Context, r *record) (*known, error) {
 	}
 	token := string(r.Answer.SessionToken)
 	in := authenticateRequest{SessionToken: token, SessionDurationMinutes: s.extension(token, nil)}
-	return s.askStytch(ctx, in, vouched{r.Answer.Session.SessionID, r.Answer.Session.ExpiresAt})
+	return s.askStytch(outbound.Vouched(ctx), in, vouched{r.Answer.Session.SessionID, r.Answer.Session.ExpiresAt})
 }
 
 // errEnded is the answer "no" that this process gives itself: it logged that

@@ -49,7 +49,7 @@ func TestLogoutOfASessionThatNobodyVouchedFor(t *testing.T) {
 			inBubble(t, func(t *testing.T, a *app) {
 				var hold stytchtest.Hold
 				sent, _ := a.expired(a.ada, cookies)
-				a.stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}.AfterWork().WithHold(&hold))
+				a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Fault{}.AfterWork().WithHold(&hold))
 				var saw []string
 				done := make(chan struct{})
 				go func() {

@@ -138,7 +138,10 @@ func TestSilenceIsAskedOnce(t *testing.T) {
 		a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Silence())
 		got := a.get("stytch_session=A; stytch_session=B; stytch_session=C")
 		synctest.Wait()
-		assert.Equal(t, "unavailable"+keep+"authenticate", got.String())
+		assert.Equal(t, "unavailable"+keep+"authenticate authenticate", got.String())
+		for _, c := range a.stytch.Calls() {
+			assert.Equal(t, "A", c.SessionToken)
+		}
 	})
 }
 
