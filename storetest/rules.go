@@ -29,24 +29,24 @@ var valueRules = []rule{
 	}},
 	{"A value whose time is over is found no more", func(s *subject) {
 		s.put("", "value", short, true)
-		s.wait()
+		s.wait(short)
 		s.hasNone()
 	}},
 	{"A Put replaces the ttl, by a longer one", func(s *subject) {
 		s.put("", "first", short, true)
 		s.put("", "second", long, true)
-		s.wait()
+		s.wait(short)
 		s.has("second")
 	}},
 	{"A Put replaces the ttl, by a shorter one", func(s *subject) {
 		s.put("", "first", long, true)
 		s.put("", "second", short, true)
-		s.wait()
+		s.wait(short)
 		s.hasNone()
 	}},
 	{"A ttl shorter than any clock's tick is no ttl without end", func(s *subject) {
 		s.put("", "value", 1, true)
-		s.wait()
+		s.wait(short)
 		s.hasNone()
 	}},
 	{"Keys are kept apart, whatever printable ASCII they have", keptApart},
@@ -103,26 +103,26 @@ var claimRules = []rule{
 	}},
 	{"A claim whose lease is over is nobody's", func(s *subject) {
 		s.claim("one", short, true)
-		s.wait()
+		s.wait(short)
 		s.claim("two", long, true)
 		s.claim("one", long, false)
 	}},
 	{"A lease shorter than any clock's tick is no lease without end", func(s *subject) {
 		s.claim("one", 1, true)
-		s.wait()
+		s.wait(short)
 		s.claim("two", long, true)
 	}},
 	{"Claim by the one that has it renews it", func(s *subject) {
 		s.claim("one", short, true)
 		s.claim("one", long, true)
-		s.wait()
+		s.wait(short)
 		s.claim("two", long, false)
 		s.put("one", "value", long, true)
 	}},
 	{"A Claim that is turned down does not prolong the claim of the other", func(s *subject) {
-		s.claim("one", short, true)
+		s.claim("one", mid, true)
 		s.claim("two", long, false)
-		s.wait()
+		s.wait(mid)
 		s.claim("three", long, true)
 	}},
 	{"A claim is no value", func(s *subject) {
@@ -137,13 +137,13 @@ var claimRules = []rule{
 	{"A claim that ends takes no value with it", func(s *subject) {
 		s.put("", "value", long, true)
 		s.claim("one", short, true)
-		s.wait()
+		s.wait(short)
 		s.has("value")
 	}},
 	{"A value that ends takes no claim with it", func(s *subject) {
 		s.put("", "value", short, true)
 		s.claim("one", long, true)
-		s.wait()
+		s.wait(short)
 		s.claim("two", long, false)
 		s.put("one", "new", long, true)
 	}},

@@ -29,13 +29,13 @@ var putRules = []rule{
 	{"Put by one whose lease is over stores nothing", func(s *subject) {
 		s.put("", "old", long, true)
 		s.claim("one", short, true)
-		s.wait()
+		s.wait(short)
 		s.put("one", "late", long, false)
 		s.has("old")
 	}},
 	{"Put by one whose claim another has got since stores nothing, and leaves the other's claim", func(s *subject) {
 		s.claim("one", short, true)
-		s.wait()
+		s.wait(short)
 		s.claim("two", long, true)
 		s.put("one", "late", long, false)
 		s.hasNone()
@@ -63,7 +63,7 @@ var putRules = []rule{
 	{"Put that stores nothing does not prolong the value", func(s *subject) {
 		s.put("", "old", short, true)
 		s.put("one", "late", long, false)
-		s.wait()
+		s.wait(short)
 		s.hasNone()
 	}},
 }

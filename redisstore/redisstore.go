@@ -1,0 +1,164 @@
+// Package redisstore keeps what machines running stytchmigrate have to share in
+// Redis 6.2 or later, or Valkey. See [New].
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/stytchmigrate"
+)
+
+// DefaultPrefix begins every key in Redis, where New is given no other prefix.
+const DefaultPrefix = "stytchmigrate:"
+
+var _ stytchmigrate.Store = (*Store)(nil)
+
+// Store is a [stytchmigrate.Store]. It has no state, but for the client's, and is
+// safe for concurrent use. Only New makes one.
+//
+// Each record has two keys in Redis, prefix{key} with its value and
+// prefix{key}:claim with the owner of its claim. Both always have a time to live.
+// The braces are a hash tag, so that both are in one slot of a cluster.
+//
+// The user of the client needs the commands GETEX, EVALSHA and EVAL, and in
+// scripts GET, SET and DEL, on keys of the prefix.
+type Store struct {
+	client redis.UniversalClient
+	prefix string
+}
+
+// New returns a Store on a client of one server, of a cluster, of a Ring, or of
+// Sentinel's masters. It doesn't connect. prefix sets the keys apart from those of
+// others; "" is [DefaultPrefix]. The client remains the caller's, to close as well.
+//
+// New panics on a nil client, and on a prefix with braces, which would put the two
+// keys of a record into two slots, or all records into one.
+//
+// Redis must not evict: set maxmemory-policy to noeviction, for a mark that a
+// session has ended is worth as much as a session. Where a master fails over, what
+// it has not replicated yet is lost. A claim lost means two exchanges for one legacy
+// session, and no user lost; a mark lost means that a copy of the old cookie is good
+// again. WAIT would not prevent that, only make it less likely.
+func New(client redis.UniversalClient, prefix string) *Store {
+	if client == nil {
+		panic("redisstore: New needs a client")
+	}
+	if strings.ContainsAny(prefix, "{}") {
+		panic("redisstore: New takes no prefix with braces")
+	}
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return &Store{client: client, prefix: prefix}
+}
+
+// A key's braces would end the hash tag early, or make it empty, which is none.
+var escape = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D")
+
+func (s *Store) valueKey(key string) string { return s.prefix + "{" + escape.Replace(key) + "}" }
+func (s *Store) keys(key string) []string {
+	return []string{s.valueKey(key), s.valueKey(key) + ":claim"}
+}
+
+// Get implements [stytchmigrate.Store].
+//
+// It sends a GETEX that changes no time to live, rather than a GET, for the answer
+// has to be the master's: a client may read a GET from replicas (ReadOnly,
+// RouteByLatency) or from a cache of its own (ClientSideCache), where a session may
+// not have ended yet. A master that has become a replica answers with an error.
+func (s *Store) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
+	k := s.valueKey(key)
+	value, err = within(ctx, func() ([]byte, error) {
+		cmd := redis.NewStringCmd(ctx, "getex", k) // GetEx has no way to leave the options out
+		_ = s.client.Process(ctx, cmd)
+		return cmd.Bytes()
+	})
+	if errors.Is(err, redis.Nil) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("redisstore: get: %w", readable(err))
+	}
+	return value, true, nil
+}
+
+// The client repeats a command whose reply it didn't get, and which may have run.
+// So each script has the same answer the second time.
+var (
+	// KEYS: value, claim. ARGV: owner, lease in ms.
+	claimScript = redis.NewScript(`
+local owner = redis.call('GET', KEYS[2])
+if owner and owner ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1`)
+
+	// KEYS: value, claim. ARGV: owner, value, ttl in ms. A Put that comes again has
+	// no claim any more. It knows by the value that it has been here: values are
+	// sealed, no two are the same.
+	putScript = redis.NewScript(`
+if ARGV[1] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[1] then
+  if redis.call('GET', KEYS[1]) == ARGV[2] then return 1 end
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+redis.call('DEL', KEYS[2])
+return 1`)
+
+	// KEYS: value, claim. ARGV: owner.
+	releaseScript = redis.NewScript(`
+if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('DEL', KEYS[2]) end
+return 1`)
+)
+
+// Claim implements [stytchmigrate.Store].
+func (s *Store) Claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error) {
+	claimed, err = s.run(ctx, claimScript, key, owner, milliseconds(lease))
+	if err != nil {
+		return false, fmt.Errorf("redisstore: claim: %w", err)
+	}
+	return claimed, nil
+}
+
+// Put implements [stytchmigrate.Store], with one exception: it returns true as well
+// where the value is there already, byte for byte, for then it may have been this
+// very Put that stored it, in a try whose reply was lost.
+func (s *Store) Put(ctx context.Context, key, owner string, value []byte, ttl time.Duration) (stored bool, err error) {
+	// value is copied: a try that outlives ctx would read what the caller has changed.
+	stored, err = s.run(ctx, putScript, key, owner, string(value), milliseconds(ttl))
+	if err != nil {
+		return false, fmt.Errorf("redisstore: put: %w", err)
+	}
+	return stored, nil
+}
+
+// Release implements [stytchmigrate.Store].
+func (s *Store) Release(ctx context.Context, key, owner string) error {
+	if _, err := s.run(ctx, releaseScript, key, owner); err != nil {
+		return fmt.Errorf("redisstore: release: %w", err)
+	}
+	return nil
+}
+
+// run returns whether a script returned 1.
+func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (bool, error) {
+	keys := s.keys(key)
+	n, err := within(ctx, func() (int, error) {
+		return script.Run(ctx, s.client, keys, args...).Int()
+	})
+	return n == 1, readable(err)
+}
+
+// milliseconds rounds up: PX 0 is an error, and a record is never over too early.
+func milliseconds(d time.Duration) int64 {
+	ms := d.Milliseconds()
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return max(ms, 1)
+}
