@@ -20,7 +20,13 @@ import (
 	"example.com/stytchmigrate/redisstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(processEnv); config != "" {
+		serveProcess(config)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // demand is STYTCHMIGRATE_REDIS: empty, "required" where a test that finds no
 // redis-server in PATH has to fail, or the address of a server to test too.
