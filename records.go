@@ -174,14 +174,13 @@ func (s *records) source(ctx context.Context, key string) (src source, found boo
 	return src, err == nil
 }
 
-// claim asks for the right to exchange a legacy session. Where the store can't
-// tell, each process gets it for itself.
-func (s *records) claim(ctx context.Context, key, owner string) bool {
+// claim asks for the right to exchange a legacy session. An error means that
+// the store can't tell, and may yet do it.
+func (s *records) claim(ctx context.Context, key, owner string) (claimed bool, err error) {
 	if s.shared == nil {
-		return true
+		return true, nil
 	}
-	claimed, err := s.shared.claim(ctx, key, owner, s.lease)
-	return claimed || err != nil
+	return s.shared.claim(ctx, key, owner, s.lease)
 }
 
 func (s *records) release(ctx context.Context, key, owner string) {
@@ -191,11 +190,13 @@ func (s *records) release(ctx context.Context, key, owner string) {
 }
 
 // hold renews a claim until stop is called. A claim that can't be renewed is
-// found out about by put.
-func (s *records) hold(ctx context.Context, key, owner string) (stop func()) {
+// found out about by put. sure is false where a renewal got no answer: it may yet
+// reach the store, and get a claim back that was lost.
+func (s *records) hold(ctx context.Context, key, owner string) (stop func() (sure bool)) {
 	if s.shared == nil {
-		return func() {}
+		return func() bool { return true }
 	}
+	sure := true
 	ctx, cancel := context.WithCancel(ctx)
 	over := make(chan struct{})
 	go func() {
@@ -205,13 +206,15 @@ func (s *records) hold(ctx context.Context, key, owner string) (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				_, _ = s.shared.claim(ctx, key, owner, s.lease)
+				if _, err := s.shared.claim(context.WithoutCancel(ctx), key, owner, s.lease); err != nil {
+					sure = false
+				}
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	return func() { cancel(); <-over }
+	return func() bool { cancel(); <-over; return sure }
 }
 
 // forget makes as if a legacy session had become nothing. In the store an empty

@@ -2,6 +2,7 @@ package stytchmigrate
 
 import (
 	"context"
+	"crypto/rand"
 	mathrand "math/rand/v2"
 	"time"
 )
@@ -36,7 +37,11 @@ func (t *settling) run(ctx context.Context) *exchange {
 		if x := t.look(ctx); x != nil {
 			return x
 		}
-		if !t.records.claim(ctx, t.key, t.owner) {
+		claimed, err := t.records.claim(ctx, t.key, t.owner)
+		switch {
+		case err != nil: // then each process exchanges for itself
+			t.rename()
+		case !claimed:
 			sleep(ctx, pause/2+mathrand.N(pause/2))
 			continue
 		}
@@ -76,7 +81,12 @@ func (t *settling) work(ctx context.Context) *exchange {
 	if x == nil && t.mine == nil {
 		stop := t.records.hold(ctx, t.key, t.owner)
 		x = t.make(ctx)
-		stop()
+		sure := stop()
+		if x == nil && !sure {
+			t.records.release(ctx, t.key, t.owner)
+			t.rename()
+			return nil
+		}
 		if x == nil {
 			x = t.look(ctx)
 		}
@@ -103,6 +113,10 @@ func (t *settling) source() source {
 	s := t.session
 	return source{t.cookie.Name, string(s.ID), string(s.Token), s.Identity, s.StartedAt, s.ExpiresAt}
 }
+
+// rename is for when the store did not answer a Claim. Under the old name it may
+// come into force at any time, after another machine had the claim and used it.
+func (t *settling) rename() { t.owner = rand.Text() }
 
 // discard revokes the session that was made here, if there is one: it is in
 // nobody's hands yet, and must not get there.
