@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	brakeWindow = time.Minute
-	brakeRow    = 3      // sessions in a row
-	brakeFew    = 20     // sessions of which more than half
-	brakeMost   = 10_000 // sessions that are counted
+	brakeWindow  = time.Minute
+	brakeRow     = 3                // sessions in a row
+	brakeLongest = 10 * time.Minute // that a row counts, while nobody else comes
+	brakeFew     = 20               // sessions of which more than half
+	brakeMost    = 10_000           // sessions that are counted
 
 	witnessAge = 10 * time.Minute // a session in use is heard of every five
 )
@@ -28,6 +29,8 @@ type brake struct {
 	row     map[string]struct{} // sessions that are a "no", with no "yes" in between
 	last    time.Time           // of a "no" that was not of the same session as the one before
 	latest  string              // the session of the latest "no"
+	began   time.Time           // of row
+	doubt   bool                // the witness is a "no" too
 	alive   *known              // the last "yes"
 	told    time.Time           // that it was said aloud last
 }
@@ -38,18 +41,19 @@ var errBrake = &callError{op: "authenticate", reason: "Stytch suddenly knows too
 // believe returns the "no" that Stytch said of a session, or errBrake.
 func (s *sessions) believe(ctx context.Context, said error, sessionID string) error {
 	believed, witness := s.brake.saidNo(sessionID)
-	if believed && witness == nil {
+	if believed && (witness == nil || s.hasEnded(witness) || s.endedElsewhere(ctx, witness.session.SessionID)) {
 		return said
 	}
 	if believed {
 		_, err := s.client.authenticate(outbound.Vouched(ctx), authenticateRequest{SessionToken: string(witness.tokens.session)})
-		if err == nil {
+		switch answerOf(err) {
+		case yes:
 			s.brake.saidYes(witness)
-		}
-		if answerOf(err) != no {
+			return said
+		case cantTell:
 			return said
 		}
-		s.brake.saidNo(witness.session.SessionID)
+		s.brake.witnessGone()
 	}
 	if s.brake.toTell() {
 		s.loud(kindBrake, errBrake)
@@ -62,7 +66,7 @@ func (b *brake) saidYes(k *known) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turn()
-	b.row, b.alive = nil, k
+	b.row, b.doubt, b.alive = nil, false, k
 	add(&b.yes, k.session.SessionID)
 }
 
@@ -73,19 +77,32 @@ func (b *brake) saidNo(sessionID string) (believed bool, witness *known) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turn()
+	now := time.Now()
+	if len(b.row) == 0 {
+		b.began = now
+	}
 	if sessionID != b.latest {
-		b.last, b.latest = time.Now(), sessionID
+		b.last, b.latest = now, sessionID
 	}
 	add(&b.row, sessionID)
 	add(&b.no, sessionID)
 	delete(b.yes, sessionID)
-	if len(b.row) >= brakeRow || len(b.yes)+len(b.no) >= brakeFew && len(b.no) > len(b.yes) {
+	if b.doubt || len(b.row) >= brakeRow || len(b.yes)+len(b.no) >= brakeFew && len(b.no) > len(b.yes) {
 		return false, nil
 	}
-	if k := b.alive; k != nil && k.session.SessionID != sessionID && time.Since(k.asked) < witnessAge {
-		return true, k
+	k := b.alive
+	if k == nil || k.session.SessionID == sessionID || now.Sub(k.asked) >= witnessAge || k.session.ExpiresAt.Sub(now) < ranOut {
+		return true, nil
 	}
-	return true, nil
+	return true, k
+}
+
+// witnessGone hears that the witness is a "no" too. It may have been logged out
+// elsewhere: it is not asked about again.
+func (b *brake) witnessGone() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.alive, b.doubt = nil, true
 }
 
 // toTell reports whether it is time to be loud again.
@@ -105,8 +122,8 @@ func (b *brake) turn() {
 	if now.Sub(b.start) >= brakeWindow {
 		b.start, b.yes, b.no = now, nil, nil
 	}
-	if now.Sub(b.last) >= brakeWindow {
-		b.row = nil
+	if now.Sub(b.last) >= brakeWindow && !b.doubt || now.Sub(b.began) >= brakeLongest {
+		b.row, b.doubt = nil, false
 	}
 }
 

@@ -25,9 +25,8 @@ func (m memory) put(key string, value []byte, ttl time.Duration) {
 
 // get returns nil where there is nothing.
 func (m memory) get(key string) []byte {
-	v, _ := m.values.Get(key)
-	if !time.Now().Before(v.until) {
-		m.values.Remove(key)
+	v, ok := m.values.Get(key)
+	if !ok || !time.Now().Before(v.until) {
 		return nil
 	}
 	return v.value

@@ -236,7 +236,7 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 		v.original = r
 		s, r = m.browser.swap(r, c, v)
 		if write {
-			s.ended = func() bool { return v.session != nil && m.sessions.ended.Contains(v.session.SessionID) }
+			s.ended = func() bool { return v.session != nil && m.hasEnded(r.Context(), v.session.SessionID) }
 			v.swap = s
 		}
 	}
@@ -251,6 +251,19 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 		_ = m.migrator.records.end(r.Context(), m.migrator.key(v.legacy))
 		m.revokeLater(r.Context(), v.session.SessionID, "")
 	}
+}
+
+// hasEnded reports whether a session that is about to be handed out was logged
+// out while the handler ran, on this machine or another.
+func (m *Middleware) hasEnded(ctx context.Context, sessionID string) bool {
+	if m.sessions.ended.Contains(sessionID) {
+		return true
+	}
+	if !m.migrator.records.sessionEnded(context.WithoutCancel(ctx), sessionID) {
+		return false
+	}
+	m.sessions.end(sessionID)
+	return true
 }
 
 // RequireUser returns a handler that passes requests with a Stytch user on to

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -26,7 +27,7 @@ const (
 
 	keepRecord = 30 * 24 * time.Hour  // at least; a session that lives longer is kept as long as that
 	keepEnded  = 400 * 24 * time.Hour // no browser keeps a cookie longer
-	keepMark   = 15 * time.Minute     // of a Stytch session: any call for it is over by then, and any JWT has expired
+	keepMark   = keepRecord           // that a Stytch session was revoked; its legacy session's record may still name it
 )
 
 // records remembers what became of legacy sessions: in the store that machines
@@ -42,6 +43,7 @@ type records struct {
 	ended  *lru.Cache[string, struct{}] // keys; apart from local, so that no session evicts them
 	shared *sharedStore                 // nil without Config.Store
 	loud   func(kind string, err error)
+	told   atomic.Int64 // when it was loud last of what can't be read, in Unix seconds
 }
 
 // record is a legacy session's Stytch session.
@@ -106,8 +108,16 @@ func (s *records) read(key string, id Secret, sealed []byte) *record {
 	if err == nil && unusable(a.User.UserID, a.User.UserID, &a.Session, a.SessionToken, a.SessionJWT) == "" {
 		return r
 	}
-	s.loud(kindStore, errRecord)
+	s.unreadable()
 	return nil
+}
+
+// unreadable is loud once a minute: what can't be read may be met in each request.
+func (s *records) unreadable() {
+	now := time.Now().Unix()
+	if before := s.told.Load(); now-before >= 60 && s.told.CompareAndSwap(before, now) {
+		s.loud(kindStore, errRecord)
+	}
 }
 
 var errRecord = errors.New("stytchmigrate: store: a record can't be read: it is forged, of another key, or of another version")
@@ -169,7 +179,7 @@ func (s *records) source(ctx context.Context, key string) (src source, found boo
 		err = json.Unmarshal(plain, &src)
 	}
 	if err != nil {
-		s.loud(kindStore, errRecord)
+		s.unreadable()
 	}
 	return src, err == nil
 }
@@ -185,7 +195,7 @@ func (s *records) claim(ctx context.Context, key, owner string) (claimed bool, e
 
 func (s *records) release(ctx context.Context, key, owner string) {
 	if s.shared != nil {
-		s.shared.release(ctx, key, owner)
+		s.shared.release(context.WithoutCancel(ctx), key, owner)
 	}
 }
 
@@ -225,7 +235,7 @@ func (s *records) forget(ctx context.Context, key string) {
 	}
 	s.local.remove(key)
 	if s.shared != nil {
-		_, _ = s.shared.put(ctx, key, "", nil, keepRecord)
+		_, _ = s.shared.put(context.WithoutCancel(ctx), key, "", nil, keepRecord)
 	}
 }
 
@@ -258,7 +268,9 @@ func (s *records) mark(ctx context.Context, key string, ttl time.Duration) error
 	if s.shared == nil {
 		return nil
 	}
-	_, err := s.shared.put(ctx, key, "", s.seal(key, "", nil), ttl)
+	// Who logged out stays logged out, though the client has left: each call of the
+	// store has a time of its own.
+	_, err := s.shared.put(context.WithoutCancel(ctx), key, "", s.seal(key, "", nil), ttl)
 	return err
 }
 
@@ -271,7 +283,7 @@ func (s *records) marked(ctx context.Context, key string) bool {
 		return false
 	}
 	if _, err := s.open(key, "", sealed); err != nil {
-		s.loud(kindStore, errRecord)
+		s.unreadable()
 		return false
 	}
 	return true

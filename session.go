@@ -11,7 +11,6 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
-	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/sessionjwt"
 )
 
@@ -248,96 +247,6 @@ func (s *sessions) agreed(k *known, stale *sessionjwt.Claims) stytchState {
 	}
 	return stytchState{alive: k, write: true}
 }
-
-// ask is one sessions/authenticate call, shared by all who ask the same. c is
-// of the JWT that the request has, if one verified. What was checked here never
-// waits for a call about the same that was not: that may be held back.
-func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjwt.Claims) (*known, error) {
-	sure, id := vouched{}, ""
-	if c != nil {
-		sure, id = vouched{c.SessionID, c.SessionExpiresAt}, c.SessionID
-	}
-	key := in.SessionToken + "\x00" + in.SessionJWT
-	k, found := s.known.Peek(keyOf('t', in.SessionToken))
-	if found {
-		sure = vouched{k.session.SessionID, k.session.ExpiresAt}
-	}
-	if found || in.SessionJWT != "" && c != nil {
-		ctx = outbound.Vouched(ctx)
-		key += "\x00vouched"
-	}
-	sum := keyOf('t', in.SessionToken)
-	unknown := string(sum[:])
-	if s.unknown.get(unknown) != nil {
-		return nil, errUnknownToken
-	}
-	k, err := share(ctx, &s.flights, key, s.limit, func(ctx context.Context) (*known, error) {
-		if k := s.recall(in.SessionToken, id); k != nil { // the same call has just ended
-			return k, nil
-		}
-		return s.askStytch(ctx, in, sure)
-	})
-	if err == nil && s.hasEnded(k) {
-		return nil, errEnded
-	}
-	if answerOf(err) == no && in.SessionToken != "" {
-		s.unknown.put(unknown, []byte{}, keepUnknown)
-	}
-	return k, err
-}
-
-// vouched is a session that something speaks for before Stytch is asked: a JWT of
-// ours though it has expired, or what is in memory. The zero value: nothing does.
-type vouched struct {
-	sessionID string
-	expires   time.Time
-}
-
-// askStytch makes the call of ask.
-func (s *sessions) askStytch(ctx context.Context, in authenticateRequest, sure vouched) (*known, error) {
-	out, err := s.client.authenticate(ctx, in)
-	switch {
-	case answerOf(err) == no && time.Until(sure.expires) > ranOut && !s.ended.Contains(sure.sessionID):
-		return nil, s.believe(ctx, err, sure.sessionID)
-	case err != nil:
-		return nil, err
-	}
-	if in.SessionDurationMinutes == 0 && s.due(out.Session.ExpiresAt) { // as only the answer tells
-		in.SessionDurationMinutes = minutes(s.extendBy)
-		if longer, err := s.client.authenticate(ctx, in); err == nil {
-			out = longer
-		}
-	}
-	at := time.Now()
-	if s.endedElsewhere(ctx, out.Session.SessionID) {
-		return nil, errEnded
-	}
-	k, err := s.learn(out, at)
-	if err == nil {
-		s.brake.saidYes(k)
-	}
-	return k, err
-}
-
-// confirm asks Stytch about a recorded session, unless it spoke of that a moment
-// ago.
-func (s *sessions) confirm(ctx context.Context, r *record) (*known, error) {
-	if k := s.bySession(r.Answer.Session.SessionID); k != nil && time.Since(k.asked).Abs() < recordFresh {
-		return k, nil
-	}
-	if time.Since(r.At).Abs() < recordFresh {
-		return s.learn(&r.Answer, r.At)
-	}
-	token := string(r.Answer.SessionToken)
-	in := authenticateRequest{SessionToken: token, SessionDurationMinutes: s.extension(token, nil)}
-	return s.askStytch(outbound.Vouched(ctx), in, vouched{r.Answer.Session.SessionID, r.Answer.Session.ExpiresAt})
-}
-
-// errEnded is the answer "no" that this process gives itself: it logged that
-// session out, and an answer that was under way must not bring it back.
-var errEnded = &callError{op: "authenticate", reason: "the session was logged out", answer: no}
-
-var errUnknownToken = &callError{op: "authenticate", reason: "Stytch did not know the token a moment ago", answer: no}
 
 // extension is the session_duration_minutes that a call asks for: none while
 // at least half of the duration is left, or where the expiry is unknown.

@@ -3,6 +3,7 @@ package stytchmigrate
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	mathrand "math/rand/v2"
 	"time"
 )
@@ -99,7 +100,7 @@ func (t *settling) work(ctx context.Context) *exchange {
 		return nil
 	}
 	if t.cookie.End != nil {
-		t.records.putSource(ctx, t.key, t.source(), t.mine.ttl())
+		t.records.putSource(ctx, t.key, t.source(), keepEnded) // the session may be extended again and again
 	}
 	if t.records.hasEnded(ctx, t.key) { // logged out in the meantime
 		t.discard(ctx)
@@ -121,10 +122,13 @@ func (t *settling) rename() { t.owner = rand.Text() }
 // discard revokes the session that was made here, if there is one: it is in
 // nobody's hands yet, and must not get there.
 func (t *settling) discard(ctx context.Context) {
-	if t.mine != nil {
-		t.revoke(ctx, t.mine.Answer.Session.SessionID)
-		t.mine = nil
+	if t.mine == nil {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.cfg.Timeout) // that of the flight may be over
+	defer cancel()
+	t.revoke(ctx, t.mine.Answer.Session.SessionID)
+	t.mine = nil
 }
 
 // resume returns the recorded session if it is alive, nil if it has run out. One
@@ -142,6 +146,8 @@ func (t *settling) resume(ctx context.Context, r *record) *exchange {
 			t.records.put(ctx, t.key, t.session.ID, "", k.record())
 		}
 		return &exchange{answer: yes, known: k}
+	case errors.Is(err, errEnded):
+		return nil // revoked by the package, on another machine; where a logout did it, the next look tells
 	case answerOf(err) != no || now.Before(session.StartedAt.Add(knownEverywhere)):
 		return &exchange{err: err}
 	case now.After(session.ExpiresAt.Add(-ranOut)):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -34,6 +35,7 @@ func newSharedStore(s Store, wait time.Duration, failed func(error)) *sharedStor
 	return &sharedStore{store: s, wait: wait, failed: failed, breaker: gobreaker.NewCircuitBreaker[storeReply](gobreaker.Settings{
 		Timeout:     storePause,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= storeFailures },
+		IsExcluded:  func(err error) bool { return errors.Is(err, context.Canceled) }, // says nothing of the store
 	})}
 }
 
@@ -74,8 +76,12 @@ func (s *sharedStore) do(ctx context.Context, op string, call func(context.Conte
 		return reply, nil
 	}
 	skipped := errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
-	err = fmt.Errorf("stytchmigrate: store: %s: %s", op, safeReason(err))
-	if !skipped {
+	left := errors.Is(err, context.Canceled)
+	if skipped {
+		err = storeError("left alone after it failed")
+	}
+	err = fmt.Errorf("stytchmigrate: store: %s: %s", op, storeReason(err))
+	if !skipped && !left {
 		s.failed(err)
 	}
 	return storeReply{}, err
@@ -92,10 +98,10 @@ func (s *sharedStore) timed(ctx context.Context, call func(context.Context) (sto
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		out := outcome{err: errStoreLeft}
+		out := outcome{err: storeError("left by runtime.Goexit")}
 		defer func() {
 			if p := recover(); p != nil {
-				out = outcome{err: fmt.Errorf("panic (%T)", p)}
+				out = outcome{err: storeError(fmt.Sprintf("panicked (%T)", p))}
 			}
 			done <- out
 		}()
@@ -109,4 +115,20 @@ func (s *sharedStore) timed(ctx context.Context, call func(context.Context) (sto
 	}
 }
 
-var errStoreLeft = errors.New("goroutine left")
+// storeError is an error whose text is ours.
+type storeError string
+
+func (e storeError) Error() string { return string(e) }
+
+// storeReason describes a store's error without its text, which may hold keys.
+func storeReason(err error) string {
+	var own storeError
+	var network net.Error
+	switch {
+	case errors.As(err, &own):
+		return string(own)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &network):
+		return safeReason(err)
+	}
+	return fmt.Sprintf("failed (%T)", err)
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -95,6 +96,10 @@ func (c *call) send(ctx context.Context) (t try) {
 		}
 		req.Body = body
 	}
+	return apart(ctx, func() (t try) { return c.receive(req) })
+}
+
+func (c *call) receive(req *http.Request) (t try) {
 	if t.resp, t.err = c.cfg.Base.RoundTrip(req); t.err != nil {
 		return try{err: t.err}
 	}
@@ -107,3 +112,36 @@ func (c *call) send(ctx context.Context) (t try) {
 	}
 	return t
 }
+
+// apart runs f in a goroutine of its own, and leaves when ctx is done: a transport
+// that knows no context must not keep its place, nor be the probe for ever. A panic
+// and runtime.Goexit are as if f had run here.
+func apart(ctx context.Context, f func() try) try {
+	done := make(chan func() try, 1)
+	go func() {
+		out := func() try { runtime.Goexit(); return try{} }
+		defer func() {
+			if p := recover(); p != nil {
+				out = func() try { panic(p) }
+			}
+			done <- out
+		}()
+		t := f()
+		out = func() try { return t }
+	}()
+	select {
+	case out := <-done:
+		return out()
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case out := <-done: // with the status at least, if there was one
+		return out()
+	case <-timer.C:
+		return try{err: ctx.Err()}
+	}
+}
+
+const grace = 100 * time.Millisecond // for a transport to hear of its context

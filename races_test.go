@@ -1,0 +1,220 @@
+package stytchmigrate_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// The witness of the brake has logged out here since it was heard of.
+func TestBrakeWhereTheWitnessLoggedOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		tabs := a.many(2)
+		time.Sleep(6 * time.Minute)
+		require.Contains(t, tabs[0].visit().String(), "authenticated")
+		a.logOut(tabs[0].cookies)
+		a.stytch.RevokeSession(a.stytch.Sessions()[1].ID)
+		assert.Equal(t, endedReply+"authenticate", tabs[1].visit().String())
+		assert.NotContains(t, a.log.String(), "too few")
+	})
+}
+
+// Two people who were signed out, and poll, have their "no" after ten minutes.
+func TestBrakeForever(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		tabs := a.many(4)
+		time.Sleep(6 * time.Minute)
+		a.stytch.RevokeAll()
+		tabs[0].visit()
+		tabs[1].visit()
+		var last string
+		for range 16 {
+			tabs[2].visit()
+			time.Sleep(20 * time.Second)
+			last = tabs[3].visit().saw
+			time.Sleep(20 * time.Second)
+		}
+		assert.Equal(t, "anonymous", last)
+		assert.Equal(t, "anonymous", tabs[2].visit().saw)
+	})
+}
+
+// The old session is ended at its source after any number of extensions.
+func TestSourceOutlived(t *testing.T) {
+	var ended int
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		jar := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
+		for range 12 {
+			time.Sleep(4 * 24 * time.Hour)
+			r := a.on(m[0]).get(jar)
+			require.Contains(t, r.String(), "authenticated ada")
+			jar = r.jar(jar)
+		}
+		a.on(m[0]).logOut(jar)
+		assert.Equal(t, 1, ended)
+	}, oldCookie(func(l *stytchmigrate.LegacyCookie) {
+		l.End = func(context.Context, stytchmigrate.LegacySession) error { ended++; return nil }
+	}))
+}
+
+// A renewal that is under way when the exchange ends is no failure of the store.
+type slowClaims struct{ *sharedMemory }
+
+func (s slowClaims) Claim(ctx context.Context, key, owner string, lease time.Duration) (bool, error) {
+	select {
+	case <-time.After(50 * time.Millisecond):
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return s.sharedMemory.Claim(ctx, key, owner, lease)
+}
+
+func TestHoldStops(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		m := a.machines(t, 1, sharing(slowClaims{newSharedMemory()}))
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(860*time.Millisecond))
+		require.Equal(t, swapped, a.on(m[0]).get("sid=ada-1").String())
+		synctest.Wait()
+		assert.Empty(t, a.events)
+	})
+}
+
+// A renewal that is slow, and does not know its context, comes before the Release.
+type deafClaims struct{ *sharedMemory }
+
+func (s deafClaims) Claim(_ context.Context, key, owner string, lease time.Duration) (bool, error) {
+	time.Sleep(50 * time.Millisecond)
+	return s.sharedMemory.Claim(context.Background(), key, owner, lease)
+}
+
+func TestLateRenewalLeavesNoClaim(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		s := newSharedMemory()
+		m := a.machines(t, 2, sharing(deafClaims{s}))
+		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(400, "bad_request").WithDelay(860*time.Millisecond))
+		a.on(m[0]).get("sid=ada-1")
+		time.Sleep(time.Second / 2)
+		start := time.Now()
+		a.on(m[1]).get("sid=ada-1")
+		assert.Less(t, time.Since(start), time.Second, "a claim is left behind")
+	})
+}
+
+// What is wrong with the store can be told from the log, without its own words.
+func TestStoreReasons(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		s := newSharedMemory()
+		m := a.machines(t, 1, sharing(s))
+		s.fail(func(string) error { panic("x") })
+		for range 4 {
+			a.on(m[0]).get("sid=ada-1")
+		}
+		s.fail(func(string) error { return errors.New("NOPERM canary") })
+		time.Sleep(6 * time.Second)
+		a.on(m[0]).get("sid=ada-2")
+		synctest.Wait()
+		told := map[string]bool{}
+		for _, e := range a.events {
+			_, why, _ := strings.Cut(strings.TrimPrefix(e.Err.Error(), "stytchmigrate: store: "), ": ")
+			told[why] = true
+		}
+		assert.Equal(t, map[string]bool{"panicked (string)": true, "failed (*errors.errorString)": true}, told)
+	})
+}
+
+// Logged out on another machine while the handler of the migrating request runs.
+func TestLogoutDuringHandlerElsewhere(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		in, goOn := make(chan bool), make(chan bool)
+		w := httptest.NewRecorder()
+		done := make(chan bool)
+		go func() {
+			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
+			r.Header.Set("Cookie", "sid=ada-1")
+			m[0].Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(in); <-goOn })).ServeHTTP(w, r)
+			close(done)
+		}()
+		<-in
+		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
+		r.Header.Set("Cookie", "sid=ada-1")
+		require.NoError(t, m[1].Logout(httptest.NewRecorder(), r))
+		close(goOn)
+		<-done
+		for _, c := range w.Result().Cookies() {
+			assert.Negative(t, c.MaxAge, c.Name)
+		}
+		jar := (&reply{ResponseRecorder: w, a: a}).jar("")
+		assert.Equal(t, "anonymous", a.on(m[0]).get(jar).saw)
+	})
+}
+
+// A transport that knows no context must not be the probe for ever.
+type deafTransport struct {
+	http.RoundTripper
+	mode atomic.Int32
+}
+
+func (d *deafTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	switch d.mode.Load() {
+	case 1:
+		return nil, errors.New("down")
+	case 2:
+		time.Sleep(24 * time.Hour)
+		return nil, errors.New("late")
+	}
+	return d.RoundTripper.RoundTrip(r)
+}
+
+func TestProbeHangs(t *testing.T) {
+	var d deafTransport
+	inBubble(t, func(t *testing.T, a *app) {
+		d.mode.Store(1)
+		for range 8 {
+			a.get("sid=ada-1")
+		}
+		d.mode.Store(2)
+		time.Sleep(6 * time.Second)
+		a.get("sid=ada-1")
+		d.mode.Store(0)
+		time.Sleep(10 * time.Minute)
+		assert.Equal(t, swapped, a.get("sid=ada-1").String())
+		time.Sleep(25 * time.Hour)
+	}, func(c *stytchmigrate.Config) {
+		d.RoundTripper = c.HTTPClient.Transport
+		c.HTTPClient = &http.Client{Transport: &d}
+	})
+}
+
+// A session that was made, and whose time to be remembered is over, is revoked.
+func TestDiscardAtDeadline(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+		hold := &stytchtest.Hold{}
+		a.stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
+		go across(m[:1], 1)
+		synctest.Wait()
+		// another machine takes the claim and keeps it, without a record
+		key := ""
+		s.mu.Lock()
+		for k := range s.claims {
+			key = k
+		}
+		s.claims[key] = sharedClaim{"another", time.Now().Add(time.Hour)}
+		s.mu.Unlock()
+		hold.Release()
+		time.Sleep(30 * time.Second)
+		require.Len(t, a.stytch.Sessions(), 1)
+		assert.False(t, a.stytch.Sessions()[0].Live, "the session is in nobody's hands, and alive")
+	})
+}
