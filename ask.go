@@ -16,18 +16,24 @@ func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjw
 	var want expected
 	id := ""
 	if c != nil {
-		want, id = expected{c.SessionID, c.SessionExpiresAt}, c.SessionID
+		id = c.SessionID
 	}
-	token := keyOf('t', in.SessionToken)
-	before, remembered := s.known.Peek(token)
-	if remembered {
-		want = expected{before.session.SessionID, before.session.ExpiresAt}
+	cookie := keyOf('t', in.SessionToken)
+	if in.SessionJWT != "" {
+		cookie = keyOf('j', in.SessionJWT)
 	}
-	isSure := remembered || c != nil
-	if !isSure && s.unknown.get(string(token[:])) != nil {
+	before, remembered := s.known.Peek(cookie)
+	switch {
+	case s.unknown.get(string(cookie[:])) != nil:
 		return nil, errUnknownToken
+	case remembered:
+		want = expected{before.session.SessionID, before.session.ExpiresAt}
+	case in.SessionJWT != "" && s.ended.Contains(id):
+		return nil, errEnded
+	case in.SessionJWT != "" && c != nil: // of a token beside a JWT it says nothing
+		want = expected{c.SessionID, c.SessionExpiresAt}
 	}
-	if remembered || in.SessionJWT != "" && c != nil {
+	if want.sessionID != "" {
 		ctx = outbound.Vouched(ctx)
 	}
 	key := in.SessionToken + "\x00" + in.SessionJWT + "\x00" + want.sessionID
@@ -40,8 +46,8 @@ func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjw
 	if err == nil && s.hasEnded(k) {
 		return nil, errEnded
 	}
-	if !isSure && answerOf(err) == no && in.SessionToken != "" {
-		s.unknown.put(string(token[:]), []byte{}, keepUnknown)
+	if answerOf(err) == no {
+		s.unknown.put(string(cookie[:]), []byte{}, keepUnknown)
 	}
 	return k, err
 }
@@ -70,6 +76,12 @@ func (s *sessions) askStytch(ctx context.Context, in authenticateRequest, want e
 	}
 	at := time.Now()
 	if s.endedElsewhere(ctx, out.Session.SessionID) {
+		return nil, errEnded
+	}
+	origin, _ := out.Session.CustomClaims[originClaim].(string)
+	if origin != "" && s.originEndedElsewhere(ctx, origin) { // it was made while the store could not tell
+		s.end(out.Session.SessionID)
+		_ = s.client.revoke(ctx, revokeRequest{SessionID: out.Session.SessionID})
 		return nil, errEnded
 	}
 	k, err := s.learn(out, at)

@@ -19,7 +19,7 @@ import (
 const (
 	refusedKeep     = "refused" + keep
 	unavailableKeep = "unavailable" + keep
-	signedOutAsked  = "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate"
+	signedOutAsked  = "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate authenticate" // by the token, and by the JWT
 )
 
 // roundTrip is a transport of the test's own.

@@ -1,6 +1,7 @@
 package stytchmigrate
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"slices"
@@ -95,6 +96,9 @@ func (s *sessions) put(k *known) {
 	if old, ok := s.known.Peek(keyOf('s', id)); ok {
 		s.known.Remove(keyOf('j', string(old.tokens.jwt)))
 		s.known.Remove(old.also)
+	}
+	for _, cookie := range []memoryKey{keyOf('t', string(k.tokens.session)), keyOf('j', string(k.tokens.jwt))} {
+		s.unknown.remove(string(cookie[:]))
 	}
 	s.known.Add(keyOf('s', id), k)
 	s.known.Add(keyOf('j', string(k.tokens.jwt)), k)
@@ -220,7 +224,7 @@ func (s *sessions) forget(k *known) {
 // legacy session that it came from, if it was ended rather than ran out, and is
 // older than the moment that Stytch may take to know a new one everywhere. What
 // is known of it is in memory, by its token, or in an expired JWT.
-func (s *sessions) lost(token string, c *sessionjwt.Claims) (record string) {
+func (s *sessions) lost(ctx context.Context, token string, c *sessionjwt.Claims) (record string) {
 	var started, expires time.Time
 	if c != nil {
 		record, started, expires = c.LegacySession, c.SessionStartedAt, c.SessionExpiresAt
@@ -234,7 +238,7 @@ func (s *sessions) lost(token string, c *sessionjwt.Claims) (record string) {
 		id, record, started, expires = k.session.SessionID, k.origin, k.session.StartedAt, k.session.ExpiresAt
 	}
 	now := time.Now()
-	if s.ended.Contains(id) { // revoked here: by a Logout, which ended the record, or for a reason that is not the user's
+	if s.ended.Contains(id) || id != "" && s.endedElsewhere(ctx, id) { // by a Logout, which ended the record, or for a reason that is not the user's
 		return ""
 	}
 	if now.Before(started.Add(knownEverywhere)) || now.After(expires.Add(-ranOut)) {

@@ -71,7 +71,7 @@ func New(cfg Config) (*Middleware, error) {
 		refusals: newLRU[string, *exchange](maxRefusals),
 	}
 	m.sessions.originEnded = m.migrator.records.ended.Contains
-	m.sessions.endedElsewhere = m.migrator.records.sessionEnded
+	m.sessions.endedElsewhere, m.sessions.originEndedElsewhere = m.migrator.records.sessionEnded, m.migrator.records.hasEnded
 	if cfg.Tickets != nil {
 		m.migrator.mint = cfg.Tickets.Minter(cfg.ProjectID)
 	}
@@ -153,8 +153,18 @@ func (m *Middleware) decide(r *http.Request, c *requestCookies) verdict {
 	ctx, cancel := context.WithTimeout(r.Context(), m.cfg.Timeout)
 	defer cancel()
 	v := m.decideStytch(ctx, r, c)
+	m.hide(ctx, &v)
 	v.gone = errors.Is(v.err, errNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
 	return v
+}
+
+// hide keeps handlers from serving, by its old cookie, a user who has logged out
+// on this machine or another. Without StartedAt it may be a new sign-in.
+func (m *Middleware) hide(ctx context.Context, v *verdict) {
+	told := v.outcome == OutcomeRefused || v.outcome == OutcomeUnavailable
+	if told && v.legacy != nil && !v.legacy.session.StartedAt.IsZero() && !v.hidden {
+		v.hidden = m.migrator.records.hasEnded(context.WithoutCancel(ctx), m.migrator.key(v.legacy))
+	}
 }
 
 // decideStytch judges a request by its Stytch session, if it has one.
@@ -171,11 +181,7 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 		f, err := m.browser.findLegacy(r, c)
 		m.logError(r.Context(), err)
 		v := verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
-		if f != nil {
-			key := m.migrator.key(f)
-			v.hidden = m.migrator.records.ended.Contains(key) && !f.session.StartedAt.IsZero() ||
-				st.stale != nil && st.stale.LegacySession != key
-		}
+		v.hidden = f != nil && st.stale != nil && st.stale.LegacySession != m.migrator.key(f)
 		return v
 	case st.nobody:
 		return verdict{}
@@ -219,7 +225,6 @@ func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegac
 		v.change = change{set: &x.known.tokens, expire: f.cookie}
 	case no:
 		v.outcome = OutcomeRefused
-		v.hidden = errors.Is(x.err, errLoggedOut) && !f.session.StartedAt.IsZero()
 	default:
 		v.outcome = OutcomeUnavailable
 		m.logError(r.Context(), x.err)

@@ -256,9 +256,9 @@ func (m *migrator) sourceOf(ctx context.Context, key string) *foundLegacy {
 		return nil
 	}
 	src, found := m.records.source(ctx, key)
-	i = slices.IndexFunc(m.cfg.Legacy, func(l LegacyCookie) bool { return l.End != nil && l.Name == src.Cookie })
-	if !found || i < 0 {
-		return nil
+	i = src.Entry
+	if !found || i >= len(m.cfg.Legacy) || m.cfg.Legacy[i].Name != src.Cookie || m.cfg.Legacy[i].End == nil {
+		return nil // of a configuration that is no more
 	}
 	return &foundLegacy{cookie: &m.cfg.Legacy[i], session: LegacySession{
 		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,

@@ -49,7 +49,7 @@ func TestBrakeWhereTheWitnessRanOut(t *testing.T) {
 		require.Contains(t, a.get("stytch_session="+u.Token+"; stytch_session_jwt="+u.JWT).String(), "authenticated ada")
 		time.Sleep(4 * time.Minute)
 		a.stytch.RevokeSession(a.stytch.Sessions()[1].ID)
-		assert.Equal(t, endedReply+"authenticate", tabs[0].visit().String())
+		assert.Equal(t, endedReply+"authenticate authenticate", tabs[0].visit().String())
 	}, func(c *stytchmigrate.Config) { c.FixedExpiry = true })
 }
 

@@ -56,6 +56,7 @@ type record struct {
 // ended at its source: at a logout the browser has its cookie no more.
 type source struct {
 	Cookie    string            `json:"cookie"`
+	Entry     int               `json:"entry"` // of Config.Legacy; two may have one name
 	ID        string            `json:"id"`
 	Token     string            `json:"token"`
 	Identity  userinfo.Identity `json:"identity"`

@@ -46,8 +46,9 @@ type sessions struct {
 	// their id was known here. Anybody can fill it, so it is apart from ended.
 	endedCookies *lru.Cache[memoryKey, struct{}]
 
-	endedElsewhere func(ctx context.Context, sessionID string) bool // by a logout on another machine, of late
-	originEnded    func(key string) bool                            // whether the legacy session of a record was logged out
+	originEnded          func(key string) bool                            // whether the legacy session of a record was logged out, as this process knows
+	originEndedElsewhere func(ctx context.Context, key string) bool       // as the store knows
+	endedElsewhere       func(ctx context.Context, sessionID string) bool // whether a Stytch session was
 
 	// unknown are tokens that Stytch does not know, for a while. Anybody can fill it.
 	unknown memory
@@ -146,7 +147,7 @@ func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) s
 	case err == nil:
 		return stytchState{alive: s.adopt(k, c, jwt)}
 	case answerOf(err) == no:
-		return stytchState{clear: true, ended: s.lost("", c)}
+		return stytchState{clear: true, ended: s.lost(ctx, "", c)}
 	}
 	if s.ended.Contains(c.SessionID) { // while Stytch was waited for
 		return stytchState{clear: true}
@@ -185,11 +186,14 @@ func (s *sessions) refresh(ctx context.Context, opaque []string, j verifiedJWTs)
 	if len(asks) == 0 && j.unsure != "" {
 		asks = append(asks, authenticateRequest{SessionJWT: j.unsure})
 	}
+	strange := j.staleJWT != "" && len(asks) == 1 && !s.known.Contains(keyOf('t', asks[0].SessionToken))
 	st := s.askEach(ctx, asks, j.stale)
 	// A token that nobody knows here may be anybody's, and is held back in a flood
-	// of such. The JWT beside it is ours, and is not.
+	// of such. The JWT beside it is ours, and is not: nor does a "no" to the token
+	// say anything of the JWT's session.
 	var call *callError
-	if j.staleJWT != "" && asks[0].SessionJWT == "" && errors.As(st.err, &call) && call.heldBack() {
+	heldBack := errors.As(st.err, &call) && call.heldBack()
+	if strange && (heldBack || st.clear && st.event == "") {
 		jwt := authenticateRequest{SessionJWT: j.staleJWT, SessionDurationMinutes: s.extension("", j.stale)}
 		return s.askEach(ctx, []authenticateRequest{jwt}, j.stale)
 	}
@@ -223,7 +227,7 @@ func (s *sessions) askEach(ctx context.Context, asks []authenticateRequest, stal
 			if in.SessionToken != "" && len(asks) > 1 {
 				c = nil // says nothing of the session that the JWT is of
 			}
-			ended = cmp.Or(ended, s.lost(in.SessionToken, c))
+			ended = cmp.Or(ended, s.lost(ctx, in.SessionToken, c))
 		}
 	}
 	switch {

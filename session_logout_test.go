@@ -1,6 +1,7 @@
 package stytchmigrate_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +41,11 @@ func TestLogoutDuringARefresh(t *testing.T) {
 					hold.Release()
 					<-done
 					assert.Equal(t, []string{gone, gone, gone}, saw)
-					assert.Equal(t, gone+" | no-store | authenticate", a.get(sent).String())
+					calls := "-" // it ended here, or Stytch's no is remembered
+					if cookies != "jwt" && strings.Contains(name, "had answered") {
+						calls = "authenticate"
+					}
+					assert.Equal(t, gone+" | no-store | "+calls, a.get(sent).String())
 				})
 			})
 		}

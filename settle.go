@@ -112,7 +112,11 @@ func (t *settling) work(ctx context.Context) *exchange {
 // source is what LegacyCookie.End needs at a logout that comes without the cookie.
 func (t *settling) source() source {
 	s := t.session
-	return source{t.cookie.Name, string(s.ID), string(s.Token), s.Identity, s.StartedAt, s.ExpiresAt}
+	entry := 0
+	for entry < len(t.cfg.Legacy)-1 && &t.cfg.Legacy[entry] != t.cookie {
+		entry++
+	}
+	return source{t.cookie.Name, entry, string(s.ID), string(s.Token), s.Identity, s.StartedAt, s.ExpiresAt}
 }
 
 // rename is for when the store did not answer a Claim. Under the old name it may
