@@ -85,17 +85,17 @@ func heap() int64 {
 // meant for it, however much of it comes, and most of it costs no call.
 func TestFloodLeavesLittle(t *testing.T) {
 	for name, row := range map[string]struct {
-		n, calls int
+		n, calls int // calls at most: what is made up is limited
 		cookie   func(i int) string
 	}{
 		"old cookies that are refused": {*floods, 0, func(i int) string { return fmt.Sprintf("sid=%032d", i) }},
 		"rubbish JWTs":                 {*floods, 0, func(i int) string { return fmt.Sprintf("stytch_session_jwt=a.%032d.c", i) }},
-		"tokens that Stytch refuses":   {*floods / 5, *floods / 5, func(i int) string { return fmt.Sprintf("stytch_session=%044d", i) }},
+		"tokens that Stytch refuses":   {*floods / 5, 1000, func(i int) string { return fmt.Sprintf("stytch_session=%044d", i) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFlooded(t)
 			flood(t, f, row.n, row.cookie)
-			assert.Equal(t, row.calls, f.calls)
+			assert.LessOrEqual(t, f.calls, row.calls)
 		})
 	}
 }
