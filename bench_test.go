@@ -32,7 +32,9 @@ func newBenched(b *testing.B) (h http.Handler, stytch *stytchtest.Server, signed
 			stytchmigrate.SecureCookie(stytchmigrate.LegacyCookie{Name: "sealed"}, codecs, func(*http.Request, string) (stytchmigrate.LegacySession, error) {
 				return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 			}),
-			{Name: "sid", Resolve: func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) { return legacySession("ada", v), nil }},
+			{Name: "sid", Resolve: func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
+				return legacySession("ada", v), nil
+			}},
 		},
 	})
 	require.NoError(b, err)

@@ -30,9 +30,9 @@ const (
 // Every other field may be left out.
 //
 // Functions of a Config are called by several requests at once, each in the
-// goroutine of a request, and never while a lock is held. OnEvent also hears, in a
-// goroutine of its own, of a key set that could not be fetched and of calls that
-// are held back.
+// goroutine of a request, and never while a lock is held. Off requests, in
+// goroutines of their own: OnEvent for what concerns no single request (kinds
+// jwks, store, brake, breaker and paused), and the methods of Store.
 type Config struct {
 	ProjectID string // project-live-… or project-test-…
 	Secret    Secret // the project's secret

@@ -56,11 +56,17 @@ type Event struct {
 	// be read, "brake" where Stytch suddenly knows so few sessions that it is not
 	// believed, "breaker" where calls to Stytch failed and so are held back, or no
 	// longer, and "paused" where Stytch asked for no more exchanges for a time. Err
-	// says which calls, and what became of them.
+	// says which calls, and what became of them: "stytchmigrate: exchange: breaker
+	// open", half-open or closed, of exchange, session or unvouched session.
 	Kind string
 
-	Outcome  Outcome
-	Duration time.Duration // that the middleware took, the handler not included; of "breaker" and "paused", for which calls are or were held back
+	// Outcome is of the request that the event is about. Look at Kind first: what
+	// concerns no single request has the zero value, OutcomeAnonymous.
+	Outcome Outcome
+
+	// Duration is how long the middleware took, the handler not included; of
+	// "breaker" and "paused", how long calls are held back, or were.
+	Duration time.Duration
 
 	RequestID   string // Stytch's, of the call that failed, if there was one
 	UserID      string // Stytch's

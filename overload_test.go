@@ -294,7 +294,7 @@ func TestOutageUnderLoad(t *testing.T) {
 		}
 		start := time.Now()
 		all := a.stream(n, time.Second/2000, cookies)
-		time.Sleep(time.Until(start.Add(5 * time.Second))) // when probes are due
+		time.Sleep(time.Until(start.Add(6 * time.Second))) // when probes are due, whatever the pauses were
 		all = append(all, a.stream(n, time.Second/2000, func(i int) string { return cookies(i + n) })...)
 		got, slow := map[string]int{}, 0
 		for i, v := range all {
@@ -306,10 +306,15 @@ func TestOutageUnderLoad(t *testing.T) {
 		}
 		assert.Equal(t, map[string]int{"known authenticated ada": n / 2, "verified authenticated partial ada": n / 2,
 			"expired unavailable": n / 2, "legacy unavailable": n / 2}, got)
-		assert.Greater(t, slow, 1, "probes")
 		assert.LessOrEqual(t, slow, 2+2, "two probes, and who shares them")
 		assert.LessOrEqual(t, later, 32)
-		assert.NotEmpty(t, a.heard()) // and so all that is logged
+		probes := 0
+		for _, e := range a.heard() { // and so all that is logged
+			if strings.HasSuffix(e.Err.Error(), "half-open") {
+				probes++
+			}
+		}
+		assert.GreaterOrEqual(t, probes, 2, "a probe in each lane")
 		assert.Less(t, strings.Count(log.String(), "\n"), 150, "lines in the log")
 		assert.Less(t, a.stytch.Count(stytchtest.Any), 200)
 	}, warnings(&log))

@@ -12,10 +12,11 @@ import (
 // has to pass.
 //
 // A key has at most one value and at most one claim. Keys are printable ASCII of
-// at most 100 bytes; values are sealed, and of a few KB. Every method is called
+// at most 100 bytes, in which any of it may occur, and case counts; values are sealed, and of a few KB. Every method is called
 // by many goroutines at once, has to return soon after its context is done, and
 // tells an error from an answer: "I can't tell" must never read as "there is
-// none". A Store that fails, panics or hangs costs one exchange per process and
+// none". Of an error only its type is logged, and what the operating system says:
+// log the rest in the Store. A Store that fails, panics or hangs costs one exchange per process and
 // loses nobody.
 type Store interface {
 	// Get returns the value of key. found is false, and err nil, where there is

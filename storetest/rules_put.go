@@ -155,6 +155,9 @@ func (s *subject) increment(owner string) bool {
 		s.failf("Claim: %w", err)
 		return false
 	}
+	if !claimed && s.ctx.Err() != nil {
+		s.failf("nobody gets the claim any more: does a Put take it away, and is a value no hindrance?")
+	}
 	if !claimed {
 		time.Sleep(time.Millisecond) // real time: others are at it
 		return false

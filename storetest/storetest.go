@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -72,9 +73,20 @@ func (r rule) check(store stytchmigrate.Store, limit time.Duration) error {
 	if own, ok := store.(interface{ Sleep(time.Duration) }); ok {
 		s.sleep = own.Sleep
 	}
-	r.test(s)
-	return s.err
+	done := make(chan error, 1)
+	go func() {
+		r.test(s)
+		done <- s.err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(limit + time.Second): // a Store that knows no context
+		return errHangs
+	}
 }
+
+var errHangs = errors.New("the Store does not return, though its context is done")
 
 // subject is the Store under test. Each method is a step of a rule, and fails the
 // rule where the Store fails or answers otherwise than expected. After the first
