@@ -227,32 +227,6 @@ func TestRemembered(t *testing.T) {
 	}
 }
 
-// An old cookie that comes again is given the session that it became, of which
-// Stytch is asked unless it spoke of it within ten seconds.
-func TestRecordIsResumed(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		handedOut := strings.TrimSuffix(swapped, "migrate")
-		first := a.get("sid=ada-1")
-		require.Equal(t, swapped, first.String())
-		for _, row := range []struct {
-			after time.Duration
-			calls string
-		}{
-			{10*time.Second - 1, "-"},
-			{1, "authenticate"},
-			{10*time.Second - 1, "-"},
-			{29 * 24 * time.Hour, "authenticate"}, // it is extended
-			{29 * 24 * time.Hour, "authenticate"},
-		} {
-			time.Sleep(row.after)
-			out := a.get("sid=ada-1")
-			assert.Equal(t, handedOut+row.calls, out.String())
-			assert.Equal(t, first.Result().Cookies()[0].Value, out.Result().Cookies()[0].Value)
-		}
-		assert.Equal(t, swapped, a.get("sid=ada-2").String(), "of that session alone")
-	})
-}
-
 // A session that was ended here is not handed out from memory.
 func TestEndedSessionIsNotHandedOut(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
