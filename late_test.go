@@ -2,6 +2,8 @@ package stytchmigrate_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -67,5 +69,76 @@ func TestLateRenewal(t *testing.T) {
 			}
 		}
 		assert.Equal(t, 1, live)
+	})
+}
+
+// between runs f once, right before the store's next op.
+func (s *sharedMemory) between(op string, f func()) {
+	once := true
+	s.fail(func(now string) error {
+		if now == op && once {
+			once = false
+			f()
+		}
+		return nil
+	})
+}
+
+// Somebody logs out between a machine's last look and its Put.
+func TestLogoutRightBeforeThePut(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+		s.between("put", func() {
+			r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
+			r.Header.Set("Cookie", "sid=ada-1")
+			assert.NoError(t, m[1].Logout(httptest.NewRecorder(), r))
+		})
+		assert.Equal(t, "refused | - | - | migrate revoke", a.on(m[0]).get("sid=ada-1").String())
+		assert.False(t, a.stytch.Sessions()[0].Live)
+	})
+}
+
+// A claim is lost, and used, between a machine's last look and its Put.
+func TestClaimIsLostRightBeforeThePut(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+		var winner []*visitor
+		s.between("put", func() {
+			s.mu.Lock()
+			clear(s.claims)
+			s.mu.Unlock()
+			winner = across(m[1:2], 1)
+		})
+		loser := across(m[:1], 1)
+		assert.Equal(t, winner[0].Result().Cookies()[0].Value, loser[0].Result().Cookies()[0].Value)
+		live := 0
+		for _, x := range a.stytch.Sessions() {
+			if x.Live {
+				live++
+			}
+		}
+		assert.Equal(t, 1, live)
+	})
+}
+
+// A session of Stytch's own login is refreshed on one machine, and logged out on
+// another before the answer is there.
+func TestLogoutDuringARefreshOfANativeSession(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		cookies, _ := a.signedIn(a.ada)
+		time.Sleep(6 * time.Minute)
+		hold := &stytchtest.Hold{}
+		a.stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}.WithHold(hold).AfterWork())
+		v := &visitor{ResponseRecorder: httptest.NewRecorder()}
+		done := make(chan bool)
+		go func() {
+			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
+			r.Header.Set("Cookie", cookies)
+			m[0].Handler(v).ServeHTTP(v, r)
+			close(done)
+		}()
+		<-hold.Arrived()
+		a.on(m[2]).logOut(cookies)
+		hold.Release()
+		<-done
+		assert.Empty(t, v.user)
 	})
 }
