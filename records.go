@@ -1,6 +1,7 @@
 package stytchmigrate
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -48,8 +49,8 @@ type records struct {
 
 // record is a legacy session's Stytch session.
 type record struct {
-	At     time.Time            `json:"at" required:"true"` // when Stytch vouched for it last
-	Answer AuthenticateResponse `json:"answer" required:"true"`
+	At     time.Time            `json:"at"` // when Stytch vouched for it last
+	Answer AuthenticateResponse `json:"answer"`
 }
 
 // source is the legacy session that a record is of, kept where it has to be
@@ -103,10 +104,12 @@ func (s *records) read(key string, id Secret, sealed []byte) *record {
 	plain, err := s.open(key, id, sealed)
 	r := new(record)
 	if err == nil {
-		err = decode(plain, r)
+		from := json.NewDecoder(bytes.NewReader(plain))
+		from.UseNumber()
+		err = from.Decode(r)
 	}
 	a := &r.Answer
-	if err == nil && unusable(a.User.UserID, a.User.UserID, &a.Session, a.SessionToken, a.SessionJWT) == "" {
+	if err == nil && !r.At.IsZero() && unusable(a.User.UserID, a.User.UserID, &a.Session, a.SessionToken, a.SessionJWT) == "" {
 		return r
 	}
 	s.unreadable()
@@ -212,7 +215,7 @@ func (s *records) hold(ctx context.Context, key, owner string) (stop func() (sur
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		tick := time.NewTicker(s.lease / 3)
+		tick := time.NewTicker(max(s.lease/3, time.Millisecond))
 		defer tick.Stop()
 		for {
 			select {

@@ -49,6 +49,7 @@ func (t *settling) run(ctx context.Context) *exchange {
 		if x := t.work(ctx); x != nil {
 			return x
 		}
+		sleep(ctx, pause/2+mathrand.N(pause/2)) // a store that loses claims is not asked without end
 	}
 	t.discard(ctx)
 	return &exchange{err: errNoAnswer}

@@ -14,7 +14,7 @@ import (
 var (
 	seed   = flag.Uint64("seed", 0, "of the interleavings; 0: another each time")
 	only   = flag.Int("world", -1, "the one interleaving to run, with -seed")
-	worlds = flag.Int("worlds", 1500, "how many interleavings")
+	worlds = flag.Int("worlds", 800, "how many interleavings")
 )
 
 // Two people at a few browsers of each, two or three machines, and whatever can

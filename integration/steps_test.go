@@ -119,24 +119,33 @@ func (b *browserOf) turned(owner string, last jar, all bool) {
 	}
 }
 
-// race is a logout, at any machine, while a request of the same browser waits
-// for Stytch at any machine.
+// race is a logout, at any machine, while a request of the same browser and one
+// of another wait for Stytch at one machine.
 func (w *world) race(b *browserOf) {
+	v := w.byToken(b, w.machine())
 	op, h := stytchtest.Authenticate, &stytchtest.Hold{}
-	v := b.visit("page", w.machine())
 	if v.sent.token == "" {
 		op = stytchtest.Migrate
-	} else if !v.sent.planted {
-		v.sent.jwt = ""
 	}
 	w.stytch.Fail(op, stytchtest.Fault{}.WithHold(h).AfterWork())
 	v.thinks = w.little()
 	go w.send(context.Background(), v, 0, true)
 	synctest.Wait()
+	other := w.byToken(w.browsers[w.dice.IntN(len(w.browsers))], v.machine)
+	go w.send(context.Background(), other, 0, true)
 	w.pass()
 	w.logOut(b, false)
 	w.pass()
 	h.Release()
+}
+
+// byToken prepares a request for which Stytch has to be asked, if there is a token.
+func (w *world) byToken(b *browserOf, machine int) *visit {
+	v := b.visit("page", machine)
+	if v.sent.token != "" && !v.sent.planted {
+		v.sent.jwt = ""
+	}
+	return v
 }
 
 // endsAll says whether a logout ended whatever may be under way. It does not if

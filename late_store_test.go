@@ -1,0 +1,166 @@
+package stytchmigrate_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// A request that was sent before a logout on another machine, with the JWT
+// of before, is answered from memory, and writes the ended session's cookies:
+// into the jar of whoever has signed in since, in place of theirs.
+func TestMemoryAfterALogoutElsewhere(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		before := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
+		time.Sleep(6 * time.Minute)
+		now := a.on(m[0]).get(before).jar(before) // m[0] has the newer JWT in memory
+		require.NotEqual(t, before, now)
+		a.on(m[2]).logOut(now)
+		time.Sleep(3 * time.Second)
+		got := a.on(m[0]).get(before).String() // of the other tab, slow on its way
+		assert.NotContains(t, got, "+stytch_session", got)
+	})
+}
+
+// Sessions that a logout on another machine ended are held against Stytch,
+// as sessions that it should know. Who signs in again is kept waiting for as long
+// as they are witnesses: ten minutes.
+func TestBrakeOfLogoutsElsewhere(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		bob := a.on(m[0]).get("sid=bob-1").jar("")
+		ada := a.on(m[0]).get("sid=ada-1").jar("")
+		time.Sleep(time.Minute)
+		a.on(m[1]).logOut(bob)
+		a.on(m[1]).logOut(ada)
+		time.Sleep(6 * time.Minute)
+		got := a.on(m[0]).get(bob + "; sid=bob-2").String() // signed in again at a form that knows no Logout
+		assert.True(t, strings.HasPrefix(got, "migrated bob"), got)
+	})
+}
+
+// Three sessions of one's own, logged out on one machine and sent
+// to another again and again, keep that one from believing any "no".
+func TestBrakePulledByOneUser(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		victim := a.on(m[0]).get("sid=ada-1").jar("")
+		var own []string
+		for _, sid := range []string{"sid=bob-1", "sid=bob-2", "sid=bob-3"} {
+			own = append(own, a.on(m[1]).get(sid).jar(""))
+		}
+		time.Sleep(time.Minute)
+		for _, c := range own {
+			a.on(m[1]).logOut(c)
+		}
+		time.Sleep(20 * time.Minute)
+		a.stytch.RevokeSession(a.stytch.Sessions()[0].ID) // ada's, in the dashboard
+		for range 10 {
+			for _, c := range own {
+				_, jwt, _ := strings.Cut(c, "; ") // not the token: that would be remembered as unknown
+				a.on(m[2]).get(jwt)
+			}
+			time.Sleep(30 * time.Second)
+		}
+		got := a.on(m[2]).get(victim + "; sid=ada-2").String()
+		assert.False(t, strings.HasPrefix(got, "unavailable"), got)
+	})
+}
+
+// Where Stytch's answer has no session, as its schema allows, the record that
+// is made of it can't be read again: each old cookie that comes is an exchange.
+func TestRecordWithoutSession(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Mutate(func(b object) { b["session"] = nil }))
+		require.Equal(t, swapped, a.get("sid=ada-1").String())
+		assert.Equal(t, handedOut+"-", a.get("sid=ada-1").String())
+		assert.NotContains(t, a.log.String(), "can't be read")
+	})
+}
+
+// forgetful grants claims and has lost them by the time of the Put, as a Redis
+// that evicts what is volatile.
+type forgetful struct {
+	*sharedMemory
+	puts atomic.Int64
+}
+
+func (s *forgetful) Put(ctx context.Context, key, owner string, v []byte, ttl time.Duration) (bool, error) {
+	if owner != "" {
+		s.puts.Add(1)
+		return false, nil
+	}
+	return s.sharedMemory.Put(ctx, key, owner, v, ttl)
+}
+
+// A store that loses claims is asked again without a pause, until the call's
+// time is over; and the session that was made is then revoked by a context that
+// has ended, so that it stays alive. In a bubble time would never pass.
+func TestStoreThatLosesClaims(t *testing.T) {
+	s := &forgetful{sharedMemory: newSharedMemory()}
+	a := newApp(t, stytchtest.Config{InProcess: true}, sharing(s), func(c *stytchmigrate.Config) { c.Timeout = 100 * time.Millisecond })
+	a.get("sid=ada-1")
+	time.Sleep(time.Second)
+	assert.Less(t, s.puts.Load(), int64(50))
+	require.Len(t, a.stytch.Sessions(), 1)
+	assert.False(t, a.stytch.Sessions()[0].Live, "in nobody's hands, and alive")
+}
+
+// An old logout whose client leaves at once is not told to other machines:
+// the mark is written with the context of the request.
+func TestOldLogoutOfAClientThatLeft(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		ctx, leave := context.WithCancel(t.Context())
+		a.handler = func(w http.ResponseWriter, _ *http.Request) {
+			http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
+			leave()
+		}
+		a.on(m[0]).get("sid=ada-1", method(http.MethodPost), func(r *http.Request) { *r = *r.WithContext(ctx) })
+		a.handler = nil
+		synctest.Wait()
+		got := a.on(m[1]).get("sid=ada-1").String()
+		assert.NotContains(t, got, "migrated", got)
+	})
+}
+
+// While one machine refreshes the record of an old cookie, another lets a
+// later sign-in overtake it: the record comes back, and with it a session that is
+// revoked. Ten seconds later its end counts as a logout, and who was overtaken,
+// and may come again, is refused for good.
+func TestRecordAfterOvertaken(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+		started := time.Now()
+		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
+			name, _, _ := strings.Cut(v, "-")
+			x := legacySession(name, v)
+			x.StartedAt = started
+			if name == "bob" {
+				x.StartedAt = started.Add(time.Minute)
+			}
+			return x, nil
+		}
+		cookies := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
+		time.Sleep(2 * time.Minute)
+		overtaken := false
+		s.fail(func(op string) error {
+			if op == "put" && !overtaken { // of m[1], which resumes
+				overtaken = true
+				a.on(m[2]).get(cookies + "; sid=bob-1")
+				time.Sleep(time.Millisecond) // for what is done later
+			}
+			return nil
+		})
+		a.on(m[1]).get("sid=ada-1")
+		time.Sleep(time.Minute)
+		got := a.on(m[0]).get("sid=ada-1").String()
+		assert.True(t, strings.HasPrefix(got, "migrated ada"), got)
+	})
+}
