@@ -29,6 +29,7 @@ type app struct {
 	ada, bob   stytchtest.User
 	handler    http.HandlerFunc                                  // what is behind the middleware
 	resolve    func(string) (stytchmigrate.LegacySession, error) // in place of the usual, if set
+	logger     *slog.Logger                                      // of all machines: its handler locks log
 	log        bytes.Buffer                                      // written by the middleware's logger
 	mu         sync.Mutex                                        // guards events
 	events     []stytchmigrate.Event                             // but for those of Kind request
@@ -52,6 +53,7 @@ func inBubble(t *testing.T, f func(t *testing.T, a *app), change ...func(*stytch
 func newApp(t *testing.T, sc stytchtest.Config, change ...func(*stytchmigrate.Config)) *app {
 	t.Helper()
 	a := &app{stytch: stytchtest.NewServer(t, sc)}
+	a.logger = slog.New(slog.NewJSONHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	a.ada = a.stytch.AddUser(stytchtest.Person("ada@example.com"))
 	a.bob = a.stytch.AddUser(stytchtest.Person("bob@example.com"))
 	for _, name := range []string{"ada", "bob"} {
@@ -74,7 +76,7 @@ func (a *app) config() stytchmigrate.Config {
 		BaseURL:    a.stytch.URL,
 		HTTPClient: a.stytch.Client(),
 		Legacy:     []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: a.resolveName}},
-		Logger:     slog.New(slog.NewJSONHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger:     a.logger,
 		OnEvent:    a.record,
 	}
 }
