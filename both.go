@@ -47,7 +47,7 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	case overtaken:
 		won := m.migrate(ctx, r, j.legacy)
 		if won.outcome == OutcomeMigrated {
-			m.revokeLater(ctx, k.session.SessionID, k.origin)
+			m.migrator.revokeLater(ctx, k.session.SessionID, k.origin)
 		}
 		return won
 	case conflict:
@@ -116,23 +116,4 @@ func (m *Middleware) rule(k *known, f *foundLegacy) ruling {
 		return overtaken
 	}
 	return outdated
-}
-
-// revokeLater ends a Stytch session that nobody is to have any more: overtaken
-// by a later sign-in, or left by an old logout. In this process it ends at once,
-// whatever becomes of the calls, which the request does not wait for. record is
-// that of its legacy session, if that may become another Stytch session yet.
-func (m *Middleware) revokeLater(ctx context.Context, sessionID, record string) {
-	if m.sessions.ended.Contains(sessionID) {
-		return
-	}
-	m.sessions.end(sessionID)
-	ctx = context.WithoutCancel(ctx)
-	apart(func() {
-		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
-		defer cancel()
-		_ = m.migrator.records.endSession(ctx, sessionID)
-		m.migrator.records.forget(ctx, record)
-		_ = m.client.revoke(ctx, revokeRequest{SessionID: sessionID})
-	})
 }

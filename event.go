@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"example.com/stytchmigrate/internal/outbound"
@@ -70,6 +71,7 @@ type Event struct {
 
 	RequestID   string // Stytch's, of the call that failed, if there was one
 	UserID      string // Stytch's
+	Subject     string // the legacy session's Identity.Subject, of kind mismatch; empty where it holds an @, as an email does
 	Fingerprint string // tells legacy sessions apart; not the value, and not to be had from it without Config.RecordKey
 	ErrorType   string // Stytch's error_type
 	Err         error  // why, where the outcome is Refused or Unavailable; an *Error inside it is Stytch's answer
@@ -79,7 +81,7 @@ type Event struct {
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("kind", e.Kind), slog.String("outcome", e.Outcome.String()), slog.Duration("duration", e.Duration)}
 	for _, a := range []slog.Attr{
-		slog.String("request_id", e.RequestID), slog.String("user_id", e.UserID),
+		slog.String("request_id", e.RequestID), slog.String("user_id", e.UserID), slog.String("subject", e.Subject),
 		slog.String("fingerprint", e.Fingerprint), slog.String("error_type", e.ErrorType),
 	} {
 		if a.Value.String() != "" {
@@ -104,11 +106,21 @@ func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration)
 		}
 		if v.userID != "" {
 			odd.UserID = identifier(v.userID)
+			odd.Subject = subjectOf(v.legacy)
 		}
 		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+v.event, slog.Any("event", odd))
 		m.emit(ctx, odd)
 	}
 	m.emit(ctx, e)
+}
+
+// subjectOf is the application's own id of a legacy session's person, unless
+// that may be an email after all.
+func subjectOf(f *foundLegacy) string {
+	if f == nil || strings.Contains(f.session.Identity.Subject, "@") {
+		return ""
+	}
+	return f.session.Identity.Subject
 }
 
 func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy []*foundLegacy, err error) {

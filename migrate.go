@@ -86,7 +86,10 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy)
 	case err != nil:
 		return &exchange{err: err}
 	}
-	return x.toOne().guarded(f.session.Identity)
+	if x.answer == yes && !isPersonOf(x.known.user, f.session.Identity) {
+		return m.disown(ctx, key, x.known)
+	}
+	return x.toOne()
 }
 
 // refused is the "no" that is known of a legacy session without asking.
@@ -100,13 +103,20 @@ func (m *migrator) refused(key string) *exchange {
 	return nil
 }
 
-// guarded is x for a session of this identity. An application may give another
-// one under the same ID and Subject than when the exchange was made.
-func (x *exchange) guarded(id userinfo.Identity) *exchange {
-	if x.answer != yes || id == (userinfo.Identity{}) || isPerson(x.known.user, id) {
-		return x
-	}
-	return &exchange{answer: no, event: kindMismatch, userID: x.known.user.UserID, err: errAnotherPerson}
+// disown gives up a session that a legacy session once became, and that is not
+// its person's any more: the application now gives another identity under the
+// same ID and Subject than when the exchange was made. It does not count as
+// logged out.
+func (m *migrator) disown(ctx context.Context, key string, k *known) *exchange {
+	x := anotherPerson(k.user)
+	m.refusals.Add(key, x)
+	m.revokeLater(ctx, k.session.SessionID, key)
+	return x.toOne()
+}
+
+// anotherPerson refuses a Stytch user who is not the legacy session's person.
+func anotherPerson(u *User) *exchange {
+	return &exchange{answer: no, event: kindMismatch, userID: u.UserID, err: errAnotherPerson, until: time.Now().Add(keepRefusal)}
 }
 
 // errAnotherPerson is why the answer of Stytch was not used.
@@ -197,12 +207,9 @@ func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateReq
 		}
 		return x
 	}
-	if id != (userinfo.Identity{}) && !isPerson(&out.User, id) {
+	if !isPersonOf(&out.User, id) {
 		m.revokeToken(ctx, out.SessionToken)
-		return &exchange{
-			answer: no, event: kindMismatch, userID: out.UserID, until: now.Add(keepRefusal),
-			err: errAnotherPerson,
-		}
+		return anotherPerson(&out.User)
 	}
 	var k *known
 	session, err := m.sessionOf(out, in, asked)
@@ -246,6 +253,25 @@ func (m *migrator) revoke(ctx context.Context, sessionID string) {
 
 func (m *migrator) revokeToken(ctx context.Context, token Secret) {
 	_ = m.client.revoke(outbound.Vouched(ctx), revokeRequest{SessionToken: string(token)}) // Stytch has just given it
+}
+
+// revokeLater ends a Stytch session that nobody is to have any more: overtaken
+// by a later sign-in, left by an old logout, or another person's. In this process it ends at once,
+// whatever becomes of the calls, which the request does not wait for. record is
+// that of its legacy session, if that may become another Stytch session yet.
+func (m *migrator) revokeLater(ctx context.Context, sessionID, record string) {
+	if m.sessions.ended.Contains(sessionID) {
+		return
+	}
+	m.sessions.end(sessionID)
+	ctx = context.WithoutCancel(ctx)
+	apart(func() {
+		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
+		defer cancel()
+		_ = m.records.endSession(ctx, sessionID)
+		m.records.forget(ctx, record)
+		_ = m.client.revoke(ctx, revokeRequest{SessionID: sessionID})
+	})
 }
 
 // sourceOf returns the legacy session of a record, if it is to be ended at its

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -110,98 +109,6 @@ func TestDurationOfSession(t *testing.T) {
 	}
 }
 
-// Each row is a Stytch user that an exchange for ada is answered with. One who
-// is somebody else gets nobody's page: the session is revoked, and the answer
-// remembered.
-func TestPersonOfAnswer(t *testing.T) {
-	t.Parallel()
-	const stranger, quiet = refusedKeep + "migrate revoke", refusedKeep + "-"
-	unverified := []stytchtest.Email{{Email: "ada@example.com"}}
-	for name, row := range map[string]struct {
-		change func(*stytchtest.User)
-		want   string
-	}{
-		"the same email":             {func(*stytchtest.User) {}, swapped},
-		"in capitals":                {func(u *stytchtest.User) { u.Emails[0].Email = "ADA@Example.COM" }, swapped},
-		"one of two":                 {func(u *stytchtest.User) { u.Emails = append(u.Emails, stytchtest.Email{Email: "a@b.example"}) }, swapped},
-		"her external id":            {func(u *stytchtest.User) { u.ExternalID = "ada" }, swapped},
-		"another external id":        {func(u *stytchtest.User) { u.ExternalID = "eve" }, stranger},
-		"an external id in capitals": {func(u *stytchtest.User) { u.ExternalID = "ADA" }, stranger},
-		"unverified":                 {func(u *stytchtest.User) { u.Emails = unverified }, swapped},
-		"unverified, with a password": {func(u *stytchtest.User) {
-			u.Emails, u.HasPassword = unverified, true
-		}, stranger},
-		"unverified, with a passkey":    {func(u *stytchtest.User) { u.Emails, u.HasPasskey = unverified, true }, stranger},
-		"unverified, with an account":   {func(u *stytchtest.User) { u.Emails, u.OAuth = unverified, "Google" }, stranger},
-		"unverified, with a telephone":  {func(u *stytchtest.User) { u.Emails, u.PhoneNumber = unverified, "+15005550006" }, stranger},
-		"unverified, with an app":       {func(u *stytchtest.User) { u.Emails, u.HasTOTP = unverified, true }, stranger},
-		"unverified, with a wallet":     {func(u *stytchtest.User) { u.Emails, u.HasWallet = unverified, true }, stranger},
-		"unverified, with a finger":     {func(u *stytchtest.User) { u.Emails, u.HasBiometric = unverified, true }, stranger},
-		"unverified, her external id":   {func(u *stytchtest.User) { u.Emails, u.HasPasskey, u.ExternalID = unverified, true, "ada" }, swapped},
-		"verified, with a passkey":      {func(u *stytchtest.User) { u.HasPasskey = true }, swapped},
-		"another email":                 {func(u *stytchtest.User) { u.Emails[0].Email = "eve@example.com" }, stranger},
-		"no email":                      {func(u *stytchtest.User) { u.Emails = nil }, stranger},
-		"a Kelvin sign in place of a k": {func(u *stytchtest.User) { u.Emails[0].Email = "ada@example.\u212aom" }, stranger},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				row.change(&a.ada)
-				user := stytchtest.Mutate(func(body map[string]any) {
-					emails := []any{}
-					for _, e := range a.ada.Emails {
-						emails = append(emails, map[string]any{"email_id": "email-test-1", "email": e.Email, "verified": e.Verified})
-					}
-					body["user"].(map[string]any)["emails"] = emails
-				})
-				a.stytch.UpdateUser(a.ada.ID, func(u *stytchtest.User) {
-					emails := slices.Clone(u.Emails)
-					row.change(u)
-					u.Emails = emails // Stytch finds her by it; what the answer says is the row's
-				})
-				a.stytch.Fail(stytchtest.Migrate, user)
-				require.Equal(t, row.want, a.get("sid=ada-1").String())
-				assert.Equal(t, row.want == swapped, a.stytch.Sessions()[0].Live)
-				if row.want == stranger {
-					assert.Equal(t, quiet, a.get("sid=ada-1").String())
-					assert.Equal(t, 1, len(a.events), "told once")
-					assert.Equal(t, 1, strings.Count(a.log.String(), `"msg":"stytchmigrate: mismatch"`))
-				}
-			})
-		})
-	}
-}
-
-// Another user than the one asked for.
-func TestAnswerIsSomebodyElse(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.stytch.Accept("ada-token", "bob@example.com")
-		assert.Equal(t, refusedKeep+"migrate revoke", a.get("sid=ada-1").String())
-		assert.False(t, a.stytch.Sessions()[0].Live)
-		require.Len(t, a.events, 1)
-		assert.Equal(t, "mismatch", a.events[0].Kind)
-		assert.Equal(t, a.bob.ID, a.events[0].UserID, "whom Stytch named")
-		assert.NotEmpty(t, a.events[0].Fingerprint)
-		assert.Contains(t, a.log.String(), a.events[0].Fingerprint)
-
-		a.stytch.Accept("ada-token", "ada@example.com")
-		time.Sleep(59 * time.Second)
-		assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String(), "remembered")
-		time.Sleep(time.Second)
-		assert.Equal(t, swapped, a.get("sid=ada-1").String())
-	})
-}
-
-// A session that could not be revoked is in nobody's hands all the same.
-func TestRevocationFails(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.stytch.Accept("ada-token", "bob@example.com")
-		a.stytch.FailAll(stytchtest.Revoke, stytchtest.Error(500, "internal_server_error"))
-		assert.Equal(t, refusedKeep+"migrate revoke revoke", a.get("sid=ada-1").String())
-		assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
-		assert.Contains(t, a.log.String(), `"op":"revoke"`)
-	})
-}
-
 // How long answers are remembered, to the second.
 func TestRemembered(t *testing.T) {
 	for name, row := range map[string]struct {
@@ -291,54 +198,4 @@ func resolving(s stytchmigrate.LegacySession) func(*stytchmigrate.Config) {
 	return func(c *stytchmigrate.Config) {
 		c.Legacy[0].Resolve = func(*http.Request, string) (stytchmigrate.LegacySession, error) { return s, nil }
 	}
-}
-
-// A person whom nobody vouches for is refused without a call.
-func TestUnvouchedPerson(t *testing.T) {
-	for name, id := range map[string]userinfo.Identity{
-		"no email":           {Subject: "ada"},
-		"no subject":         {Email: "ada@example.com", EmailVerified: true},
-		"unverified":         {Subject: "ada", Email: "ada@example.com"},
-		"two @":              {Subject: "ada", Email: "ada@example.com@example.com", EmailVerified: true},
-		"control characters": {Subject: "ada", Email: "ada@example.com\r\n", EmailVerified: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
-			}, resolving(stytchmigrate.LegacySession{ID: "1", Token: "ada-token", Identity: id}))
-		})
-	}
-}
-
-// What is remembered of a session is held against who it is said to be now.
-func TestRememberedForAnotherPerson(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		email := "ada@example.com"
-		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
-			s := legacySession("ada", value)
-			s.Identity.Email = email
-			return s, nil
-		}
-		require.Equal(t, swapped, a.get("sid=ada-1").String())
-		email = "bob@example.com"
-		assert.Equal(t, "refused"+keep+"-", a.get("sid=ada-1").String())
-		require.Len(t, a.events, 1)
-		assert.Equal(t, "mismatch", a.events[0].Kind)
-	})
-}
-
-// Unicode folds the long s into an s; to a mail server it is another address.
-func TestLookAlikeOfAnswer(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.stytch.UpdateUser(a.ada.ID, func(u *stytchtest.User) {
-			u.Emails = []stytchtest.Email{{Email: "ma\u017fk@example.com", Verified: true}}
-		})
-		a.stytch.Accept("ada-token", "ma\u017fk@example.com")
-		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
-			s := legacySession("ada", value)
-			s.Identity.Email = "mask@example.com"
-			return s, nil
-		}
-		assert.Equal(t, "refused"+keep+"migrate revoke", a.get("sid=ada-1").String())
-	})
 }

@@ -23,6 +23,12 @@ func isPerson(u *User, id userinfo.Identity) bool {
 	return false
 }
 
+// isPersonOf is isPerson for the identity of a legacy session. One that gives
+// none vouches for whoever Stytch says its token belongs to.
+func isPersonOf(u *User, id userinfo.Identity) bool {
+	return id == (userinfo.Identity{}) || isPerson(u, id)
+}
+
 // hasOwnFactor reports whether a user has a way to sign in besides an email.
 func hasOwnFactor(u *User) bool {
 	return u.Password != nil || len(u.WebAuthnRegistrations) > 0 || len(u.Providers) > 0 || len(u.PhoneNumbers) > 0 ||
