@@ -78,7 +78,7 @@ func answerOf(err error) answer {
 // about. Only a 4xx with a body in Stytch's form can say "no": a 404 of some
 // gateway on the way says nothing, and neither does a server that is failing. On
 // authenticate a "no" clears cookies, so there it takes an error that is known to
-// mean it; on migrate nothing is lost by it.
+// mean it; on migrate and create_user nothing is lost by it.
 // Error types: https://stytch.com/docs/api/errors
 func meaning(op string, e *Error) answer {
 	switch {
@@ -86,7 +86,7 @@ func meaning(op string, e *Error) answer {
 		return cantTell
 	case saysNo(op, e.Type):
 		return no
-	case op != "migrate" || ownSettings(e) != "" || e.StatusCode == http.StatusTooManyRequests || e.StatusCode == http.StatusRequestTimeout:
+	case op == "authenticate" || op == "revoke" || ownSettings(e) != "" || e.StatusCode == http.StatusTooManyRequests || e.StatusCode == http.StatusRequestTimeout:
 		return cantTell
 	}
 	switch e.Type {

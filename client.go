@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"example.com/stytchmigrate/internal/outbound"
@@ -70,6 +71,16 @@ type (
 		SessionJWT             string `json:"session_jwt,omitempty"`
 		SessionDurationMinutes int    `json:"session_duration_minutes,omitempty"`
 	}
+	createUserRequest struct {
+		Email      string    `json:"email"`
+		Name       *userName `json:"name,omitempty"`
+		ExternalID string    `json:"external_id,omitempty"`
+	}
+	userName struct {
+		FirstName  string `json:"first_name,omitempty"`
+		MiddleName string `json:"middle_name,omitempty"`
+		LastName   string `json:"last_name,omitempty"`
+	}
 	revokeRequest struct {
 		SessionID    string `json:"session_id,omitempty"`
 		SessionToken string `json:"session_token,omitempty"`
@@ -79,14 +90,14 @@ type (
 
 func (c *client) migrate(ctx context.Context, in migrateRequest) (*MigrateResponse, error) {
 	out := new(MigrateResponse)
-	return out, c.post(ctx, "migrate", in, out, func() string {
+	return out, c.post(ctx, "migrate", "/v1/sessions/migrate", in, out, func() string {
 		return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
 	})
 }
 
 func (c *client) authenticate(ctx context.Context, in authenticateRequest) (*AuthenticateResponse, error) {
 	out := new(AuthenticateResponse)
-	return out, c.post(ctx, "authenticate", in, out, func() string {
+	return out, c.post(ctx, "authenticate", "/v1/sessions/authenticate", in, out, func() string {
 		return unusable(out.User.UserID, out.User.UserID, &out.Session, out.SessionToken, out.SessionJWT)
 	})
 }
@@ -98,11 +109,33 @@ func (c *client) revoke(ctx context.Context, in revokeRequest) error {
 	if in.SessionID != "" {
 		ctx = outbound.Vouched(ctx)
 	}
-	err := c.post(ctx, "revoke", in, new(RevokeResponse), func() string { return "" })
+	err := c.post(ctx, "revoke", "/v1/sessions/revoke", in, new(RevokeResponse), func() string { return "" })
 	if answerOf(err) == no {
 		return nil
 	}
 	return err
+}
+
+// createUser makes a user and returns the id of it, or "" where somebody else
+// has made it: another machine, or a try whose answer was lost.
+func (c *client) createUser(ctx context.Context, in createUserRequest) (userID string, err error) {
+	var out struct {
+		UserID string `json:"user_id" required:"true"`
+	}
+	err = c.post(ctx, "create_user", "/v1/users", in, &out, func() string {
+		if identifier(out.UserID) == "" {
+			return "user_id is no id"
+		}
+		return ""
+	})
+	var api *Error
+	if errors.As(err, &api) && strings.HasPrefix(api.Type, "duplicate_") { // _email, or as likely _external_id
+		return "", nil
+	}
+	if err == nil {
+		c.log.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: user created", slog.String("user_id", out.UserID))
+	}
+	return out.UserID, err
 }
 
 // unusable says why a 200 holds no session that can be handed to a browser:
@@ -139,7 +172,7 @@ func (c *client) jwks(ctx context.Context) ([]byte, error) {
 
 // post makes a call of the API and fills out. What unusable says of it then is
 // an error like any other.
-func (c *client) post(ctx context.Context, op string, in, out any, unusable func() string) (err error) {
+func (c *client) post(ctx context.Context, op, path string, in, out any, unusable func() string) (err error) {
 	start := time.Now()
 	defer func() { c.logError(ctx, op, time.Since(start), err) }()
 
@@ -147,7 +180,7 @@ func (c *client) post(ctx context.Context, op string, in, out any, unusable func
 	if err != nil {
 		return &callError{op: op, reason: "request could not be encoded"}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/sessions/"+op, bytes.NewReader(payload))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path, bytes.NewReader(payload))
 	if err != nil {
 		return &callError{op: op, reason: "request could not be made"}
 	}

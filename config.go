@@ -57,6 +57,14 @@ type Config struct {
 	SessionDuration time.Duration
 	FixedExpiry     bool
 
+	// CreateUsers makes a user at Stytch (POST /v1/users) for a legacy session whose
+	// Identity Stytch finds no user for, and exchanges it then: Email, the names,
+	// and Subject as external_id, where Stytch has a form for it (128 letters, digits
+	// or ._-| at most). By default such a session is refused, for the rest of a
+	// minute without a call; import the users beforehand. Without Identity nobody is
+	// created.
+	CreateUsers bool
+
 	// SessionClaims returns custom claims for a new Stytch session: 4 KB at most,
 	// and none of the registered names of RFC 7519. It sees the legacy session
 	// alone, for parallel requests share one exchange.

@@ -38,6 +38,7 @@ const (
 	kindRequest  = "request"
 	kindConflict = "conflict"
 	kindMismatch = "mismatch"
+	kindCreated  = "created"
 	kindLogout   = "logout"
 	kindJWKS     = "jwks"
 	kindStore    = "store"
@@ -51,14 +52,15 @@ const (
 type Event struct {
 	// Kind is "request" for the one event of each request that is not excluded,
 	// "logout" for each call of Logout, and else what deserves a look: "mismatch"
-	// where Stytch answered with another user than was asked about, "conflict"
+	// where Stytch answered with another user than was asked about, "created" where
+	// Config.CreateUsers made one, "conflict"
 	// where one request carried two people's sessions, "jwks" where the key set
 	// could not be fetched, "store" where Config.Store failed or holds what can't
 	// be read, "brake" where Stytch suddenly knows so few sessions that it is not
 	// believed, "breaker" where calls to Stytch failed and so are held back, or no
 	// longer, and "paused" where Stytch asked for no more exchanges for a time. Err
 	// says which calls, and what became of them: "stytchmigrate: exchange: breaker
-	// open", half-open or closed, of exchange, session or unvouched session.
+	// open", half-open or closed, of exchange, user, session or unvouched session.
 	Kind string
 
 	// Outcome is of the request that the event is about. Look at Kind first: what
@@ -71,7 +73,7 @@ type Event struct {
 
 	RequestID   string // Stytch's, of the call that failed, if there was one
 	UserID      string // Stytch's
-	Subject     string // the legacy session's Identity.Subject, of kind mismatch; empty where it holds an @, as an email does
+	Subject     string // the legacy session's Identity.Subject, of kinds mismatch and created; empty where it holds an @, as an email does
 	Fingerprint string // tells legacy sessions apart; not the value, and not to be had from it without Config.RecordKey
 	ErrorType   string // Stytch's error_type
 	Err         error  // why, where the outcome is Refused or Unavailable; an *Error inside it is Stytch's answer
@@ -108,7 +110,9 @@ func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration)
 			odd.UserID = identifier(v.userID)
 			odd.Subject = subjectOf(v.legacy)
 		}
-		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+v.event, slog.Any("event", odd))
+		if v.event != kindCreated { // the client has logged that, whatever became of the request
+			m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+v.event, slog.Any("event", odd))
+		}
 		m.emit(ctx, odd)
 	}
 	m.emit(ctx, e)

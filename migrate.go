@@ -50,7 +50,7 @@ type exchange struct {
 	answer answer
 	known  *known // where the answer is yes
 	err    error  // where it is not
-	event  string // what is worth an event: "mismatch"
+	event  string // what is worth an event: "mismatch" or "created"
 	userID string // of the Stytch user that the event is about
 	until  time.Time
 
@@ -191,21 +191,45 @@ func (m *migrator) claims(s LegacySession, key string) (json.RawMessage, error) 
 	return encoded, nil
 }
 
-// call asks Stytch, and holds its answer against the identity.
+// call exchanges a legacy session, and before that creates its user where there
+// is none and that is wanted.
 func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateRequest) *exchange {
+	x := m.ask(ctx, id, in)
+	if !m.cfg.CreateUsers || id == (userinfo.Identity{}) || !isUnknownUser(x.err) {
+		return x
+	}
+	userID, err := m.client.createUser(ctx, newUser(id))
+	if err != nil {
+		return failed(err)
+	}
+	x = m.ask(ctx, id, in)
+	if userID != "" && x.event == "" {
+		x.event, x.userID = kindCreated, userID
+	}
+	return x
+}
+
+// failed is the exchange that an error of Stytch makes. A "no" is remembered,
+// and so is, for a moment, that the UserInfo endpoint did not answer.
+func failed(err error) *exchange {
+	x := &exchange{answer: answerOf(err), err: err}
+	var api *Error
+	switch {
+	case x.answer == no:
+		x.until = time.Now().Add(keepRefusal)
+	case errors.As(err, &api) && api.Type == "migrate_from_external_unexpected_response":
+		x.until = time.Now().Add(keepUserInfo)
+	}
+	return x
+}
+
+// ask makes one call for an exchange, and holds its answer against the identity.
+func (m *migrator) ask(ctx context.Context, id userinfo.Identity, in migrateRequest) *exchange {
 	asked := time.Now()
 	out, err := m.client.migrate(ctx, in)
 	now := time.Now()
 	if err != nil {
-		x := &exchange{answer: answerOf(err), err: err}
-		var api *Error
-		switch {
-		case x.answer == no:
-			x.until = now.Add(keepRefusal)
-		case errors.As(err, &api) && api.Type == "migrate_from_external_unexpected_response":
-			x.until = now.Add(keepUserInfo)
-		}
-		return x
+		return failed(err)
 	}
 	if !isPersonOf(&out.User, id) {
 		m.revokeToken(ctx, out.SessionToken)

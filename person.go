@@ -1,6 +1,7 @@
 package stytchmigrate
 
 import (
+	"errors"
 	"slices"
 
 	"example.com/stytchmigrate/userinfo"
@@ -74,4 +75,33 @@ func isSamePerson(u *User, s LegacySession) (same, known bool) {
 	// The same email, but unverified on one side: anybody could have given it.
 	same = id.EmailVerified && isPerson(u, id)
 	return same, same
+}
+
+// isUnknownUser reports the answer of an exchange that Stytch has no user with
+// the email which the UserInfo endpoint told.
+func isUnknownUser(err error) bool {
+	var api *Error
+	if !errors.As(err, &api) {
+		return false
+	}
+	switch api.Type {
+	case "migrate_from_external_email_does_not_exist", "user_not_found", "email_not_found":
+		return answerOf(err) == no
+	}
+	return false
+}
+
+// newUser is the Stytch user of an identity. Stytch has a name in parts only:
+// where just the whole is known it is the first part, for nobody can tell how to
+// split it. An external id that Stytch has no form for is left out.
+func newUser(id userinfo.Identity) createUserRequest {
+	name := userName{id.GivenName, id.MiddleName, id.FamilyName}
+	if name == (userName{}) {
+		name.FirstName = id.Name
+	}
+	in := createUserRequest{Email: id.Email, ExternalID: only(id.Subject, "._-|", 128)}
+	if name != (userName{}) {
+		in.Name = &name
+	}
+	return in
 }

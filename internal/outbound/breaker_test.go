@@ -111,7 +111,7 @@ func (s *stytch) isOpen() bool {
 }
 
 func TestBreakerOpensAndCloses(t *testing.T) {
-	for _, path := range []string{migrate, authenticate, vouched + authenticate} {
+	for _, path := range []string{migrate, create, authenticate, vouched + authenticate} {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()

@@ -9,6 +9,7 @@ import (
 // The lanes, as indices of limits.
 const (
 	exchange = iota
+	user
 	session
 	unvouchedSession
 	revoke
@@ -26,11 +27,13 @@ type laneLimits struct {
 }
 
 // An exchange does not wait for a place: its user is still served by the old
-// code, and another request soon brings the same session. A user whose JWT has
-// expired has nothing else, and waits. A logout has no breaker: it is to reach
+// code, and another request soon brings the same session. To create a user is
+// worth a wait: it took an exchange to know that there is none. A user whose JWT
+// has expired has nothing else, and waits too. A logout has no breaker: it is to reach
 // Stytch whenever it can.
 var limits = [...]laneLimits{
 	exchange:         {name: "exchange", inFlight: 32, breaks: true, pauses: true},
+	user:             {name: "user", inFlight: 32, wait: time.Second, breaks: true},
 	session:          {name: "session", inFlight: 64, wait: time.Second, breaks: true},
 	unvouchedSession: {name: "unvouched session", inFlight: 16, limited: true, breaks: true},
 	revoke:           {name: "revoke", inFlight: 32, wait: time.Second},

@@ -35,6 +35,8 @@ func TestInFlight(t *testing.T) {
 		{"logouts that are vouched for wait", vouched + revoke, quick, 80, map[string]int{"200": 80}, 32},
 		{"but not long", vouched + revoke, slow, 80, map[string]int{"200": 32, full: 48}, 32},
 		{"logouts of anybody", revoke, quick, 80, map[string]int{"200": 8, full: 72}, 8},
+		{"users to be created wait", create, quick, 80, map[string]int{"200": 80}, 32},
+		{"but not long", create, slow, 80, map[string]int{"200": 32, full: 48}, 32},
 		{"an exchange is an exchange, whoever vouches", vouched + migrate, quick, 100, map[string]int{"200": 32, full: 68}, 32},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -124,7 +126,7 @@ func TestBreakerBeforeLimit(t *testing.T) {
 
 // What floods one lane, or breaks it, is not felt in another.
 func TestLanesShareNothing(t *testing.T) {
-	all := []string{migrate, authenticate, vouched + authenticate, revoke, vouched + revoke}
+	all := []string{migrate, create, authenticate, vouched + authenticate, revoke, vouched + revoke}
 	for _, flooded := range all {
 		t.Run(flooded, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -118,6 +118,8 @@ func (t *Transport) lane(req *http.Request) *lane {
 	switch {
 	case strings.HasSuffix(path, "/sessions/migrate"):
 		return t.lanes[exchange]
+	case strings.HasSuffix(path, "/v1/users") && req.Method == http.MethodPost:
+		return t.lanes[user]
 	case strings.HasSuffix(path, "/sessions/authenticate") && vouched:
 		return t.lanes[session]
 	case strings.HasSuffix(path, "/sessions/authenticate"):

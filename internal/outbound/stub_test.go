@@ -33,6 +33,7 @@ const (
 	migrate      = "/v1/sessions/migrate"
 	authenticate = "/v1/sessions/authenticate"
 	revoke       = "/v1/sessions/revoke"
+	create       = "/v1/users"
 	vouched      = "vouched "
 )
 

@@ -314,8 +314,9 @@ func TestResponse(t *testing.T) {
 func TestOtherCallsPass(t *testing.T) {
 	sent := &http.Response{StatusCode: 500, Body: io.NopCloser(bytes.NewReader(nil))}
 	tr := outbound.New(outbound.Config{Timeout: timeout, MaxBody: 1, Base: roundTripper(func(r *http.Request) (*http.Response, error) { return sent, nil })})
-	for range 20 {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://test.stytch.com/v1/sessions/jwks/project-test-1", nil)
+	for i := range 20 {
+		path := []string{"sessions/jwks/project-test-1", "users", "users/user-test-1"}[i%3]
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://test.stytch.com/v1/"+path, nil)
 		require.NoError(t, err)
 		resp, err := tr.RoundTrip(r)
 		require.NoError(t, err)

@@ -1,0 +1,223 @@
+package stytchmigrate_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+	"example.com/stytchmigrate/userinfo"
+)
+
+const (
+	dorasCookie = "sid=dora-1"
+	dorasAgain  = "migrated somebody else | +stytch_session +stytch_session_jwt -sid | no-store | -"
+	dorasMove   = "migrated somebody else | +stytch_session +stytch_session_jwt -sid | no-store | migrate create_user migrate"
+)
+
+// doraIsNew makes every legacy session dora's, of whom Stytch has never heard.
+func (a *app) doraIsNew() {
+	a.stytch.Accept("dora-token", "dora@example.com")
+	a.resolve = func(value string) (stytchmigrate.LegacySession, error) { return legacySession("dora", value), nil }
+}
+
+func createUsers(c *stytchmigrate.Config) { c.CreateUsers = true }
+
+// A page loads fifty things at once: one user is made, and one session.
+func TestUserWhoIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, a *app) {
+		a.doraIsNew()
+		a.stytch.FailAll(stytchtest.Any, stytchtest.Delay(100*time.Millisecond))
+		all := a.crowd(50, func(_ int, r *http.Request) (*http.Request, time.Duration) {
+			r.Header.Set("Cookie", dorasCookie)
+			return r, 0
+		})
+		users := a.stytch.Users()
+		require.Len(t, users, 3)
+		dora := users[2]
+		require.Len(t, a.stytch.Sessions(), 1)
+		for _, v := range all {
+			assert.Equal(t, stytchmigrate.OutcomeMigrated, v.outcome)
+			assert.Equal(t, dora.ID, v.user)
+			assert.Equal(t, a.stytch.Sessions()[0].Token, v.Result().Cookies()[0].Value)
+		}
+		assert.Len(t, a.stytch.Calls(), 3)
+		assert.Equal(t, 1, a.stytch.Count(stytchtest.CreateUser))
+
+		require.Len(t, a.events, 1, "one event for all")
+		assert.Equal(t, "created", a.events[0].Kind)
+		assert.Equal(t, dora.ID, a.events[0].UserID)
+		assert.Equal(t, "dora", a.events[0].Subject)
+		assert.Contains(t, a.log.String(), `"msg":"stytchmigrate: user created"`)
+		assert.Contains(t, a.log.String(), dora.ID)
+		assert.NotContains(t, a.log.String(), "@example.com")
+	}, createUsers)
+}
+
+// Each row is what Stytch makes of it when dora comes.
+func TestCreateUsers(t *testing.T) {
+	t.Parallel()
+	const create = "migrate create_user"
+	apiError := stytchtest.Error
+	for name, row := range map[string]struct {
+		fail  func(*stytchtest.Server)
+		want  string
+		again string // a second later; the faults are over
+	}{
+		"all is well": {func(*stytchtest.Server) {}, dorasMove, dorasAgain},
+		"somebody else makes the user first": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.CreateUser, apiError(400, "duplicate_email").AfterWork())
+		}, dorasMove, dorasAgain},
+		"the answer gets lost": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.CreateUser, apiError(502, "").AfterWork())
+		}, dorasMove[:len(dorasMove)-len("migrate")] + "create_user migrate", dorasAgain},
+		"the user is not found all the same": {func(s *stytchtest.Server) {
+			notFound := apiError(404, "migrate_from_external_email_does_not_exist")
+			s.Fail(stytchtest.Migrate, notFound, notFound)
+		}, refusedKeep + create + " migrate", refusedKeep + "-"},
+		"the user is refused": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.CreateUser, apiError(400, "invalid_email"))
+		}, refusedKeep + create, refusedKeep + "-"},
+		"another user has the external id": {func(s *stytchtest.Server) {
+			s.AddUser(stytchtest.User{ExternalID: "dora", Emails: []stytchtest.Email{{Email: "old@example.com", Verified: true}}})
+		}, refusedKeep + create + " migrate", refusedKeep + "-"},
+		"Stytch is down by then": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.CreateUser, apiError(503, "server_unavailable"), apiError(503, "server_unavailable"))
+		}, unavailableKeep + create + " create_user", dorasMove},
+		"Stytch goes down in between": {func(s *stytchtest.Server) {
+			down := apiError(503, "server_unavailable")
+			s.Fail(stytchtest.Migrate, apiError(404, "migrate_from_external_email_does_not_exist"), down, down)
+		}, unavailableKeep + create + " migrate migrate", "migrated somebody else | +stytch_session +stytch_session_jwt -sid | no-store | migrate"},
+		"the secret may not create users": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.CreateUser, apiError(403, "unauthorized_credentials"))
+		}, unavailableKeep + create, dorasMove},
+		"an answer without a user": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.CreateUser, stytchtest.Respond(200, "{}"))
+		}, unavailableKeep + create, dorasMove},
+		"the UserInfo endpoint is down": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.Migrate, apiError(400, "migrate_from_external_unexpected_response"))
+		}, unavailableKeep + "migrate", unavailableKeep + "-"},
+		"the user is locked": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.Migrate, apiError(429, "user_lock_limit_reached"))
+		}, refusedKeep + "migrate", refusedKeep + "-"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.doraIsNew()
+				row.fail(a.stytch)
+				assert.Equal(t, row.want, a.get(dorasCookie).String())
+				time.Sleep(time.Second)
+				assert.Equal(t, row.again, a.get(dorasCookie).String())
+			}, createUsers)
+		})
+	}
+}
+
+// Who may not be created.
+func TestNobodyIsCreated(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, a *app) {
+		a.doraIsNew()
+		assert.Equal(t, refusedKeep+"migrate", a.get(dorasCookie).String(), "it is off by default")
+	})
+	inBubble(t, func(t *testing.T, a *app) {
+		a.doraIsNew()
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			return stytchmigrate.LegacySession{Token: "dora-token"}, nil
+		}
+		assert.Equal(t, refusedKeep+"migrate", a.get(dorasCookie).String(), "of a token alone nobody knows whose it is")
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("dora", value)
+			s.Identity.EmailVerified = false
+			return s, nil
+		}
+		assert.Equal(t, refusedKeep+"-", a.get("sid=dora-2").String(), "whoever has typed in the address")
+	}, createUsers)
+	inBubble(t, func(t *testing.T, a *app) {
+		a.doraIsNew()
+		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "migrate_from_external_email_does_not_exist"))
+		a.stytch.Accept("dora-token", "bob@example.com")
+		assert.Equal(t, refusedKeep+"migrate create_user migrate revoke", a.get(dorasCookie).String(), "the token is somebody else's")
+	}, createUsers)
+}
+
+// Each row is an identity, and the user that is made of it.
+func TestCreatedUser(t *testing.T) {
+	t.Parallel()
+	long := "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"[:129]
+	for name, row := range map[string]struct {
+		id   userinfo.Identity
+		want map[string]any
+	}{
+		"an email alone": {userinfo.Identity{Subject: "17"}, map[string]any{"external_id": "17"}},
+		"a name in parts": {userinfo.Identity{Subject: "auth0|17", GivenName: "Dora", MiddleName: "M.", FamilyName: "Maar", Name: "Dora Maar"},
+			map[string]any{"external_id": "auth0|17", "name": map[string]any{"first_name": "Dora", "middle_name": "M.", "last_name": "Maar"}}},
+		"a family name":                {userinfo.Identity{Subject: "17", FamilyName: "Maar"}, map[string]any{"external_id": "17", "name": map[string]any{"last_name": "Maar"}}},
+		"a name in one piece":          {userinfo.Identity{Subject: "17", Name: "Dora Maar"}, map[string]any{"external_id": "17", "name": map[string]any{"first_name": "Dora Maar"}}},
+		"an id that Stytch can't have": {userinfo.Identity{Subject: "user 17"}, map[string]any{}},
+		"an id of 128 bytes":           {userinfo.Identity{Subject: long[:128]}, map[string]any{"external_id": long[:128]}},
+		"an id that is too long":       {userinfo.Identity{Subject: long}, map[string]any{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				row.id.Email, row.id.EmailVerified = "dora@example.com", true
+				row.want["email"] = "dora@example.com"
+				a.doraIsNew()
+				a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+					return stytchmigrate.LegacySession{ID: stytchmigrate.Secret(value), Token: "dora-token", Identity: row.id}, nil
+				}
+				require.Equal(t, dorasMove, a.get(dorasCookie).String())
+				call := a.stytch.Calls()[1]
+				assert.Equal(t, "/v1/users", call.Path)
+				assert.True(t, call.BasicAuth)
+				assert.Equal(t, row.want, call.Body)
+			}, createUsers)
+		})
+	}
+}
+
+// Machines that meet her at the same time make one user, with a store and without.
+func TestUserIsMadeOnceByAllMachines(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		store    func(*stytchmigrate.Config)
+		sessions int
+	}{
+		"with a store":    {sharing(newSharedMemory()), 1},
+		"without a store": {func(*stytchmigrate.Config) {}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				m := a.machines(t, 3, createUsers, row.store)
+				a.doraIsNew()
+				a.stytch.FailAll(stytchtest.Any, stytchtest.Delay(50*time.Millisecond))
+				for _, v := range across(m, 12) {
+					assert.Equal(t, stytchmigrate.OutcomeMigrated, v.outcome)
+				}
+				synctest.Wait()
+				assert.Len(t, a.stytch.Users(), 3)
+				assert.Len(t, a.stytch.Sessions(), row.sessions)
+			})
+		})
+	}
+}
+
+// The ticket of the first call is good for the second one.
+func TestUserIsMadeByTicket(t *testing.T) {
+	tickets, setting := withTickets(t)
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.RemoveUser(a.ada.ID)
+		a.stytch.SetUserInfo(func(ctx context.Context, ticket string) (string, error) {
+			id, err := tickets.Redeem(ctx, ticket)
+			return id.Email, err
+		})
+		assert.Equal(t, dorasMove, a.get("sid=ada-1").String())
+	}, setting, createUsers)
+}
