@@ -145,6 +145,9 @@ func TestNobodyIsCreated(t *testing.T) {
 		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "migrate_from_external_email_does_not_exist"))
 		a.stytch.Accept("dora-token", "bob@example.com")
 		assert.Equal(t, refusedKeep+"migrate create_user migrate revoke", a.get(dorasCookie).String(), "the token is somebody else's")
+		require.Len(t, a.events, 1)
+		assert.Equal(t, "mismatch", a.events[0].Kind, "that is worse than that dora was created")
+		assert.Equal(t, a.bob.ID, a.events[0].UserID)
 	}, createUsers)
 }
 

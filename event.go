@@ -51,16 +51,18 @@ const (
 // email.
 type Event struct {
 	// Kind is "request" for the one event of each request that is not excluded,
-	// "logout" for each call of Logout, and else what deserves a look: "mismatch"
-	// where Stytch answered with another user than was asked about, "created" where
-	// Config.CreateUsers made one, "conflict"
-	// where one request carried two people's sessions, "jwks" where the key set
-	// could not be fetched, "store" where Config.Store failed or holds what can't
-	// be read, "brake" where Stytch suddenly knows so few sessions that it is not
-	// believed, "breaker" where calls to Stytch failed and so are held back, or no
-	// longer, and "paused" where Stytch asked for no more exchanges for a time. Err
-	// says which calls, and what became of them: "stytchmigrate: exchange: breaker
-	// open", half-open or closed, of exchange, user, session or unvouched session.
+	// "logout" for each call of Logout, and else what deserves a look:
+	//
+	//   - mismatch: Stytch answered with another user than was asked about
+	//   - created: Config.CreateUsers made a user
+	//   - conflict: one request carried two people's sessions
+	//   - jwks: the key set could not be fetched
+	//   - store: Config.Store failed, or holds what can't be read
+	//   - brake: Stytch suddenly knows so few sessions that it is not believed
+	//   - breaker: calls to Stytch failed and so are held back, or no longer. Err says
+	//     which: "stytchmigrate: exchange: breaker open", half-open or closed, of
+	//     exchange, user, session or unvouched session
+	//   - paused: Stytch asked for no more exchanges for a time
 	Kind string
 
 	// Outcome is of the request that the event is about. Look at Kind first: what
