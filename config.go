@@ -66,7 +66,7 @@ type Config struct {
 	CreateUsers bool
 
 	// SessionClaims returns custom claims for a new Stytch session: 4 KB at most,
-	// and none of the registered names of RFC 7519. It sees the legacy session
+	// and none of the registered names of RFC 7519 or of Stytch's own. It sees the legacy session
 	// alone, for parallel requests share one exchange.
 	SessionClaims func(LegacySession) map[string]any
 

@@ -174,7 +174,7 @@ func (m *migrator) claims(s LegacySession, key string) (json.RawMessage, error) 
 	if m.cfg.SessionClaims != nil {
 		for name, v := range m.cfg.SessionClaims(s) {
 			switch name {
-			case "iss", "sub", "aud", "exp", "nbf", "iat", "jti", originClaim:
+			case "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session", originClaim:
 				return nil, settingError(fmt.Sprintf("SessionClaims returned the reserved name %q", name))
 			}
 			claims[name] = v

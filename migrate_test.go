@@ -48,6 +48,27 @@ func TestExchangeAsReceived(t *testing.T) {
 	})
 }
 
+// Custom claims are in the session's JWT, and so in the context whatever becomes
+// of Stytch and of this process.
+func TestClaimsAreThereAtAllTimes(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, a *app) {
+		var claims []any
+		a.handler = func(_ http.ResponseWriter, r *http.Request) {
+			s, _ := stytchmigrate.SessionFromContext(r.Context())
+			claims = append(claims, s.CustomClaims["user"])
+		}
+		cookies := a.get("sid=ada-1").jar("")
+		a.get(cookies)
+		time.Sleep(6 * time.Minute)
+		cookies = a.get(cookies).jar("")
+		a.restart(t)
+		a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
+		assert.Equal(t, "authenticated partial ada", a.get(cookies).saw)
+		assert.Equal(t, []any{"17", "17", "17", "17"}, claims)
+	}, claiming("user", "17"))
+}
+
 // The claim that names where a session came from is another for each legacy
 // session, user, cookie and project, and holds nothing of them.
 func TestOriginClaim(t *testing.T) {
@@ -159,25 +180,20 @@ func TestEndedSessionIsNotHandedOut(t *testing.T) {
 // Each row is what the application's own function returns, or its custom
 // claims. A wrong setting is loud, and signs nobody out.
 func TestWrongSetting(t *testing.T) {
-	claims := func(name string, v any) func(*stytchmigrate.Config) {
-		return func(c *stytchmigrate.Config) {
-			c.SessionClaims = func(stytchmigrate.LegacySession) map[string]any { return map[string]any{name: v} }
-		}
-	}
 	rows := map[string]struct {
 		change func(*stytchmigrate.Config)
 		log    string
 	}{
-		"claims of 4 KB":           {claims("a", strings.Repeat("a", 4<<10)), "SessionClaims returned more than 4 KB"},
-		"claims that are no JSON":  {claims("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
-		"claims of an error":       {claims("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
-		"the origin's claim":       {claims("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
+		"claims of 4 KB":           {claiming("a", strings.Repeat("a", 4<<10)), "SessionClaims returned more than 4 KB"},
+		"claims that are no JSON":  {claiming("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
+		"claims of an error":       {claiming("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
+		"the origin's claim":       {claiming("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
 		"neither token nor person": {resolving(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
 		"no token and no tickets":  {resolving(stytchmigrate.LegacySession{ID: "1", Identity: legacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
 	}
-	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
+	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session"} {
 		row := rows["the origin's claim"]
-		row.change, row.log = claims(name, 1), `SessionClaims returned the reserved name \"`+name+`\"`
+		row.change, row.log = claiming(name, 1), `SessionClaims returned the reserved name \"`+name+`\"`
 		rows["a claim named "+name] = row
 	}
 	for name, row := range rows {
@@ -187,6 +203,12 @@ func TestWrongSetting(t *testing.T) {
 				assert.Contains(t, a.log.String(), `"level":"ERROR","msg":"stytchmigrate: wrong setting: `+row.log+`"`)
 			}, row.change)
 		})
+	}
+}
+
+func claiming(name string, v any) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) {
+		c.SessionClaims = func(stytchmigrate.LegacySession) map[string]any { return map[string]any{name: v} }
 	}
 }
 
