@@ -1,7 +1,6 @@
 package stytchtest
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -46,7 +45,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	// Values of the client's context don't travel to a server.
 	ctx, cancel := context.WithCancel(context.Background())
 	in, out := io.Pipe()
-	w := &pipeWriter{header: make(http.Header), out: out, buf: bufio.NewWriterSize(out, 32<<10), began: make(chan struct{})}
+	w := &pipeWriter{header: make(http.Header), out: out, began: make(chan struct{})}
 	stopClient := context.AfterFunc(r.Context(), func() {
 		out.CloseWithError(context.Cause(r.Context())) // first, or the handler's end is the error
 		cancel()
@@ -113,13 +112,15 @@ func unpacks(r *http.Request) bool {
 	return r.Header.Get("Accept-Encoding") == "" && r.Header.Get("Range") == "" && r.Method != http.MethodHead
 }
 
+const socketBuffers = 32 << 10
+
 // pipeWriter is the server's end. The server's goroutine alone uses it until
 // began is closed; then the client may read status, sent and err, which do not
 // change any more.
 type pipeWriter struct {
 	header http.Header
 	out    *io.PipeWriter
-	buf    *bufio.Writer // stands for the buffers of a socket
+	buf    []byte // stands for the buffers of a socket, and grows up to theirs
 
 	once   sync.Once
 	began  chan struct{}
@@ -142,13 +143,28 @@ func (w *pipeWriter) WriteHeader(status int) {
 
 func (w *pipeWriter) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
-	return w.buf.Write(b)
+	w.buf = append(w.buf, b...)
+	if len(w.buf) < socketBuffers {
+		return len(b), nil
+	}
+	return len(b), w.flush()
+}
+
+// flush returns once the client has read all that was written. To write nothing
+// to a pipe waits for a reader as well.
+func (w *pipeWriter) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	_, err := w.out.Write(w.buf)
+	w.buf = w.buf[:0]
+	return err
 }
 
 // FlushError is what http.ResponseController looks for.
 func (w *pipeWriter) FlushError() error {
 	w.WriteHeader(http.StatusOK)
-	return w.buf.Flush()
+	return w.flush()
 }
 
 // serve runs the handler, and ends the connection as net/http does if it panics.
@@ -157,7 +173,7 @@ func (w *pipeWriter) serve(s *Server, r *http.Request) {
 		v := recover()
 		if v == nil {
 			w.WriteHeader(http.StatusOK)
-			w.buf.Flush()
+			_ = w.flush() // the client may have left
 			w.out.Close()
 			return
 		}
