@@ -109,6 +109,7 @@ func TestAttackClientOpensTheStoresBreaker(t *testing.T) {
 			a.on(m[0]).logOut(a.on(m[0]).get(old).jar(old))
 		}
 		time.Sleep(time.Hour)
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(a.on(m[2]).copies(t)))
 		for round := range 20 { // by the scheduler's favour, in about every fourth
 			time.Sleep(time.Minute)
 			const n = 30
@@ -118,7 +119,7 @@ func TestAttackClientOpensTheStoresBreaker(t *testing.T) {
 				wg.Go(func() {
 					ctx, cancel := context.WithCancel(context.Background())
 					r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil).WithContext(ctx)
-					r.Header.Set("Cookie", fmt.Sprintf("sid=bob-%d-%d", round, i))
+					r.Header.Set("Cookie", fmt.Sprintf("sid=ada-%d-%d", round, i))
 					m[1].Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the old code's logout
 						http.SetCookie(w, &http.Cookie{Name: "sid", MaxAge: -1, Path: "/"})
 						<-gate
