@@ -92,7 +92,6 @@ var badAnswers = map[string]stytchtest.Fault{
 // No such answer is a success, whatever the call was, and none becomes a
 // cookie.
 func TestBadAnswer(t *testing.T) {
-	t.Parallel()
 	for name, fault := range badAnswers {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, a *app) {
@@ -113,7 +112,6 @@ func TestBadAnswer(t *testing.T) {
 
 // Rows that concern members which an exchange alone is answered with.
 func TestBadAnswerOfExchange(t *testing.T) {
-	t.Parallel()
 	for name, fault := range map[string]stytchtest.Fault{
 		"no user_id":                      without("user_id"),
 		"null user_id":                    set("user_id", nil),

@@ -38,9 +38,17 @@ type app struct {
 	legacySeen stytchmigrate.LegacySession                       // LegacyFromContext of the last request
 }
 
-// inBubble runs a test with a clock of its own, in which nothing sleeps for real.
-// The calls that no request waits for any more come to their end in it.
+// inBubble runs a test with a clock of its own, in which nothing sleeps for real,
+// beside other tests. The calls that no request waits for any more come to their
+// end in it.
 func inBubble(t *testing.T, f func(t *testing.T, a *app), change ...func(*stytchmigrate.Config)) {
+	t.Helper()
+	parallel(t)
+	inBubbleAlone(t, f, change...)
+}
+
+// inBubbleAlone is inBubble for a test that counts goroutines.
+func inBubbleAlone(t *testing.T, f func(t *testing.T, a *app), change ...func(*stytchmigrate.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
@@ -48,6 +56,17 @@ func inBubble(t *testing.T, f func(t *testing.T, a *app), change ...func(*stytch
 		defer time.Sleep(15 * time.Second)
 		f(t, a)
 	})
+}
+
+// bubbles are the tests that had one: t.Parallel may be called once.
+var bubbles sync.Map
+
+func parallel(t *testing.T) {
+	t.Helper()
+	if _, again := bubbles.LoadOrStore(t, true); !again {
+		t.Cleanup(func() { bubbles.Delete(t) })
+		t.Parallel()
+	}
 }
 
 func newApp(t *testing.T, sc stytchtest.Config, change ...func(*stytchmigrate.Config)) *app {

@@ -66,7 +66,6 @@ func setIdentity(id userinfo.Identity) func(*stytchmigrate.LegacySession) {
 
 // Each row is a native Stytch session of ada and a legacy cookie.
 func TestTwoSessions(t *testing.T) {
-	t.Parallel()
 	image := func(r *http.Request) {
 		r.Header.Set("Sec-Fetch-Dest", "image")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")

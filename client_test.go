@@ -50,7 +50,6 @@ func (a *app) stale(u stytchtest.User) string {
 // Each row is an error that Stytch answers an exchange with. What the next
 // request with the same cookie finds tells whether it was remembered.
 func TestErrorOfExchange(t *testing.T) {
-	t.Parallel()
 	const once, each = refusedKeep + "migrate, then " + refusedKeep + "-", unavailableKeep + "migrate, then " + unavailableKeep + "migrate"
 	const twice = unavailableKeep + "migrate migrate, then " + unavailableKeep + "migrate migrate" // for a moment may mend it
 	for name, row := range map[string]struct {
@@ -112,7 +111,6 @@ func TestErrorOfExchange(t *testing.T) {
 // Each row is an error that Stytch answers with when it is asked about a
 // session. A no clears cookies, so it takes more than on an exchange.
 func TestErrorOfRefresh(t *testing.T) {
-	t.Parallel()
 	const unsure, twice = unavailableKeep + "authenticate", unavailableKeep + "authenticate authenticate"
 	for name, row := range map[string]struct {
 		status    int
@@ -154,7 +152,6 @@ func TestErrorOfRefresh(t *testing.T) {
 // Each row is what becomes of a connection, or of an answer on its way. None
 // says anything about the user, and none is waited for longer than Timeout.
 func TestFault(t *testing.T) {
-	t.Parallel()
 	html := "<html>502 Bad Gateway</html>"
 	for name, row := range map[string]struct {
 		fault  stytchtest.Fault

@@ -33,7 +33,6 @@ const (
 
 // Each row is the whole of what is set and expired by a swap.
 func TestSetCookieLines(t *testing.T) {
-	t.Parallel()
 	type o = stytchmigrate.CookieOptions
 	type l = stytchmigrate.LegacyCookie
 	swapOf := func(rest string) []string {

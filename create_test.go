@@ -31,7 +31,6 @@ func createUsers(c *stytchmigrate.Config) { c.CreateUsers = true }
 
 // A page loads fifty things at once: one user is made, and one session.
 func TestUserWhoIsNotThereYet(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		a.doraIsNew()
 		a.stytch.FailAll(stytchtest.Any, stytchtest.Delay(100*time.Millisecond))
@@ -63,7 +62,6 @@ func TestUserWhoIsNotThereYet(t *testing.T) {
 
 // Each row is what Stytch makes of it when dora comes.
 func TestCreateUsers(t *testing.T) {
-	t.Parallel()
 	const create = "migrate create_user"
 	apiError := stytchtest.Error
 	for name, row := range map[string]struct {
@@ -122,7 +120,6 @@ func TestCreateUsers(t *testing.T) {
 
 // Who may not be created.
 func TestNobodyIsCreated(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		a.doraIsNew()
 		assert.Equal(t, refusedKeep+"migrate", a.get(dorasCookie).String(), "it is off by default")
@@ -153,7 +150,6 @@ func TestNobodyIsCreated(t *testing.T) {
 
 // Each row is an identity, and the user that is made of it.
 func TestCreatedUser(t *testing.T) {
-	t.Parallel()
 	long := "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"[:129]
 	for name, row := range map[string]struct {
 		id   userinfo.Identity
@@ -188,7 +184,6 @@ func TestCreatedUser(t *testing.T) {
 
 // Machines that meet her at the same time make one user, with a store and without.
 func TestUserIsMadeOnceByAllMachines(t *testing.T) {
-	t.Parallel()
 	for name, row := range map[string]struct {
 		store    func(*stytchmigrate.Config)
 		sessions int

@@ -70,7 +70,6 @@ func tally(visitors []*visitor) map[string]int {
 
 // A thousand requests with one legacy session, and some that come late.
 func TestOneExchangeForAll(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(300*time.Millisecond))
 		all := a.crowd(1000, func(i int, r *http.Request) (*http.Request, time.Duration) {

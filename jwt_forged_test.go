@@ -119,7 +119,6 @@ func TestJWTHeaders(t *testing.T) {
 // Whoever sends key ids that don't exist makes the key set be fetched once a
 // minute, and delays nobody.
 func TestUnknownKeys(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		s := a.stytch.NewSession(a.ada.ID, time.Hour)
 		start, fetched := time.Now(), 0
@@ -158,5 +157,6 @@ func TestCustomDomain(t *testing.T) {
 // inBubbleWith is inBubble with a stand-in of the given settings.
 func inBubbleWith(t *testing.T, sc stytchtest.Config, f func(*testing.T, *app), change ...func(*stytchmigrate.Config)) {
 	t.Helper()
+	parallel(t)
 	synctest.Test(t, func(t *testing.T) { f(t, newApp(t, sc, change...)) })
 }

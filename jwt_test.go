@@ -230,7 +230,6 @@ func TestJWTKinds(t *testing.T) {
 
 // A good JWT with one bit of one character changed is nobody's, whichever.
 func TestJWTWithOneBitChanged(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		s := a.stytch.NewSession(a.ada.ID, time.Hour)
 		require.Equal(t, jwtAccepted, a.get("stytch_session_jwt="+s.JWT).withKeySets())

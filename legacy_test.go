@@ -108,7 +108,6 @@ func TestResolveGetsTheBytes(t *testing.T) {
 
 // Each row is what Resolve says of a value, in the words of its result.
 func TestResolveResults(t *testing.T) {
-	t.Parallel()
 	ada := func(change func(*stytchmigrate.LegacySession)) stytchmigrate.LegacySession {
 		s := legacySession("ada", "ada-1")
 		change(&s)
@@ -191,7 +190,6 @@ func TestLegacyExpiry(t *testing.T) {
 // Each row is a request on an application with several old cookies: "new", with
 // "cart" beside it, and "sid" in two formats.
 func TestSeveralLegacyCookies(t *testing.T) {
-	t.Parallel()
 	only := func(prefix string) func(*http.Request, string) (stytchmigrate.LegacySession, error) {
 		return func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
 			if rest, found := strings.CutPrefix(v, prefix); found {

@@ -28,7 +28,6 @@ func (a *app) logout(t *testing.T) http.HandlerFunc {
 
 // Each row is a logout of a browser in some state.
 func TestLogoutOnEachOutcome(t *testing.T) {
-	t.Parallel()
 	for name, row := range map[string]struct {
 		cookies func(a *app) string
 		want    string
@@ -95,7 +94,6 @@ func TestLogoutOutsideHandler(t *testing.T) {
 
 // Each row is what a handler does around Logout, and the cookies of the reply.
 func TestLogoutAndTheHandlersCookies(t *testing.T) {
-	t.Parallel()
 	const all = "-stytch_session -stytch_session_jwt -sid"
 	const kept = "-stytch_session -stytch_session_jwt"
 	for name, row := range map[string]struct {

@@ -50,7 +50,6 @@ func across(machines []*stytchmigrate.Middleware, n int) []*visitor {
 func endNothing(context.Context, stytchmigrate.LegacySession) error { return nil }
 
 func TestOneExchangeOfAllMachines(t *testing.T) {
-	t.Parallel()
 	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(300*time.Millisecond))
 		all := across(m, 1000)

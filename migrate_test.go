@@ -51,7 +51,6 @@ func TestExchangeAsReceived(t *testing.T) {
 // Custom claims are in the session's JWT, and so in the context whatever becomes
 // of Stytch and of this process.
 func TestClaimsAreThereAtAllTimes(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		var claims []any
 		a.handler = func(_ http.ResponseWriter, r *http.Request) {

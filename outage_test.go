@@ -73,7 +73,7 @@ func TestNoConnection(t *testing.T) {
 
 // Of a call that nobody answers there is nothing left after three times Timeout.
 func TestSilenceLeavesNothing(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	inBubbleAlone(t, func(t *testing.T, a *app) {
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Silence())
 		start, goroutines := time.Now(), runtime.NumGoroutine()
 		assert.Equal(t, unavailableKeep+"migrate migrate", a.get("sid=ada-1").String())
@@ -221,7 +221,6 @@ func TestKeySetIsSilentForAnUnknownKey(t *testing.T) {
 
 // Stytch is down for half a minute, with ten users a second.
 func TestOutageOfHalfAMinute(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		a.resolve = everybody
 		works := stytchtest.Handle(a.copies(t))
@@ -257,7 +256,6 @@ func TestOutageOfHalfAMinute(t *testing.T) {
 
 // Three calls in ten fail, by dice that fall the same each time.
 func TestThreeInTenFail(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		a.resolve = everybody
 		works := a.copies(t)

@@ -55,7 +55,6 @@ func warnings(w io.Writer) func(*stytchmigrate.Config) {
 // A thousand legacy sessions at once: Stytch has never more than 32 of them to do
 // at a time, who is held back hears of it at once, and in the end all have moved.
 func TestThousandLegacySessions(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		a.resolve = everybody
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(a.copies(t)).WithDelay(300*time.Millisecond))
@@ -91,7 +90,7 @@ func TestThousandLegacySessions(t *testing.T) {
 // Stytch takes ever longer, from 50 ms to 5 s, with thirty users a second. No
 // more than 32 wait for it, and no longer than Timeout; the others not at all.
 func TestLatencyGrows(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	inBubbleAlone(t, func(t *testing.T, a *app) {
 		a.resolve = everybody
 		works := stytchtest.Handle(a.copies(t))
 		a.stytch.ResetCalls()
@@ -127,7 +126,6 @@ func TestLatencyGrows(t *testing.T) {
 // A flood of session tokens that somebody made up, and of exchanges that fail.
 // Users with a JWT of ours that has expired don't notice.
 func TestFloodBesideRefreshes(t *testing.T) {
-	t.Parallel()
 	for name, row := range map[string]struct {
 		madeUp func(*http.Request) (*http.Response, error)
 		most   int // calls in ten seconds
@@ -271,7 +269,7 @@ func TestSignInAgainUnderTheSameID(t *testing.T) {
 // they are known or not, and of users who need Stytch.
 func TestOutageUnderLoad(t *testing.T) {
 	var log bytes.Buffer
-	inBubble(t, func(t *testing.T, a *app) {
+	inBubbleAlone(t, func(t *testing.T, a *app) {
 		a.resolve = everybody
 		kinds := []string{"known", "verified", "expired", "legacy"}
 		expired := make([]string, 64) // as many as come during a probe, or some would share its call

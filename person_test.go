@@ -19,7 +19,6 @@ import (
 // is somebody else gets nobody's page: the session is revoked, and the answer
 // remembered.
 func TestPersonOfAnswer(t *testing.T) {
-	t.Parallel()
 	const stranger, quiet = refusedKeep + "migrate revoke", refusedKeep + "-"
 	unverified := []stytchtest.Email{{Email: "ada@example.com"}}
 	for name, row := range map[string]struct {

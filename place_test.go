@@ -28,7 +28,6 @@ func both(f, g func(*http.Request)) func(*http.Request) {
 // Each row is a request with a legacy session, which becomes a Stytch session
 // at once; the cookies change in its response or in a later one's.
 func TestWhereCookiesMayChange(t *testing.T) {
-	t.Parallel()
 	for name, row := range map[string]struct {
 		change func(*http.Request)
 		swaps  bool

@@ -92,7 +92,6 @@ func TestSecureCookieOpens(t *testing.T) {
 // Whatever is wrong with a value that the old code did not write, it is
 // nobody's, and costs no call.
 func TestSecureCookieForged(t *testing.T) {
-	t.Parallel()
 	for name, cs := range map[string][]securecookie.Codec{
 		"signed": codecs(keyOf('h', 32)), "encrypted": codecs(keyOf('h', 32), keyOf('b', 16)),
 	} {
@@ -126,7 +125,6 @@ func forgeries(good string) (out []string) {
 
 // Each row is a value that some other setting wrote.
 func TestSecureCookieNotOurs(t *testing.T) {
-	t.Parallel()
 	other := func(hash, block []byte) securecookie.Codec { return securecookie.New(hash, block) }
 	for name, row := range map[string]struct {
 		write func(t *testing.T) string

@@ -53,7 +53,6 @@ func (w wallet) foreign() string {
 }
 
 func TestSeveralSessionsInOneRequest(t *testing.T) {
-	t.Parallel()
 	const (
 		none    = "anonymous | - | - | "
 		bob     = "authenticated bob | +stytch_session +stytch_session_jwt | no-store | authenticate"

@@ -42,7 +42,6 @@ func (b *tab) visit(change ...func(*http.Request)) *reply {
 // Whoever keeps coming stays signed in, whatever the rhythm, and whichever of
 // the two cookies the browser has.
 func TestActiveUsersStaySignedIn(t *testing.T) {
-	t.Parallel()
 	for name, row := range map[string]struct {
 		every, duration time.Duration
 		only            string // the cookie that the browser keeps
@@ -83,7 +82,6 @@ func (b *tab) keep(only string) {
 
 // Processes that come and go, and so remember nothing, extend a session too.
 func TestActiveUserAcrossRestarts(t *testing.T) {
-	t.Parallel()
 	inBubble(t, func(t *testing.T, a *app) {
 		s := a.stytch.NewSession(a.ada.ID, 30*24*time.Hour)
 		b := &tab{a: a, cookies: "stytch_session=" + s.Token, until: s.ExpiresAt}
@@ -112,7 +110,6 @@ func (a *app) restart(t *testing.T) {
 
 // A refresh never takes anything from a session.
 func TestSessionsAreNeverShortened(t *testing.T) {
-	t.Parallel()
 	for name, d := range map[string]time.Duration{
 		"a month": 30 * 24 * time.Hour, "a month and a day": 31 * 24 * time.Hour, "a year": 365 * 24 * time.Hour,
 	} {
@@ -193,7 +190,6 @@ func TestOneCallForParallelRequests(t *testing.T) {
 
 // Requests that arrive in the moment in which the answer does ask no more.
 func TestOneCallForStragglers(t *testing.T) {
-	t.Parallel()
 	for range 50 {
 		inBubble(t, func(t *testing.T, a *app) {
 			sent, _ := a.expired(a.ada, "both")

@@ -31,7 +31,6 @@ func (a *app) expired(u stytchtest.User, names string) (cookies string, s stytch
 // What Stytch says of a session decides, and the legacy session is tried once
 // there is no other.
 func TestStytchSaysNo(t *testing.T) {
-	t.Parallel()
 	const thenBob = "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"
 	for name, row := range map[string]struct{ cookies, legacy, want string }{
 		"a token":                                      {"session", "", signedOut},
@@ -60,7 +59,6 @@ func TestStytchSaysNo(t *testing.T) {
 // Each error type that means that there is no such session; the same status
 // with another one means nothing.
 func TestErrorTypesOnAuthenticate(t *testing.T) {
-	t.Parallel()
 	const unknown = "unavailable | - | - | authenticate"
 	for _, row := range []struct {
 		status     int

@@ -25,7 +25,6 @@ func redeeming(tickets *userinfo.Tickets) func(context.Context, string) (string,
 // ada at Stytch: by the email that the application has of her, or by what she
 // made of ada's user at Stytch beforehand.
 func TestTakeover(t *testing.T) {
-	t.Parallel()
 	const stranger = refusedKeep + "migrate revoke"
 	withoutCall := refusedKeep + "-"
 	ada := userinfo.Identity{Subject: "ada", Email: "ada@example.com", EmailVerified: true}
@@ -88,7 +87,6 @@ func TestTakeover(t *testing.T) {
 
 // A ticket that is not good moves nobody, and nothing is lost by it.
 func TestTicketsThatAreNotGood(t *testing.T) {
-	t.Parallel()
 	tickets, _ := withTickets(t)
 	sameKeys, _ := withTickets(t)
 	otherKeys, err := userinfo.NewTickets(keyOf('x', 32), keyOf('y', 32))

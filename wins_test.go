@@ -26,7 +26,6 @@ func setCookie(lines ...string) http.HandlerFunc {
 // Each row is a request with ada's legacy session whose handler sets cookies
 // of its own, the Set-Cookie lines in the reply, and who the next page is for.
 func TestWhatTheHandlerDoesWins(t *testing.T) {
-	t.Parallel()
 	const all = "+stytch_session +stytch_session_jwt -sid -csrf"
 	for name, row := range map[string]struct {
 		method  string
