@@ -104,13 +104,14 @@ func TestAttackLogoutLeavesTheOutagesOtherSession(t *testing.T) {
 func TestAttackClientOpensTheStoresBreaker(t *testing.T) {
 	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
 		a.startedResolve()
-		for round := range 20 {
+		rounds := load(40)
+		for round := range rounds {
 			old := fmt.Sprintf("sid=ada-%d", round)
 			a.on(m[0]).logOut(a.on(m[0]).get(old).jar(old))
 		}
 		time.Sleep(time.Hour)
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(a.on(m[2]).copies(t)))
-		for round := range 20 { // by the scheduler's favour, in about every fourth
+		for round := range rounds { // by the scheduler's favour, in about every fourth
 			time.Sleep(time.Minute)
 			const n = 30
 			gate := make(chan struct{})

@@ -34,17 +34,28 @@ func claimProtocol() claimRules {
 	}
 }
 
+// The large walks are those of -full.
 func TestClaimProtocol(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(m *claimRules){
-		"two processes, nothing goes wrong":    func(m *claimRules) { m.crashes, m.stalls = 0, 0 },
-		"two processes, all that can go wrong": func(m *claimRules) { m.logouts, m.crashes, m.stalls = 2, 2, 2 },
-		"three processes, two logouts":         func(m *claimRules) { m.procs, m.logouts, m.crashes, m.stalls = 3, 2, 0, 0 },
-		"three processes, a crash, a stall":    func(m *claimRules) { m.procs = 3 },
+	for name, row := range map[string]struct {
+		procs, logouts  int
+		crashes, stalls int8
+		large           bool
+	}{
+		"two processes, nothing goes wrong":           {2, 1, 0, 0, false},
+		"two processes, a crash, a stall":             {2, 1, 1, 1, false},
+		"two processes, two logouts, a crash":         {2, 2, 1, 0, false},
+		"two processes, all that can go wrong, twice": {2, 2, 2, 2, true},
+		"three processes, a logout":                   {3, 1, 0, 0, false},
+		"three processes, two logouts":                {3, 2, 0, 0, true},
+		"three processes, a logout, a crash, a stall": {3, 1, 1, 1, true},
 	} {
+		if row.large && !*full {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			m := claimProtocol()
-			change(&m)
+			m.procs, m.logouts, m.crashes, m.stalls = row.procs, row.logouts, row.crashes, row.stalls
 			w := m.walk()
 			require.Empty(t, w.wrong, "%s", w.trace())
 			t.Logf("%d states", len(w.visits))
