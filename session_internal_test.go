@@ -31,8 +31,8 @@ func TestMemoryOfOneSession(t *testing.T) {
 				})
 				require.NoError(t, err)
 				h := m.RequireUser(http.NotFoundHandler())
-				for i := range 60 {
-					time.Sleep(time.Second)
+				for i := range 20 {
+					time.Sleep(3 * time.Second)
 					r := httptest.NewRequest(http.MethodGet, "/", nil)
 					claims := s.Claims(session.ID)
 					claims["n"] = i

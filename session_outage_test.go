@@ -25,7 +25,7 @@ func outages() map[string]stytchtest.Fault {
 		"silence":                  stytchtest.Silence(),
 		"an answer that is late":   stytchtest.Delay(20 * time.Second),
 		"an answer without an end": stytchtest.Endless(),
-		"a gzip bomb":              stytchtest.GzipBomb(8 << 20),
+		"a gzip bomb":              stytchtest.GzipBomb(2 << 20),
 		"an answer of 2 MiB":       stytchtest.Huge(2 << 20),
 		"a byte a second":          stytchtest.Fault{}.WithDrip(time.Second),
 		"an answer cut off":        stytchtest.Fault{}.WithCut(100),
