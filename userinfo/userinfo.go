@@ -29,24 +29,8 @@ import (
 	"errors"
 	"io"
 	"log"
-	"mime"
 	"net/http"
-	"net/url"
 	"runtime/debug"
-	"strings"
-)
-
-const (
-	// maxToken bounds what is handed to a lookup. No ticket comes near it, and
-	// the JWTs of identity providers end well below.
-	maxToken = 16 << 10
-
-	// maxBody bounds what is read of a POST. UserInfo takes nothing from a body;
-	// it is read only to tell whether a second token is in it.
-	maxBody = 64 << 10
-
-	// tokenParam is where RFC 6750 §2.2 and §2.3 put a token in a form or query.
-	tokenParam = "access_token"
 )
 
 // ErrInvalidToken is the error of a token that tells nobody's identity: forged,
@@ -62,8 +46,14 @@ var ErrInvalidToken = errors.New("userinfo: invalid token")
 // [Identity] that lookup finds for the token. It is safe for concurrent use if
 // lookup is. It panics at once if lookup is nil, as [http.Handle] does.
 //
-// The token is taken from the Authorization header and from nowhere else: what
-// stands in a URL ends up in logs, and a form can be posted by any page.
+// The token is taken from the Authorization header. A POST without that header
+// may carry it in a form instead, as access_token (RFC 6750 §2.2): OpenID Connect
+// allows both, and which of them Stytch uses is not documented. Any page can post
+// a form, but one that has a token to put in gains nothing by that: a request
+// changes nothing, and what is answered to a form no page of another site can
+// read. What stands in a URL ends up in logs, so a token there is refused.
+//
+// Of a form 64 KB are read at most, and of any other body nothing.
 //
 // The email and email_verified claims are present only if the email is verified
 // and well-formed. Stytch matches users by it, and an address that nobody
@@ -71,7 +61,8 @@ var ErrInvalidToken = errors.New("userinfo: invalid token")
 //
 // Answers but the 200 have a fixed text, and a bearer challenge as in RFC 6750 §3:
 //
-//   - 400 invalid_request: the header is malformed, or there is a second token
+//   - 400 invalid_request: the header or the form is malformed, or there is a
+//     second token, or one in the URL
 //   - 401 without an error code: no bearer token
 //   - 401 invalid_token: lookup returned [ErrInvalidToken]
 //   - 405: another method
@@ -110,11 +101,11 @@ type answer struct {
 var (
 	noToken = answer{
 		status: http.StatusUnauthorized, challenge: `Bearer`,
-		body: "a bearer token is needed in the Authorization header\n",
+		body: "a bearer token is needed, in the Authorization header or a form\n",
 	}
 	invalidRequest = answer{
 		status: http.StatusBadRequest, challenge: `Bearer error="invalid_request"`,
-		body: "exactly one well-formed bearer token is needed, in the Authorization header\n",
+		body: "exactly one well-formed bearer token is needed, in the Authorization header or a form\n",
 	}
 	invalidToken = answer{
 		status: http.StatusUnauthorized, challenge: `Bearer error="invalid_token"`,
@@ -129,100 +120,6 @@ var (
 		body: "the token can't be looked up now\n",
 	}
 )
-
-// readToken returns the request's token, or the refusal if it has none to use.
-// What costs least is judged first: without a usable header no body is read.
-func readToken(r *http.Request) (string, answer, bool) {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPost:
-	default:
-		return "", methodNotAllowed, false
-	}
-	// A query that net/url can't parse may hide a token from us and show it to
-	// whatever logs or forwards the URL.
-	if query, err := url.ParseQuery(r.URL.RawQuery); err != nil || query.Has(tokenParam) {
-		return "", invalidRequest, false
-	}
-
-	var header string
-	switch values := r.Header.Values("Authorization"); len(values) {
-	case 0:
-		return "", noToken, false
-	case 1:
-		// HTTP/1.1 servers trim the value, HTTP/2 servers need not.
-		header = strings.Trim(values[0], " \t")
-	default:
-		return "", invalidRequest, false
-	}
-
-	scheme, rest, _ := strings.Cut(header, " ")
-	switch {
-	case header == "":
-		return "", noToken, false
-	case !isScheme(scheme):
-		return "", invalidRequest, false
-	case !strings.EqualFold(scheme, "Bearer"):
-		// RFC 6750 §3.1: an unsupported authentication method counts as no
-		// authentication information, so the challenge has no error code.
-		return "", noToken, false
-	}
-	token := strings.TrimLeft(rest, " ")
-	if !isBearerToken(token) || hasFormToken(r) {
-		return "", invalidRequest, false
-	}
-	if len(token) > maxToken {
-		return "", invalidToken, false
-	}
-	return token, answer{}, true
-}
-
-// isScheme reports whether s is an auth-scheme, a token of RFC 9110 §5.6.2.
-func isScheme(s string) bool {
-	for _, c := range []byte(s) {
-		if !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// isBearerToken reports whether s is a b64token of RFC 6750 §2.1. A space or
-// comma is none, so that two tokens in one header are not taken for one.
-func isBearerToken(s string) bool {
-	s = strings.TrimRight(s, "=")
-	for _, c := range []byte(s) {
-		if !isAlphanumeric(c) && strings.IndexByte("-._~+/", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-func isAlphanumeric(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
-
-// hasFormToken reports whether the request's form has a token too, which RFC
-// 6750 §2 forbids, or can't be told not to have one. A body that is no form is
-// not read at all.
-func hasFormToken(r *http.Request) bool {
-	if r.PostForm.Has(tokenParam) { // something before us parsed and used up the body
-		return true
-	}
-	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if r.Method != http.MethodPost || r.Body == nil || mediaType != "application/x-www-form-urlencoded" {
-		return false
-	}
-	if r.ContentLength >= maxBody {
-		return true
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
-	if err != nil || len(body) == maxBody {
-		return true
-	}
-	form, err := url.ParseQuery(string(body))
-	return err != nil || form.Has(tokenParam)
-}
 
 // ask decides what to answer to a request whose token has the right form. Code
 // of the application runs in it: lookup, and the methods of the error it returns.
