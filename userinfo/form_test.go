@@ -85,6 +85,12 @@ func TestForm(t *testing.T) {
 	}
 }
 
+func formRequest(body string) *http.Request {
+	r := request("POST", "/userinfo", body)
+	r.Header.Set("Content-Type", formType)
+	return r
+}
+
 // parts is a body of type multipart/form-data with the boundary "x".
 func parts(t *testing.T) string {
 	t.Helper()
@@ -261,10 +267,8 @@ func FuzzForm(f *testing.F) {
 			got = append(got, token)
 			return ada, nil
 		})
-		r := request("POST", "/userinfo", body)
-		r.Header.Set("Content-Type", formType)
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, formRequest(body))
 
 		form, err := url.ParseQuery(body)
 		if err != nil || len(body) >= 64<<10 || len(form["access_token"]) != 1 || !token.MatchString(form.Get("access_token")) || w.Code == 401 {

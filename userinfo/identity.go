@@ -38,7 +38,9 @@ type Identity struct {
 // Validate returns nil if a session of this identity can be migrated, else an
 // error that names each field that is wrong and why, but never its value.
 //
-// Subject must be 1 to 255 bytes of printable UTF-8, and not blank.
+// Subject must be 1 to 255 bytes of printable UTF-8, and not blank. It must not be
+// the text of a missing value either, null in any case or what fmt prints of nil:
+// two users whose id is missing would be one person.
 //
 // Email must be verified, and be one plain address of at most 254 bytes: a local
 // part of letters, digits, dots and the other characters that need no quoting,
@@ -67,8 +69,17 @@ func (id Identity) checkSubject() error {
 		return errors.New("userinfo: subject is not valid UTF-8")
 	case strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }):
 		return errors.New("userinfo: subject has characters that are not printable")
+	case isNothing(s), strings.Contains(s, "<nil>"): // the latter is fmt's
+		return errors.New("userinfo: subject is a missing value, made text")
 	}
 	return nil
+}
+
+// isNothing reports whether s says no more than an absent value does: there is
+// nothing in it to see, or it is a null that some program made text.
+func isNothing(s string) bool {
+	s = strings.TrimFunc(s, func(c rune) bool { return c == ' ' || !unicode.IsPrint(c) })
+	return s == "" || strings.EqualFold(s, "null")
 }
 
 func (id Identity) checkEmail() error {
@@ -127,14 +138,15 @@ func isDomain(s string) bool {
 }
 
 // claims returns what of id may leave the application: no email but one that is
-// verified and well-formed, and no blank names, which OpenID Connect Core §5.3.2
-// wants left out.
+// verified and well-formed, and no names that are blank or null, which OpenID
+// Connect Core §5.3.2 wants left out. The conformance suite of the OpenID
+// Foundation takes the text "null" in any case for a null.
 func (id Identity) claims() Identity {
 	if id.checkEmail() != nil {
 		id.Email, id.EmailVerified = "", false
 	}
 	for _, name := range []*string{&id.Name, &id.GivenName, &id.MiddleName, &id.FamilyName} {
-		if strings.TrimSpace(*name) == "" {
+		if isNothing(*name) {
 			*name = ""
 		}
 	}

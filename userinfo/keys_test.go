@@ -121,9 +121,14 @@ func TestNoAnswerEchoesTheToken(t *testing.T) {
 		if err == userinfo.ErrInvalidToken {
 			want = badToken
 		}
-		r, logged := withErrorLog(request(http.MethodGet, "/", "", "Bearer canary-token"))
-		call(t, h, r, want)
-		assertNoCanary(t, logged.String())
+		for _, r := range []*http.Request{
+			request(http.MethodGet, "/", "", "Bearer canary-token"),
+			formRequest("access_token=canary-token"),
+		} {
+			r, logged := withErrorLog(r)
+			call(t, h, r, want)
+			assertNoCanary(t, logged.String())
+		}
 	}
 }
 
