@@ -10,6 +10,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -54,6 +56,25 @@ func TestLookupCutShort(t *testing.T) {
 		return userinfo.Identity{}, userinfo.ErrInvalidToken
 	})
 	call(t, h, request("GET", "/userinfo", "", "Bearer good").WithContext(ctx), unavailable)
+}
+
+// TestSlowLookup: a lookup that respects the context is over when that is.
+func TestSlowLookup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := userinfo.Handler(func(ctx context.Context, _ string) (userinfo.Identity, error) {
+			select {
+			case <-time.After(time.Minute):
+				return ada, nil
+			case <-ctx.Done():
+				return userinfo.Identity{}, fmt.Errorf("canary-dsn: %w", ctx.Err())
+			}
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		start := time.Now()
+		call(t, h, request("GET", "/userinfo", "", "Bearer good").WithContext(ctx), unavailable)
+		assert.Equal(t, 2*time.Second, time.Since(start))
+	})
 }
 
 // withErrorLog returns r as it comes through a server with an ErrorLog.

@@ -35,7 +35,21 @@ var errNotMade = errors.New("userinfo: Tickets was not made by NewTickets")
 //
 // A ticket can be neither read nor changed without the keys. It lives for 60
 // seconds, and for 30 more because clocks disagree. Until then it may be redeemed
-// more than once, as Stytch may repeat its call.
+// more than once: Stytch may repeat its call, and to remember what was redeemed,
+// the machines would have to share it.
+//
+// So whoever catches a ticket can learn the Identity in it from the endpoint, for
+// 90 seconds at most. It gets nobody a session, for that takes the secret of the
+// Stytch project as well, and it is no credential anywhere else. A ticket travels
+// only in calls from the application to Stytch and from there to the endpoint,
+// which must both be made over TLS.
+//
+// It can't live much shorter. It is minted when an exchange begins, and must be
+// good until Stytch redeems it in the last try of that: the middleware lets an
+// exchange run for three times its Timeout, 15 seconds by default. A Timeout of
+// more than 20 seconds lets one outlive its ticket. Stytch is then refused by the
+// endpoint, which loses nobody: the user keeps the legacy session, and the next
+// exchange has a ticket of its own.
 //
 // Make it with [NewTickets]; the zero value can neither mint nor redeem. It is
 // safe for concurrent use, and prints and logs as [redacted].

@@ -206,24 +206,6 @@ func TestTicketFromTheFuture(t *testing.T) {
 	}
 }
 
-// TestRotation: in each step, and while machines are between two steps, every
-// machine redeems what any other minted.
-func TestRotation(t *testing.T) {
-	steps := [][][]byte{
-		{oldHash, oldBlock},
-		{oldHash, oldBlock, newHash, newBlock},
-		{newHash, newBlock, oldHash, oldBlock},
-		{newHash, newBlock},
-	}
-	for i, keys := range steps {
-		for j := max(i-1, 0); j <= min(i+1, len(steps)-1); j++ {
-			token := mint(t, newTickets(t, keys...), project)
-			assertRedeems(t, newTickets(t, steps[j]...), token, "minted in step %d, redeemed in step %d", i, j)
-		}
-	}
-	assertRefuses(t, newTickets(t, steps[3]...), mint(t, newTickets(t, steps[0]...), project), "the old pair is gone")
-}
-
 func TestOneHashKeyTwoBlockKeys(t *testing.T) {
 	both := newTickets(t, newHash, newBlock, newHash, oldBlock)
 	assertRedeems(t, both, mint(t, newTickets(t, newHash, oldBlock), project), "the second pair's")
