@@ -30,10 +30,6 @@ type oldSession struct {
 	SecondFactorPending bool
 }
 
-type table struct{}
-
-func (table) Find(ctx context.Context, id string) (user, error) { return findUser(ctx, id) }
-
 // readme is the program of README.md, line by line.
 func readme(mux *http.ServeMux, codecs []securecookie.Codec, hashKey, blockKey []byte) (http.Handler, error) {
 	var users table
