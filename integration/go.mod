@@ -4,6 +4,7 @@ go 1.25.0
 
 require (
 	example.com/stytchmigrate v0.0.0
+	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/gorilla/securecookie v1.1.2
 	github.com/gorilla/sessions v1.4.0
 	github.com/stretchr/testify v1.12.1

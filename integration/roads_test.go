@@ -13,8 +13,11 @@ import (
 // kinds are the sessions that applications have, each of a file named after it.
 // All go the roads below.
 var kinds = map[string]func(*testing.T) oldApp{
-	"CookieStore":     cookieStore,
-	"FilesystemStore": filesystemStore,
+	"CookieStore":       cookieStore,
+	"FilesystemStore":   filesystemStore,
+	"scs":               scsSessions,
+	"scs, hashed, idle": scsHashedAndIdle,
+	"scs, outside":      scsOutside,
 }
 
 // alongAll runs a test with an application of each kind.
