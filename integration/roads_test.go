@@ -18,6 +18,8 @@ var kinds = map[string]func(*testing.T) oldApp{
 	"scs":               scsSessions,
 	"scs, hashed, idle": scsHashedAndIdle,
 	"scs, outside":      scsOutside,
+	"JWT":               jwtSessions,
+	"access token":      accessTokens,
 }
 
 // alongAll runs a test with an application of each kind.
