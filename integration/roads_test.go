@@ -13,13 +13,15 @@ import (
 // kinds are the sessions that applications have, each of a file named after it.
 // All go the roads below.
 var kinds = map[string]func(*testing.T) oldApp{
-	"CookieStore":       cookieStore,
-	"FilesystemStore":   filesystemStore,
-	"scs":               scsSessions,
-	"scs, hashed, idle": scsHashedAndIdle,
-	"scs, outside":      scsOutside,
-	"JWT":               jwtSessions,
-	"access token":      accessTokens,
+	"CookieStore":        cookieStore,
+	"FilesystemStore":    filesystemStore,
+	"scs":                scsSessions,
+	"scs, hashed, idle":  scsHashedAndIdle,
+	"scs, outside":       scsOutside,
+	"JWT":                jwtSessions,
+	"access token":       accessTokens,
+	"SQL":                sqlSessions,
+	"SQL, own user info": sqlTokens,
 }
 
 // alongAll runs a test with an application of each kind.
