@@ -37,7 +37,9 @@ type LegacyCookie struct {
 	// expiry the old code checked must be checked here. It runs in the request's
 	// own goroutine, for most requests that carry the cookie and for a value that a
 	// handler sets: judge value, not the cookies of r, and don't read the body.
-	// Several requests may call it at once.
+	// Several requests may call it at once. The context of r may hold the session
+	// that another middleware has loaded, at Logout even one of another value: look
+	// up the value that is given.
 	//
 	// Return ErrNoSession where there is none: expired, forged, unknown, or not
 	// fully signed in (second factor pending, an impersonation). Any other error
@@ -47,7 +49,8 @@ type LegacyCookie struct {
 
 	// End, if set, ends the session at its source. Logout calls it for the session
 	// of the request's cookie, and for the one that the user's Stytch session came
-	// from, which is kept for it, sealed, in Config.Store.
+	// from, which is kept for it, sealed, in Config.Store. As with Resolve, end s, and
+	// not what ctx may hold.
 	End func(ctx context.Context, s LegacySession) error
 
 	wrong []string // what SecureCookie was given wrong; New reports it
@@ -61,8 +64,19 @@ func (l *LegacyCookie) names() []string { return append([]string{l.Name}, l.Also
 // against Identity. Where Identity is given, it needs Subject and a verified,
 // well-formed Email: Stytch matches users by email, so an email that nobody
 // verified would be a way into the account of whoever owns it.
+//
+// ID tells one session from another: unguessable, 16 bytes or more, the same for
+// as long as the session lives, and no other user's after it. By default it is
+// Token, else the cookie's value. Give the id that the source itself has where one
+// session's cookie may be written in several ways: the jti or sid of a JWT, whose
+// last character has bits to spare, or the id of a row that a database found
+// without regard to case. A copy written in another way would not be known as the
+// session that was logged out.
+//
+// StartedAt, in whole seconds as in a JWT, is the earlier one of two that fall into
+// one second.
 type LegacySession struct {
-	ID        Secret            // unguessable (16 bytes or more), the same for as long as the session lives, and no other user's after it; default: Token, else the cookie's value
+	ID        Secret            // which session it is, see above
 	Token     Secret            // sent to Stytch, which shows it to the UserInfo endpoint; empty: a ticket is minted from Identity
 	Identity  userinfo.Identity // whose session it is
 	StartedAt time.Time         // when the user signed in; zero: unknown
