@@ -83,6 +83,7 @@ func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *reply) WriteHeader(status int) {
 	if status >= 200 && !w.began {
 		w.began = true
+		w.Header().Set("Date", w.server.now().Format(http.TimeFormat)) // or net/http would tell its own time
 		maps.Copy(w.Header(), w.fault.header)
 		w.server.end(w.call, status)
 	}

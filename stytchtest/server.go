@@ -186,7 +186,8 @@ func (s *Server) enter() error {
 }
 
 // SetClock makes the server tell the time by now, for tests of clocks that
-// disagree. Nil means time.Now again. Delays are not affected.
+// disagree: in JWTs, in bodies, and in the Date header of its answers. Nil means
+// time.Now again. Delays are not affected.
 func (s *Server) SetClock(now func() time.Time) {
 	if now == nil {
 		now = time.Now

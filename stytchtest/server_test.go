@@ -179,3 +179,17 @@ func TestInProcessIsLikeASocket(t *testing.T) {
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrNoProgress }
+
+// Clients that compare clocks find the server's own in its answers.
+func TestDateFollowsTheClock(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			c := start(t, stytchtest.Config{InProcess: way.inProcess})
+			c.SetClock(func() time.Time { return time.Date(2031, 2, 3, 4, 5, 6, 7, time.UTC) })
+			resp, err := c.http.Do(c.request(t, "GET", "/v1/users/nobody", nil))
+			require.NoError(t, err)
+			resp.Body.Close()
+			assert.Equal(t, []string{"Mon, 03 Feb 2031 04:05:06 GMT"}, resp.Header["Date"])
+		})
+	}
+}
