@@ -79,6 +79,12 @@ type Config struct {
 	// Stytch dashboard's UserInfo URL points to.
 	Tickets *userinfo.Tickets
 
+	// UserInfoURL is the UserInfo URL as it stands in the Stytch dashboard. Only
+	// [Middleware.Check] uses it: it asks there, through HTTPClient's transport,
+	// with a ticket of nobody's and without the project's secret. Leave it empty
+	// where this machine can't reach it. http:// is for loopback only.
+	UserInfoURL string
+
 	// RecordKey, 32 bytes or more, keys what is remembered of legacy sessions.
 	// By default it is derived from Secret; rotating that forgets who logged out.
 	RecordKey Secret
@@ -129,6 +135,7 @@ func (c *Config) complete() error {
 
 	var p problems
 	c.checkProject(&p)
+	c.checkUserInfoURL(&p)
 	p.add(c.SessionDuration < minDuration || c.SessionDuration > maxDuration, "SessionDuration %v: must be from 5 minutes to 366 days", c.SessionDuration)
 	p.add(c.Timeout < 0 || c.Timeout > maxTimeout, "Timeout %v: must be from 0 to 1 hour", c.Timeout)
 	p.add(c.RecordKey != "" && len(c.RecordKey) < 32, "RecordKey: must be 32 bytes or more")
@@ -198,6 +205,21 @@ func (c *Config) checkURL(p *problems, u *url.URL) {
 	p.add(u.User != nil, "BaseURL: must not hold a user name or password")
 	p.add(u.RawQuery != "" || u.ForceQuery || strings.Contains(c.BaseURL, "#"), "BaseURL: must not hold a query or fragment")
 	p.add(u.Scheme == "http" && !isLoopback(u.Hostname()), "BaseURL: http:// sends the project's secret in the clear; use https://")
+}
+
+// checkUserInfoURL echoes nothing either: a query may hold a key.
+func (c *Config) checkUserInfoURL(p *problems) {
+	if c.UserInfoURL == "" {
+		return
+	}
+	u, err := url.Parse(c.UserInfoURL)
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
+		p.add(true, "UserInfoURL: must be https://host/path")
+		return
+	}
+	p.add(u.User != nil, "UserInfoURL: must not hold a user name or password")
+	p.add(strings.Contains(c.UserInfoURL, "#"), "UserInfoURL: must not hold a fragment")
+	p.add(u.Scheme == "http" && !isLoopback(u.Hostname()), "UserInfoURL: http:// sends users' tokens in the clear; use https://")
 }
 
 func isSpaceOrControl(c rune) bool { return c <= ' ' || c == 0x7f }

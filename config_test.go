@@ -31,6 +31,7 @@ func TestConfigErrors(t *testing.T) {
 		return func(c *config) { l.Resolve = noSession; c.Legacy = []stytchmigrate.LegacyCookie{l} }
 	}
 	base := func(u string) func(*config) { return func(c *config) { c.BaseURL = u } }
+	info := func(u string) func(*config) { return func(c *config) { c.UserInfoURL = u } }
 	coded := func(cs ...securecookie.Codec) func(*config) {
 		return func(c *config) { c.Legacy = []stytchmigrate.LegacyCookie{secure(cs, resolveID)} }
 	}
@@ -41,6 +42,8 @@ func TestConfigErrors(t *testing.T) {
 		query     = "BaseURL: must not hold a query or fragment"
 		clear     = "BaseURL: http:// sends the project's secret in the clear; use https://"
 		noHost    = "BaseURL: must be https://host"
+		noInfo    = "UserInfoURL: must be https://host/path"
+		clearInfo = "UserInfoURL: http:// sends users' tokens in the clear; use https://"
 		keyless   = "Legacy[0]: SecureCookie: codec 0 has no hash key, or a block key that is not of 16, 24 or 32 bytes"
 	)
 	for name, row := range map[string]struct {
@@ -84,6 +87,20 @@ func TestConfigErrors(t *testing.T) {
 		"an empty query":           {base("https://api.stytch.com?"), query},
 		"a fragment":               {base("https://api.stytch.com/#canary"), query},
 		"an empty fragment":        {base("https://api.stytch.com#"), query},
+
+		"a UserInfo URL":               {info("https://app.example.com/userinfo"), ""},
+		"a UserInfo URL with a query":  {info("https://app.example.com/userinfo?for=stytch"), ""},
+		"UserInfo on this machine":     {info("http://localhost:8080/userinfo"), ""},
+		"UserInfo by http":             {info("http://app.example.com/canary"), clearInfo},
+		"UserInfo by http, near":       {info("http://10.0.0.5/userinfo"), clearInfo},
+		"UserInfo of no scheme":        {info("app.example.com/canary"), noInfo},
+		"UserInfo of a path alone":     {info("/userinfo"), noInfo},
+		"UserInfo of another scheme":   {info("ftp://app.example.com/canary"), noInfo},
+		"UserInfo that is no URL":      {info("https://app.example.com:canary/"), noInfo},
+		"UserInfo with a password":     {info("https://u:canary@app.example.com/"), "UserInfoURL: must not hold a user name or password"},
+		"UserInfo with a fragment":     {info("https://app.example.com/userinfo?a=canary#canary"), "UserInfoURL: must not hold a fragment"},
+		"UserInfo with an empty one":   {info("https://app.example.com/userinfo#"), "UserInfoURL: must not hold a fragment"},
+		"UserInfo with a wrong escape": {info("https://app.example.com/%zzcanary"), noInfo},
 
 		"five minutes":           {func(c *config) { c.SessionDuration = 5 * time.Minute }, ""},
 		"less than five minutes": {func(c *config) { c.SessionDuration = 5*time.Minute - 1 }, "SessionDuration 4m59.999999999s: must be from 5 minutes to 366 days"},
