@@ -36,23 +36,27 @@ type client struct {
 	log       *slog.Logger
 }
 
-// newHTTPClient returns a client over c's transport, with redirects, cookies and
-// time-outs as a call that carries the project's secret and a user's token needs
-// them. A redirect would hand both to whatever host it names.
-func newHTTPClient(c *http.Client, timeout time.Duration, notify func(outbound.Notice)) *http.Client {
-	base := http.DefaultTransport
+// transportOf returns c's transport, or one of our own.
+func transportOf(c *http.Client) http.RoundTripper {
 	if c != nil && c.Transport != nil {
-		base = c.Transport
-	} else if t, ok := base.(*http.Transport); ok {
-		// Programs put transports of other types in DefaultTransport, for tracing.
-		// Such a one is used as it is.
-		t = t.Clone()
-		t.MaxIdleConnsPerHost = 32
-		t.MaxResponseHeaderBytes = 64 << 10
-		base = t
+		return c.Transport
 	}
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // programs put others there, for tracing: such a one is used as it is
+		return http.DefaultTransport
+	}
+	t = t.Clone()
+	t.MaxIdleConnsPerHost = 32
+	t.MaxResponseHeaderBytes = 64 << 10
+	return t
+}
+
+// newHTTPClient returns a client over t, with redirects, cookies and time-outs
+// as a call that carries the project's secret and a user's token needs them. A
+// redirect would hand both to whatever host it names.
+func newHTTPClient(t http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport:     outbound.New(outbound.Config{Base: base, Timeout: timeout, MaxBody: maxBody, Notify: notify}),
+		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -163,12 +167,14 @@ func unusable(userID, sameUserID string, session *Session, token, jwt Secret) st
 
 // jwks fetches the project's key set. It is public: no credentials are sent.
 func (c *client) jwks(ctx context.Context) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/sessions/jwks/"+url.PathEscape(c.projectID), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.jwksURL(), nil)
 	if err != nil {
 		return nil, &callError{op: "jwks", reason: "request could not be made"}
 	}
 	return c.do("jwks", req)
 }
+
+func (c *client) jwksURL() string { return c.base + "/v1/sessions/jwks/" + url.PathEscape(c.projectID) }
 
 // post makes a call of the API and fills out. What unusable says of it then is
 // an error like any other.

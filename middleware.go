@@ -23,6 +23,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/sessionjwt"
 )
 
@@ -36,6 +37,7 @@ type Middleware struct {
 	client   *client
 	sessions *sessions
 	migrator *migrator
+	probes   *client // of Check: its calls count in no lane, and are not logged
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would
@@ -53,7 +55,10 @@ func New(cfg Config) (*Middleware, error) {
 		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret, log: cfg.Logger,
 	}
 	m := &Middleware{cfg: &cfg, client: c, browser: &browser{opts: cfg.Cookies, legacy: cfg.Legacy}}
-	c.http = newHTTPClient(cfg.HTTPClient, cfg.Timeout, m.noticed)
+	plain := transportOf(cfg.HTTPClient)
+	probes := *c
+	probes.http, m.probes = newHTTPClient(plain), &probes
+	c.http = newHTTPClient(outbound.New(outbound.Config{Base: plain, Timeout: cfg.Timeout, MaxBody: maxBody, Notify: m.noticed}))
 	// Stytch names itself by the host that a session was made through.
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
 	keys := sessionjwt.NewKeys(c.jwks, m.jwksFetched)
