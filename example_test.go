@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/gorilla/securecookie"
 
@@ -165,6 +166,21 @@ func ExampleMiddleware_Logout() {
 	// 0 cookies
 	// anonymous
 	// refused
+}
+
+// At start, once the server listens: what is wrong has a name before users come.
+func ExampleMiddleware_Check() {
+	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
+	defer stytch.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	fmt.Println(auth.Check(ctx))
+
+	stytch.SetUserInfo(nil) // as if nobody had set the URL in the dashboard
+	fmt.Println(auth.Check(ctx))
+	// Output:
+	// <nil>
+	// stytchmigrate: UserInfo URL in the Stytch dashboard: there is none, or it is no URL (400 migrate_from_external_missing_userinfo): nobody can move; set it to where userinfo.Handler is mounted
 }
 
 // Until everybody has moved, handlers serve by their old session those who have

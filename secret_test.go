@@ -159,7 +159,7 @@ func newLeaky(t *testing.T) *leaky {
 			}
 			return usual.RoundTrip(r)
 		})}
-		c.RecordKey, c.Tickets = stytchmigrate.Secret(l.c["record key"]), tickets
+		c.RecordKey, c.Tickets, c.UserInfoURL = stytchmigrate.Secret(l.c["record key"]), tickets, userInfoURL
 		c.Logger = slog.New(twoHandlers{slog.NewTextHandler(&text, debug), slog.NewJSONHandler(&objects, debug)})
 		c.Legacy[0].End = func(context.Context, stytchmigrate.LegacySession) error { return errors.New(l.c.all()) }
 		l.out.WriteString(printed(*c) + printed(c.Legacy) + asJSON(c.Secret) + asJSON(c.Tickets))

@@ -1,0 +1,304 @@
+package stytchmigrate
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/stytchmigrate/internal/sessionjwt"
+	"example.com/stytchmigrate/userinfo"
+)
+
+// Check tries the settings out, and returns nil if all is as it must be. Else the
+// error joins a line for each finding: what is wrong, why it matters, and how to
+// mend it. What it could not find out is a finding too, and says so. No line holds
+// a secret, an email or a URL.
+//
+// Call it when the application has started to serve, and in the step of a
+// deployment that decides whether to go on; not in each request or each health
+// check, for it makes up to 3 calls to Stytch, 3 to UserInfoURL and 8 to Store. It
+// may be called at any time, while requests are served too, which it neither slows
+// down nor learns from. It makes no user and no session, and ends with ctx, or
+// after Config.Timeout.
+//
+// Calls to Stytch tell whether ProjectID, Secret and BaseURL are right, whether
+// session JWTs can be verified, and how far the clocks are apart. If there are
+// Tickets, and Legacy is not empty, Stytch is asked to exchange a ticket of
+// somebody it can't know: its answer tells whether Stytch got through to the
+// UserInfo URL in its dashboard, and whether the machine there has our keys. Nothing
+// inside the network could show that.
+//
+// If UserInfoURL is set, and Legacy is not empty, Check asks there itself, and so
+// can say what is wrong with the endpoint. That it answers here does not mean that
+// it does for Stytch.
+//
+// Of cookies it finds what browsers are going to refuse, as far as the settings
+// tell: it knows nothing of the hosts and paths that the application is served at.
+// Nor does it call Resolve, SessionClaims, End or OnEvent, or log anything.
+func (m *Middleware) Check(ctx context.Context) error {
+	c := &check{cfg: m.cfg, client: m.probes}
+	if m.migrator.mint != nil && len(m.cfg.Legacy) > 0 {
+		var err error
+		c.ticket, err = m.migrator.mint(nobody)
+		c.add(err != nil, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so")
+	}
+	c.ask(ctx)
+	c.judgeStytch()
+	c.judgeUserInfo()
+	c.judgeDashboard()
+	c.add(c.store != "" && !c.cut, "Store: %s: machines do not know what others have exchanged or ended; mend it, or leave Store out", c.store)
+	c.judgeCookies(m.browser)
+	c.add(c.cut, "Check: ended before all answers were there: what is not said here is not known; give its context more time")
+	return errors.Join(append(c.dangers, c.problems...)...)
+}
+
+const maxSkew = 10 * time.Second // of clocks: a warning before JWTs are refused
+
+// nobody is whose ticket the probes are about. No mail reaches .invalid (RFC 2606
+// section 2), so that no user can have verified the address.
+var nobody = userinfo.Identity{
+	Subject: "stytchmigrate-check", Email: "stytchmigrate-check@stytchmigrate.invalid", EmailVerified: true,
+}
+
+// check is one run of Check. What ask was told is judged when all of it is there,
+// for one cause shows in several answers, and is to be named once.
+type check struct {
+	cfg    *Config
+	client *client
+	ticket string // of nobody; "" where there are no Tickets, or nobody to move
+
+	user, jwks, migrate  probed // of Stytch
+	bare, made, ticketed probed // of UserInfoURL: without a token, with a made-up one, with the ticket
+	store                string // what is wrong with Config.Store
+	cut                  bool   // the caller's context ended before all had answered
+	badUserInfo          bool   // there are findings about UserInfoURL
+
+	dangers  problems // what gives accounts away, and so comes first
+	problems          // all else
+}
+
+// probed is what came of one call.
+type probed struct {
+	received
+	api  *Error        // what Stytch says, unless it is a 200; nil: no answer
+	skew time.Duration // of this machine's clock, positive: ahead; by Date
+	sure bool          // skew is known
+	took time.Duration
+}
+
+// answer is fit for a finding: the status, and the error type if there is one.
+func (p *probed) answer() string {
+	switch {
+	case p.status == 0:
+		return p.failure
+	case p.api != nil && p.api.Type != "":
+		return strconv.Itoa(p.status) + " " + p.api.Type
+	}
+	return strconv.Itoa(p.status)
+}
+
+// busy reports an answer that is about the state of the other side.
+func (p *probed) busy() bool {
+	return p.status >= 500 || p.status == http.StatusTooManyRequests || p.status == http.StatusRequestTimeout
+}
+
+// ask makes all calls, side by side.
+func (c *check) ask(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	var all sync.WaitGroup
+	all.Go(func() { c.user = c.stytch(limited, http.MethodGet, "/v1/users/"+c.nobodysID(), nil) })
+	all.Go(func() { // public: no credentials are sent
+		c.jwks = c.probe(limited, http.MethodGet, c.client.jwksURL(), nil, func(*http.Request) {})
+	})
+	if c.ticket != "" {
+		// Without Tickets there is no token that is good and nobody's. A made-up
+		// one would be refused by the endpoint that is right as by any other, and
+		// Stytch throttles projects that send many.
+		all.Go(func() {
+			c.migrate = c.stytch(limited, http.MethodPost, "/v1/sessions/migrate", map[string]string{"session_token": c.ticket})
+		})
+	}
+	if c.asksUserInfo() {
+		all.Go(func() { c.bare = c.userInfo(limited, "") })
+		all.Go(func() { c.made = c.userInfo(limited, rand.Text()) })
+		if c.ticket != "" {
+			all.Go(func() { c.ticketed = c.userInfo(limited, c.ticket) })
+		}
+	}
+	if c.cfg.Store != nil {
+		all.Go(func() { c.store = probeStore(limited, c.cfg.Store, c.cfg.Timeout) })
+	}
+	all.Wait()
+	c.cut = ctx.Err() != nil && c.unanswered()
+}
+
+func (c *check) asksUserInfo() bool { return c.cfg.UserInfoURL != "" && len(c.cfg.Legacy) > 0 }
+
+// unanswered reports whether a call that was made had no answer.
+func (c *check) unanswered() bool {
+	for _, p := range []*probed{&c.user, &c.jwks, &c.migrate, &c.bare, &c.made, &c.ticketed} {
+		if p.status == 0 && p.failure != "" {
+			return true
+		}
+	}
+	return c.store != ""
+}
+
+// stytch makes a call of the API. A migrate call without
+// session_duration_minutes makes no session.
+func (c *check) stytch(ctx context.Context, method, path string, in any) probed {
+	return c.probe(ctx, method, c.client.base+path, in, func(r *http.Request) {
+		r.SetBasicAuth(c.client.projectID, string(c.client.secret))
+	})
+}
+
+func (c *check) probe(ctx context.Context, method, to string, in any, authorize func(*http.Request)) probed {
+	var body io.Reader
+	if in != nil {
+		payload, err := json.Marshal(in)
+		if err != nil {
+			return probed{received: received{failure: "request could not be encoded"}}
+		}
+		body = bytes.NewReader(payload)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, to, body)
+	if err != nil {
+		return probed{received: received{failure: "request could not be made"}}
+	}
+	req.Header.Set("User-Agent", userAgent)
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	authorize(req)
+	start := time.Now()
+	p := probed{received: c.client.send(req), took: time.Since(start)}
+	if p.status != 0 && p.status != http.StatusOK {
+		p.api = decodeError(p.status, p.body)
+	}
+	p.readClock(start.Add(p.took / 2))
+	return p
+}
+
+// readClock compares Date, which is in whole seconds, with the middle of the call.
+// One that is absent or no date is no finding: a proxy may take it out,
+// and nothing else depends on it. Of what a cache kept (Age) it is of the past.
+func (p *probed) readClock(middle time.Time) {
+	date, err := http.ParseTime(p.header.Get("Date"))
+	if err == nil && p.header.Get("Age") == "" {
+		p.skew, p.sure = middle.Sub(date), true
+	}
+}
+
+// nobodysID is formed as Stytch's ids are, and the id of nobody.
+func (c *check) nobodysID() string {
+	env, _, _ := strings.Cut(strings.TrimPrefix(c.cfg.ProjectID, "project-"), "-")
+	return "user-" + env + "-00000000-0000-4000-8000-000000000000"
+}
+
+// isStytchs reports whether an answer is of Stytch's API: each has a request_id.
+func (p *probed) isStytchs() bool {
+	var body struct {
+		RequestID string `json:"request_id" required:"true"`
+	}
+	if p.status == http.StatusOK {
+		return decode(p.body, &body) == nil
+	}
+	return p.api != nil && p.api.Type != "" && p.api.Type != "route_not_found"
+}
+
+// vouches reports whether Stytch took the credentials: it says that it does not
+// know the user, or anything else of a request that it has let in.
+func (c *check) vouches() bool {
+	return c.user.isStytchs() && !c.user.busy() && (c.user.api == nil || ownSettings(c.user.api) == "")
+}
+
+func (c *check) judgeStytch() {
+	u := &c.user
+	switch {
+	case c.vouches():
+		c.judgeKeys()
+	case u.status == 0:
+		c.add(!c.cut, "BaseURL: Stytch can't be reached (%s): nobody can move, and no session can be refreshed; check the network, the proxy and BaseURL", u.answer())
+	case u.busy():
+		c.add(true, "BaseURL: Stytch does not answer now (%s): it can't be told whether ProjectID and Secret are right; check again later", u.answer())
+	case !u.isStytchs():
+		c.add(true, "BaseURL: what answers there is not Stytch's API (%s): nobody can move; correct it, or let the proxy on the way through", u.answer())
+	case c.jwks.api != nil && c.jwks.api.Type == "project_not_found":
+		c.add(true, "ProjectID: Stytch knows no such project (%s): nobody can move; copy it from the Stytch dashboard", u.answer())
+	case c.jwks.status == http.StatusOK:
+		c.add(true, "Secret: Stytch refuses it for this ProjectID (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
+	default:
+		c.add(true, "ProjectID or Secret: Stytch refuses them (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
+	}
+	c.judgeClock(u)
+}
+
+func (c *check) judgeKeys() {
+	reason := c.jwks.answer()
+	if c.jwks.status == http.StatusOK && c.jwks.failure == "" {
+		_, err := sessionjwt.Parse(c.jwks.body)
+		if err == nil {
+			return
+		}
+		reason = strings.TrimPrefix(err.Error(), "sessionjwt: ")
+	} else if c.jwks.status == http.StatusOK {
+		reason = "answer broke off: " + c.jwks.failure
+	}
+	c.add(!c.cut || c.jwks.status != 0, "BaseURL: Stytch's key set is of no use (%s): no session JWT can be verified, and requests wait for Stytch; let GET /v1/sessions/jwks through unchanged", reason)
+}
+
+// judgeClock leaves out of account what the call's own time makes uncertain.
+func (c *check) judgeClock(p *probed) {
+	by := p.skew.Abs().Round(time.Second)
+	if !p.sure || p.skew.Abs()-p.took/2 <= maxSkew {
+		return
+	}
+	way := "ahead of"
+	if p.skew < 0 {
+		way = "behind"
+	}
+	effect := fmt.Sprintf("from %v on, session JWTs are refused", sessionjwt.Leeway)
+	if by > sessionjwt.Leeway {
+		effect = "session JWTs are refused, and their users' requests wait for Stytch"
+	}
+	c.add(true, "clock of this machine: is %v %s Stytch's: %s; set it, by NTP", by, way, effect)
+}
+
+// judgeDashboard reads what Stytch made of the probe ticket. Where a finding
+// above is the cause, there is nothing to add.
+func (c *check) judgeDashboard() {
+	const field = "UserInfo URL in the Stytch dashboard: "
+	p := &c.migrate
+	if c.ticket == "" || !c.vouches() {
+		return
+	}
+	kind := ""
+	if p.api != nil {
+		kind = p.api.Type
+	}
+	switch {
+	case p.status == 0:
+		c.add(!c.cut, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
+	case p.status == http.StatusOK && p.isStytchs(), kind == "user_lock_limit_reached":
+		c.dangers.add(len(c.dangers) == 0, field+"Stytch took a ticket of nobody's for a user (%s): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no user has an address under .invalid", p.answer())
+	case kind == "migrate_from_external_email_does_not_exist", kind == "user_not_found", kind == "email_not_found":
+		// The endpoint said who it is, to Stytch, and Stytch knows nobody like that.
+	case kind == "migrate_from_external_missing_userinfo", kind == "invalid_userinfo_url":
+		c.add(true, field+"there is none, or it is no URL (%s): nobody can move; set it to where userinfo.Handler is mounted", p.answer())
+	case kind == "migrate_from_external_unexpected_response":
+		c.add(!c.badUserInfo, field+"Stytch got no good answer there to a good ticket (%s): nobody can move; see that userinfo.Handler is mounted there, is open to the internet, and has the keys of Tickets", p.answer())
+	default:
+		c.add(true, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
+	}
+}

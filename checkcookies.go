@@ -1,0 +1,89 @@
+package stytchmigrate
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// judgeCookies finds what New lets pass because it may be right somewhere.
+func (c *check) judgeCookies(b *browser) {
+	o := &c.cfg.Cookies
+	live := strings.HasPrefix(c.cfg.ProjectID, "project-live-")
+	c.add(o.Insecure && live, "Cookies.Insecure: ProjectID is a live project's, whose sessions would be sent over plain HTTP too; serve HTTPS, and leave it out")
+	c.judgeDomain("Cookies", o.Domain)
+	for i, s := range o.OldScopes {
+		c.judgeScope(fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
+	}
+	for i := range c.cfg.Legacy {
+		c.judgeLegacy(b, fmt.Sprintf("Legacy[%d]", i), &c.cfg.Legacy[i])
+	}
+	c.judgeRoom(b)
+}
+
+func (c *check) judgeLegacy(b *browser, field string, l *LegacyCookie) {
+	for i, s := range l.Scopes {
+		c.judgeScope(fmt.Sprintf("%s.Scopes[%d]", field, i), s)
+	}
+	met := func(s CookieScope) bool { return meet(s.normal().Path, b.opts.Path) }
+	c.add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, met),
+		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, b.opts.Path)
+	for _, name := range l.names() {
+		secure := hasPrefixFold(name, "__Host-") || hasPrefixFold(name, "__Secure-")
+		c.add(secure && b.opts.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
+	}
+}
+
+// meet reports whether there are requests in both of two paths.
+func meet(a, b string) bool { return inPath(a, b) || inPath(b, a) }
+
+// judgeScope finds a scope in which a response can expire nothing.
+func (c *check) judgeScope(field string, s CookieScope) {
+	c.judgeDomain(field, s.Domain)
+	ours, theirs := c.cfg.Cookies.Domain, s.normal().Domain
+	c.add(ours != "" && theirs != "" && !inDomain(theirs, ours) && !inDomain(ours, theirs),
+		"%s: Domain %q: no page in Cookies.Domain %q may expire a cookie there, and it stays; take the scope out, or correct one of the two", field, s.Domain, ours)
+}
+
+func (c *check) judgeDomain(field, domain string) {
+	bare := strings.ToLower(strings.Trim(domain, "."))
+	c.add(net.ParseIP(bare) != nil, "%s: Domain %q: is an address, for which not every browser keeps a cookie; leave Domain empty", field, domain)
+	c.add(isPublicSuffix(bare), "%s: Domain %q: is probably a public suffix, for which browsers keep no cookie; name the domain below it that is yours, or leave Domain empty", field, domain)
+}
+
+// isPublicSuffix knows the suffixes that people take for their own domain, and
+// not one in a hundred of all there are (publicsuffix.org): the list changes by the
+// week, and a browser has it anyway.
+func isPublicSuffix(domain string) bool {
+	switch domain {
+	case "herokuapp.com", "vercel.app", "netlify.app", "github.io", "gitlab.io", "pages.dev", "workers.dev",
+		"fly.dev", "onrender.com", "azurewebsites.net", "web.app", "firebaseapp.com", "run.app", "a.run.app",
+		"appspot.com", "cloudfront.net", "ngrok.io", "ngrok.app", "ngrok-free.app", "deno.dev", "surge.sh":
+		return true
+	}
+	second, top, _ := strings.Cut(domain, ".")
+	return len(top) == 2 && slices.Contains([]string{"co", "com", "org", "net", "ac", "gov", "edu"}, second)
+}
+
+// usualJWT is about the length of a session JWT without custom claims.
+const usualJWT = 1000
+
+// judgeRoom finds settings with which the JWT's cookie is always left out.
+func (c *check) judgeRoom(b *browser) {
+	const effect = "leave no room for the JWT's cookie in a response, and requests wait for Stytch; name fewer scopes, and shorter"
+	fits := func(expired []*http.Cookie) bool {
+		until := time.Now().Add(c.cfg.SessionDuration)
+		lines := append([]*http.Cookie{b.cookie(b.opts.SessionName, strings.Repeat("t", 44), until)}, b.clearOldScopes()...)
+		return b.fits(new(http.Request), change{}, append(append(lines, expired...), b.cookie(b.opts.JWTName, strings.Repeat("j", usualJWT), until)))
+	}
+	if !fits(nil) {
+		c.add(true, "Cookies: the names and OldScopes %s", effect)
+		return
+	}
+	for i := range c.cfg.Legacy {
+		c.add(!fits(b.clearLegacy(&c.cfg.Legacy[i])), "Legacy[%d]: its names and Scopes, with Cookies.OldScopes, %s", i, effect)
+	}
+}

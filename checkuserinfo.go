@@ -1,0 +1,147 @@
+package stytchmigrate
+
+import (
+	"context"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// userInfo asks the endpoint as Stytch does (OpenID Connect Core section 5.3.1),
+// over the transport that the application gave for calls to Stytch: its proxy is
+// the way out for these as well. The project's secret stays here.
+func (c *check) userInfo(ctx context.Context, token string) probed {
+	return c.probe(ctx, http.MethodGet, c.cfg.UserInfoURL, nil, func(r *http.Request) {
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+	})
+}
+
+// judgeUserInfo names one cause: what is in front of an endpoint, or missing,
+// shows in the answers to all three requests.
+func (c *check) judgeUserInfo() {
+	if !c.asksUserInfo() {
+		return
+	}
+	c.judgePlace()
+	before := len(c.dangers) + len(c.problems)
+	if c.isServed(&c.bare, &c.made, &c.ticketed) &&
+		c.refuses(&c.bare, "without a token") && c.refuses(&c.made, "with a made-up token") {
+		c.judgeTicketed()
+	}
+	c.badUserInfo = len(c.dangers)+len(c.problems) > before
+}
+
+// judgePlace finds a URL that only this network knows. Where Stytch itself is a
+// stand-in, it is one that both know.
+func (c *check) judgePlace() {
+	base, _ := url.Parse(c.cfg.BaseURL) // New has parsed both
+	u, _ := url.Parse(c.cfg.UserInfoURL)
+	stytch := inDomain(base.Hostname(), "stytch.com") || inDomain(base.Hostname(), "stytch.dev")
+	c.add(stytch && isPrivateHost(u.Hostname()), "UserInfoURL: is an address that only this network knows: Stytch can't reach it, and nobody can move; give the endpoint a public name")
+}
+
+func isPrivateHost(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified()
+	}
+	return !strings.Contains(host, ".") ||
+		slices.ContainsFunc([]string{"localhost", "local", "internal", "invalid", "test"}, func(top string) bool { return inDomain(host, top) })
+}
+
+// isServed reports whether an endpoint is there at all. A call that was not made
+// has nothing against it.
+func (c *check) isServed(calls ...*probed) bool {
+	for _, p := range calls {
+		switch {
+		case p.status == 0 && p.failure == "":
+		case p.status == 0:
+			c.add(!c.cut, "UserInfoURL: can't be reached from here (%s): it can't be told whether it is right; check the machine there, or leave the field empty if Stytch alone can reach it", p.answer())
+			return false
+		case p.status >= 300 && p.status < 400, p.status == http.StatusOK && p.mediaType() == "text/html", p.asksForLogin():
+			c.add(true, "UserInfoURL: answers with a redirect or a login (%d): it is behind a login or the middleware, and Stytch gets no further; mount userinfo.Handler outside of both", p.status)
+			return false
+		case p.status == http.StatusNotFound, p.status == http.StatusMethodNotAllowed, p.status == http.StatusGone:
+			c.add(true, "UserInfoURL: nothing is mounted there (%d): nobody can move; mount userinfo.Handler at that path", p.status)
+			return false
+		case p.busy():
+			c.add(true, "UserInfoURL: the endpoint fails (%d): nobody can move; see the log of the machine there", p.status)
+			return false
+		}
+	}
+	return true
+}
+
+func (p *probed) mediaType() string {
+	t, _, _ := mime.ParseMediaType(p.header.Get("Content-Type"))
+	return t
+}
+
+// asksForLogin reports a 401 of something that knows no bearer tokens.
+func (p *probed) asksForLogin() bool {
+	challenges := p.header.Values("WWW-Authenticate")
+	return p.status == http.StatusUnauthorized && len(challenges) > 0 &&
+		!slices.ContainsFunc(challenges, func(v string) bool { return hasPrefixFold(v, "Bearer") })
+}
+
+// refuses reports whether a request was refused that anybody can send. Stytch
+// takes what the endpoint answers for proof of who somebody is.
+func (c *check) refuses(p *probed, how string) bool {
+	c.dangers.add(p.status == http.StatusOK, "UserInfoURL: answers 200 to a request %s: whoever asks for it may be given anybody's account; don't launch until userinfo.Handler alone answers there", how)
+	c.add(p.status != http.StatusOK && p.status != http.StatusUnauthorized,
+		"UserInfoURL: answers %d in place of 401 to a request %s: something in front of userinfo.Handler stops Stytch too; let all requests for that path through", p.status, how)
+	return p.status == http.StatusUnauthorized
+}
+
+// judgeTicketed holds the answer to a good ticket against what Stytch needs.
+func (c *check) judgeTicketed() {
+	p := &c.ticketed
+	if c.ticket == "" || p.status == 0 {
+		return
+	}
+	if p.status != http.StatusOK {
+		c.add(p.status == http.StatusUnauthorized, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time, and nobody can move; give all machines the same keys")
+		c.add(p.status != http.StatusUnauthorized, "UserInfoURL: answers %d in place of 200 to a good ticket: nobody can move; let all requests for that path through to userinfo.Handler", p.status)
+		return
+	}
+	var id struct {
+		Subject  string `json:"sub" required:"true"`
+		Email    string `json:"email" required:"true"`
+		Verified bool   `json:"email_verified" required:"true"`
+	}
+	err := decode(p.body, &id)
+	switch {
+	case p.failure != "":
+		c.badAnswer("its body breaks off")
+	case len(p.body) > maxBody:
+		c.badAnswer("its body is longer than 1 MiB")
+	case err != nil:
+		c.badAnswer(err.Error())
+	case id.Subject != nobody.Subject || id.Email != nobody.Email:
+		c.dangers.add(true, "UserInfoURL: answers a ticket with another identity than is in it: sessions go to the wrong people; don't launch until userinfo.Handler alone answers there")
+	case !id.Verified:
+		c.badAnswer("email_verified is not true")
+	case p.mediaType() != "application/json":
+		c.badAnswer("its content type is not application/json")
+	case !noStored(p.header):
+		c.add(true, "UserInfoURL: may be kept by a cache on the way, for want of Cache-Control: no-store: who comes later is taken for somebody else; let no proxy change the answer's headers")
+	}
+}
+
+func (c *check) badAnswer(why string) {
+	c.add(true, "UserInfoURL: answers a good ticket, but %s: Stytch can't use it, and nobody can move; serve userinfo.Handler there, and let no proxy change its answers", why)
+}
+
+func noStored(h http.Header) bool {
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		if strings.EqualFold(strings.TrimSpace(directive), "no-store") {
+			return true
+		}
+	}
+	return false
+}
