@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gorilla/securecookie"
@@ -37,10 +38,11 @@ func newApp(base string, p *project, log *slog.Logger) (*app, error) {
 	a := &app{old: newOldLogin(), journal: new(journal), log: log}
 	if p == nil {
 		var err error
-		if a.standIn, err = startStandIn(base + "/userinfo"); err != nil {
+		userInfoURL := base + "/userinfo"
+		if a.standIn, err = startStandIn(userInfoURL); err != nil {
 			return nil, err
 		}
-		p = &project{a.standIn.ProjectID, stytchmigrate.Secret(a.standIn.Secret), a.standIn.URL}
+		p = &project{a.standIn.ProjectID, stytchmigrate.Secret(a.standIn.Secret), a.standIn.URL, userInfoURL}
 	}
 	if err := a.wire(p); err != nil {
 		a.close()
@@ -63,6 +65,8 @@ func (a *app) wire(p *project) error {
 		BaseURL:   p.baseURL,
 		Legacy:    []stytchmigrate.LegacyCookie{a.old.cookie()},
 		Tickets:   tickets,
+		// As in the Stytch dashboard. Only Check asks there.
+		UserInfoURL: p.userInfoURL,
 		SessionClaims: func(s stytchmigrate.LegacySession) map[string]any {
 			return map[string]any{userIDClaim: s.Identity.Subject}
 		},
@@ -74,6 +78,16 @@ func (a *app) wire(p *project) error {
 		Logger:     a.log,
 	})
 	return err
+}
+
+// check tries the settings out, and tells what it found, a line each. UserInfo has
+// to be served meanwhile. A deployment would stop where Check returns an error.
+func (a *app) check(ctx context.Context) string {
+	err := a.auth.Check(ctx)
+	if err == nil {
+		return "Check: everything is as it must be.\n"
+	}
+	return "Check: " + strings.ReplaceAll(err.Error(), "\n", "\nCheck: ") + "\n"
 }
 
 func (a *app) close() {

@@ -71,6 +71,10 @@ type project struct {
 	id      string
 	secret  stytchmigrate.Secret
 	baseURL string // empty: the real API
+
+	// userInfoURL is empty for the real API: by which public name Stytch reaches
+	// this machine is not known here.
+	userInfoURL string
 }
 
 // projectFrom returns the project that the environment names, or nil for the
@@ -105,8 +109,11 @@ func serve(ctx context.Context, addr string, p *project, stdout io.Writer) error
 		return err
 	}
 	defer a.close()
-	fmt.Fprint(stdout, greeting(base, p != nil))
-	if err := a.serve(ctx, l); err != nil {
+	served := make(chan error, 1)
+	go func() { served <- a.serve(ctx, l) }()
+	// Before anybody is told where to go: the journal is about visitors' calls.
+	fmt.Fprintf(stdout, "%s\n%s", a.check(ctx), greeting(base, p != nil))
+	if err := <-served; err != nil {
 		return err
 	}
 	fmt.Fprintln(stdout, "Ended.")

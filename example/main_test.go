@@ -26,7 +26,7 @@ func TestWalkFindsEverythingAsItMustBe(t *testing.T) {
 	require.NoError(t, walk(t.Context(), &out), "printed until then:\n%s", &out)
 
 	for _, line := range []string{
-		"1. Ada logs in the old way.",
+		"Check: everything is as it must be.\n\n1. Ada logs in the old way.",
 		"   request          10 × GET /me → 200\n",
 		"   outcome          migrated\n",
 		"   calls to Stytch  POST /v1/sessions/migrate → 200\n                    asked back: GET /userinfo → it is ada\n",
@@ -90,6 +90,7 @@ func TestServingEndsWithItsContext(t *testing.T) {
 		code <- run(ctx, []string{"-addr", "127.0.0.1:0"}, func(string) string { return "" }, &stdout, &stderr)
 	}()
 	require.Eventually(t, func() bool { return strings.Contains(stdout.String(), "Ctrl-C") }, 2*time.Second, 5*time.Millisecond)
+	assert.True(t, strings.HasPrefix(stdout.String(), "Check: everything is as it must be.\n\n"), &stdout)
 	_, rest, _ := strings.Cut(stdout.String(), "open   ")
 	base, _, _ := strings.Cut(rest, "\n")
 	resp, err := http.Get(base + "/me")
@@ -147,6 +148,14 @@ func TestPages(t *testing.T) {
 	_, err = b.logout(t.Context())
 	require.NoError(t, err)
 	assert.Contains(t, read(t, b, "/"), "Nobody is signed in")
+}
+
+func TestFindingsAreALineEach(t *testing.T) {
+	a, _ := newTestApp(t)
+	assert.Equal(t, "Check: everything is as it must be.\n", a.check(t.Context()))
+	a.standIn.SetClock(func() time.Time { return time.Now().Add(-6 * time.Minute) })
+	a.standIn.SetUserInfoURL("")
+	assert.Regexp(t, `^Check: stytchmigrate: clock of this machine: .*\nCheck: stytchmigrate: UserInfo URL in the Stytch dashboard: .*\n$`, a.check(t.Context()))
 }
 
 func TestWhereNobodyCanSayTheAnswerIs503(t *testing.T) {

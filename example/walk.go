@@ -42,6 +42,7 @@ func walk(ctx context.Context, out io.Writer) error {
 
 	w := &walker{app: a, out: out, base: base}
 	w.ada, w.grace, w.katherine, w.barbara = w.browser(), w.browser(), w.browser(), w.browser()
+	fmt.Fprintln(out, a.check(ctx))
 	err = w.walk(ctx)
 	end()
 	return errors.Join(err, <-served)
