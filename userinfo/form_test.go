@@ -22,17 +22,25 @@ import (
 
 const formType = "application/x-www-form-urlencoded"
 
+// formRow is a request with a form, and what is answered to it.
+type formRow struct {
+	name              string
+	method            string
+	contentType, body string
+	authorization     []string
+	want              reply
+}
+
+func (row formRow) run(t *testing.T) {
+	r := request(row.method, "/userinfo", row.body, row.authorization...)
+	r.Header.Set("Content-Type", row.contentType)
+	call(t, userinfo.Handler(lookupAda), r, row.want)
+}
+
 // TestForm: a POST may carry the token in its form, by the rules of RFC 6750 §2.2,
 // but never a second one.
 func TestForm(t *testing.T) {
-	bearer := []string{"Bearer good"}
-	tests := []struct {
-		name              string
-		method            string
-		contentType, body string
-		authorization     []string
-		want              reply
-	}{
+	for _, tc := range []formRow{
 		{"a token in the form is answered", "POST", formType, "access_token=good", nil, yes},
 		{"a charset is no other type", "POST", formType + "; charset=utf-8", "access_token=good", nil, yes},
 		{"the type may be in capitals", "POST", "Application/X-WWW-Form-Urlencoded", "access_token=good", nil, yes},
@@ -52,7 +60,14 @@ func TestForm(t *testing.T) {
 		{"plain text is no form", "POST", "text/plain", "access_token=good", nil, noToken},
 		{"JSON is no form", "POST", "application/json", `{"access_token":"good"}`, nil, noToken},
 		{"parts are no form", "POST", "multipart/form-data; boundary=x", parts(t), nil, noToken},
+	} {
+		t.Run(tc.name, tc.run)
+	}
+}
 
+func TestMalformedForm(t *testing.T) {
+	bearer := []string{"Bearer good"}
+	for _, tc := range []formRow{
 		{"two equal tokens are malformed", "POST", formType, "access_token=good&access_token=good", nil, badRequest},
 		{"two tokens are malformed", "POST", formType, "access_token=good&access_token=", nil, badRequest},
 		{"an empty token is malformed", "POST", formType, "access_token=", nil, badRequest},
@@ -74,14 +89,8 @@ func TestForm(t *testing.T) {
 		{"two headers are not made up for", "POST", formType, "access_token=good", []string{"Bearer good", "Bearer good"}, badRequest},
 		{"beside an empty header there is no form", "POST", formType, "access_token=good", []string{""}, noToken},
 		{"beside another scheme there is no form", "POST", formType, "access_token=good", []string{"Basic YWRhOng="}, noToken},
-	}
-	h := userinfo.Handler(lookupAda)
-	for _, tc := range tests {
-		t.Run(tc.name, func(t *testing.T) {
-			r := request(tc.method, "/userinfo", tc.body, tc.authorization...)
-			r.Header.Set("Content-Type", tc.contentType)
-			call(t, h, r, tc.want)
-		})
+	} {
+		t.Run(tc.name, tc.run)
 	}
 }
 
@@ -271,13 +280,19 @@ func FuzzForm(f *testing.F) {
 		h.ServeHTTP(w, formRequest(body))
 
 		form, err := url.ParseQuery(body)
-		if err != nil || len(body) >= 64<<10 || len(form["access_token"]) != 1 || !token.MatchString(form.Get("access_token")) || w.Code == 401 {
+		values, _ := url.QueryUnescape(body)
+		isASCII := !strings.ContainsFunc(values, func(c rune) bool { return c > 127 })
+		if err != nil || !isASCII || len(body) >= 64<<10 || len(form["access_token"]) != 1 || !token.MatchString(form.Get("access_token")) {
 			assert.Empty(t, got)
 			assert.Contains(t, []int{400, 401}, w.Code)
 			return
 		}
-		if w.Code == 200 {
-			assert.Equal(t, form["access_token"], got)
+		if len(form.Get("access_token")) > 16<<10 {
+			assert.Empty(t, got)
+			assert.Equal(t, 401, w.Code)
+			return
 		}
+		assert.Equal(t, 200, w.Code)
+		assert.Equal(t, form["access_token"], got)
 	})
 }

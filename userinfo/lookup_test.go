@@ -155,16 +155,20 @@ func TestClaims(t *testing.T) {
 		{"nobody can't be answered", userinfo.Identity{}, unavailable},
 	}
 	for _, tc := range tests {
-		t.Run(tc.name, func(t *testing.T) {
-			h := userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) { return tc.id, nil })
-			r, logged := withErrorLog(request("GET", "/userinfo", "", "Bearer good"))
-			call(t, h, r, tc.want)
-			if tc.want.status == 200 {
-				assertConforms(t, []byte(tc.want.body))
-				assert.Empty(t, logged.String())
-				return
-			}
-			assert.Contains(t, logged.String(), "userinfo: lookup returned an unusable Identity: userinfo: subject ")
-		})
+		t.Run(tc.name, func(t *testing.T) { assertAnswer(t, tc.id, tc.want) })
 	}
+}
+
+// assertAnswer checks what is answered where the lookup finds id.
+func assertAnswer(t *testing.T, id userinfo.Identity, want reply) {
+	t.Helper()
+	h := userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) { return id, nil })
+	r, logged := withErrorLog(request("GET", "/userinfo", "", "Bearer good"))
+	call(t, h, r, want)
+	if want.status == 200 {
+		assertConforms(t, []byte(want.body))
+		assert.Empty(t, logged.String())
+		return
+	}
+	assert.Contains(t, logged.String(), "userinfo: lookup returned an unusable Identity: userinfo: subject ")
 }
