@@ -93,7 +93,8 @@ type Config struct {
 	Cookies CookieOptions
 
 	// Timeout is how long a request waits for Stytch, all calls together;
-	// default 5 s, an hour at most. A call that takes longer goes on for the requests to come.
+	// default 5 s, an hour at most. A call that takes longer goes on for the requests
+	// to come, for three times as long; so with more than 20 s it may outlive its ticket.
 	Timeout time.Duration
 
 	// Skip excludes a request, which is then passed on untouched.

@@ -165,14 +165,15 @@ func (t *settling) resume(ctx context.Context, r *record) *exchange {
 // make exchanges the legacy session. It returns nil if there is a session now,
 // and else why there is none.
 func (t *settling) make(ctx context.Context) *exchange {
-	if t.in.SessionToken == "" {
+	in := t.in
+	if in.SessionToken == "" {
 		ticket, err := t.mint(t.session.Identity)
 		if err != nil {
 			return &exchange{err: settingError("Config.Tickets could not mint a ticket")}
 		}
-		t.in.SessionToken = ticket
+		in.SessionToken = ticket
 	}
-	x := t.call(ctx, t.session.Identity, t.in)
+	x := t.call(ctx, t.session.Identity, in)
 	if x.answer == yes {
 		t.mine, t.done = x.known.record(), x
 		return nil
