@@ -127,7 +127,7 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 				time.Sleep(2 * time.Nanosecond)
 
 				s.start(t, 1, path, after(time.Second, ok))
-				assert.Equal(t, map[string]int{breakerOpen + "1s": 100}, s.many(100, path, ok), "while the one probe is out")
+				assert.Equal(t, map[string]int{breakerOpen + "1s": 10}, s.many(10, path, ok), "while the one probe is out, and room for all")
 				time.Sleep(time.Second + 1)
 				assert.Equal(t, map[string]int{"200": 10}, s.many(10, path, ok))
 			})
