@@ -282,7 +282,8 @@ func TestCheckTellsNoSecret(t *testing.T) {
 		l := newLeaky(t)
 		for i := range l.failures(httptest.NewRequest("GET", "/", nil)) {
 			// Made for each call: it tells what that call sent, a ticket too.
-			l.does = func(r *http.Request) (*http.Response, error) { return l.failures(r)[i](r) }
+			does := roundTrip(func(r *http.Request) (*http.Response, error) { return l.failures(r)[i](r) })
+			l.does.Store(&does)
 			err := l.m.Check(t.Context())
 			l.mustHide(t, "finding", printed(err)+asJSON(err), l.c)
 			assert.NotContains(t, findings(t, err), "stytchmigrate-check", "the ticket's identity")

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,8 +130,8 @@ func (h twoHandlers) Handle(ctx context.Context, r slog.Record) error {
 type leaky struct {
 	*app
 	c    canaries
-	does func(*http.Request) (*http.Response, error) // in place of the transport, if set
-	out  told                                        // what the application got to see
+	does atomic.Pointer[roundTrip] // in place of the transport, if set; calls outlive their request
+	out  told                      // what the application got to see
 }
 
 // told is a set of lines: much of what is said is said often.
@@ -154,8 +155,8 @@ func newLeaky(t *testing.T) *leaky {
 	l.app = newApp(t, stytchtest.Config{InProcess: true, Secret: l.c["project secret"]}, func(c *stytchmigrate.Config) {
 		usual := c.HTTPClient.Transport
 		c.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			if l.does != nil {
-				return l.does(r)
+			if does := l.does.Load(); does != nil {
+				return (*does)(r)
 			}
 			return usual.RoundTrip(r)
 		})}
@@ -296,13 +297,14 @@ func (l *leaky) run(t *testing.T) {
 		stale, _ := l.signedIn(l.ada)
 		l.learn()
 		time.Sleep(6 * time.Minute)
-		l.does = does
+		l.does.Store((*roundTrip)(&does))
 		l.visit(fmt.Sprint("ada", i), "")
 		l.visit(fmt.Sprint("ada", i), stale)
 		usual := l.handler
 		l.handler = logout
 		l.visit(fmt.Sprint("ada", i), stale)
-		l.handler, l.does = usual, nil
+		l.handler = usual
+		l.does.Store(nil)
 	}
 }
 
