@@ -106,11 +106,13 @@ func (m *migrator) refused(key string) *exchange {
 // disown gives up a session that a legacy session once became, and that is not
 // its person's any more: the application now gives another identity under the
 // same ID and Subject than when the exchange was made. It does not count as
-// logged out.
+// logged out. Of the requests that share k, the one that ends it tells of it.
 func (m *migrator) disown(ctx context.Context, key string, k *known) *exchange {
 	x := anotherPerson(k.user)
-	m.refusals.Add(key, x)
-	m.revokeLater(ctx, k.session.SessionID, key)
+	m.refusals.Add(key, x) // before the end, or the next request would exchange again
+	if !m.revokeLater(ctx, k.session.SessionID, key) {
+		x.told.Store(true)
+	}
 	return x.toOne()
 }
 
@@ -280,12 +282,13 @@ func (m *migrator) revokeToken(ctx context.Context, token Secret) {
 }
 
 // revokeLater ends a Stytch session that nobody is to have any more: overtaken
-// by a later sign-in, left by an old logout, or another person's. In this process it ends at once,
-// whatever becomes of the calls, which the request does not wait for. record is
-// that of its legacy session, if that may become another Stytch session yet.
-func (m *migrator) revokeLater(ctx context.Context, sessionID, record string) {
-	if m.sessions.ended.Contains(sessionID) {
-		return
+// by a later sign-in, left by an old logout, or another person's. In this process
+// it ends at once, whatever becomes of the calls, which the request does not wait
+// for. It returns false if it had ended already. record is that of its legacy
+// session, if that may become another Stytch session yet.
+func (m *migrator) revokeLater(ctx context.Context, sessionID, record string) bool {
+	if over, _ := m.sessions.ended.ContainsOrAdd(sessionID, struct{}{}); over {
+		return false
 	}
 	m.sessions.end(sessionID)
 	ctx = context.WithoutCancel(ctx)
@@ -296,6 +299,7 @@ func (m *migrator) revokeLater(ctx context.Context, sessionID, record string) {
 		m.records.forget(ctx, record)
 		_ = m.client.revoke(ctx, revokeRequest{SessionID: sessionID})
 	})
+	return true
 }
 
 // sourceOf returns the legacy session of a record, if it is to be ended at its

@@ -1,6 +1,7 @@
 package stytchmigrate_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +151,27 @@ func TestRememberedForAnotherPerson(t *testing.T) {
 		time.Sleep(time.Minute)
 		assert.Equal(t, swapped, a.get("sid=ada-1").String(), "nobody logged out")
 		assert.Len(t, a.stytch.Sessions(), 2)
+	})
+}
+
+// A page loads twenty things at once: what happened once is told once.
+func TestRememberedForAnotherPersonInParallel(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		require.Equal(t, swapped, a.get("sid=ada-1").String())
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", value)
+			s.Identity.Email = "bob@example.com"
+			return s, nil
+		}
+		time.Sleep(11 * time.Second) // then Stytch is asked again, and all wait for that
+		a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Delay(100*time.Millisecond))
+		for _, v := range a.crowd(20, func(_ int, r *http.Request) (*http.Request, time.Duration) { return r, 0 }) {
+			assert.Equal(t, stytchmigrate.OutcomeRefused, v.outcome)
+		}
+		synctest.Wait()
+		assert.Equal(t, 1, a.stytch.Count(stytchtest.Revoke))
+		assert.Len(t, a.events, 1)
+		assert.Equal(t, 1, strings.Count(a.log.String(), `"msg":"stytchmigrate: mismatch"`))
 	})
 }
 
