@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -106,7 +107,7 @@ func saysNo(op, errorType string) bool {
 	case "migrate_from_external_email_does_not_exist", "user_not_found", "email_not_found", "user_lock_limit_reached":
 		return op == "migrate"
 	}
-	return false
+	return op == "create_user" && strings.HasPrefix(errorType, "duplicate_") // _email, or as likely _external_id
 }
 
 // ownSettings names the setting that an error of Stytch complains about, or

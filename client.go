@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"example.com/stytchmigrate/internal/outbound"
@@ -133,7 +132,7 @@ func (c *client) createUser(ctx context.Context, in createUserRequest) (userID s
 		return ""
 	})
 	var api *Error
-	if errors.As(err, &api) && strings.HasPrefix(api.Type, "duplicate_") { // _email, or as likely _external_id
+	if errors.As(err, &api) && saysNo("create_user", api.Type) {
 		return "", nil
 	}
 	if err == nil {

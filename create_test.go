@@ -202,6 +202,7 @@ func TestUserIsMadeOnceByAllMachines(t *testing.T) {
 				synctest.Wait()
 				assert.Len(t, a.stytch.Users(), 3)
 				assert.Len(t, a.stytch.Sessions(), row.sessions)
+				assert.NotContains(t, a.log.String(), `"level":"WARN"`, "that another machine was first is no fault")
 			})
 		})
 	}
