@@ -63,6 +63,7 @@ func TestCheck(t *testing.T) {
 		"no key set":           {failing("jwks", stytchtest.Error(503, "server_unavailable")), "BaseURL: Stytch's key set is of no use (503 server_unavailable)" + useless},
 		"an empty key set":     {failing("jwks", stytchtest.Respond(200, `{"keys":[]}`)), "BaseURL: Stytch's key set is of no use (key set has no usable key)" + useless},
 		"a page for a key set": {failing("jwks", stytchtest.Respond(200, `<html>canary`)), "BaseURL: Stytch's key set is of no use (answer is not a key set)" + useless},
+		"a silent key set":     {failing("jwks", stytchtest.Silence()), "BaseURL: Stytch's key set is of no use (timed out)" + useless},
 		"a set without end":    {failing("jwks", stytchtest.Endless()), "BaseURL: Stytch's key set is of no use (key set is too large)" + useless},
 		"half a key set":       {failing("jwks", stytchtest.Fault{}.WithCut(10)), "BaseURL: Stytch's key set is of no use (answer broke off: connection closed)" + useless},
 
@@ -177,7 +178,7 @@ func (keeping) Release(context.Context, string, string) error { return nil }
 // Where nobody is left to move, or no ticket can be made, less is asked.
 func TestCheckAsks(t *testing.T) {
 	const user, jwks, exchange, info = "GET https://stytch.invalid/v1/users/user-test-00000000-0000-4000-8000-000000000000",
-		"GET https://stytch.invalid/v1/sessions/jwks/project-test-1", "POST https://stytch.invalid/v1/sessions/migrate", "GET " + userInfoURL
+		"GET https://stytch.invalid/v1/sessions/jwks/project-test-1", "POST https://stytch.invalid/v1/sessions/migrate application/json", "GET " + userInfoURL
 	for name, row := range map[string]struct {
 		change func(*stytchmigrate.Config)
 		want   []string

@@ -154,6 +154,8 @@ func TestCheckOfPrivateUserInfoURL(t *testing.T) {
 		"http://127.0.0.1/userinfo":             {"", private},
 		"https://10.1.2.3/userinfo":             {"https://slug.customers.stytch.dev", private},
 		"https://[fd00::1]/userinfo":            {"https://test.stytch.com", private},
+		"https://169.254.1.2/userinfo":          {"https://test.stytch.com", private},
+		"https://0.0.0.0/userinfo":              {"https://test.stytch.com", private},
 		"https://app/userinfo":                  {"https://test.stytch.com", private},
 		"https://app.corp.internal/userinfo":    {"https://test.stytch.com", private},
 		"http://[::1]:8080/userinfo":            {"http://[::1]:9090", ""},

@@ -64,7 +64,7 @@ func (l *launch) serve(r *http.Request) (*http.Response, error) {
 // send is the way out of Check.
 func (l *launch) send(r *http.Request) (*http.Response, error) {
 	l.mu.Lock()
-	l.requests = append(l.requests, r.Method+" "+r.URL.String())
+	l.requests = append(l.requests, strings.TrimSpace(r.Method+" "+r.URL.String()+" "+r.Header.Get("Content-Type")))
 	l.mu.Unlock()
 	if strings.HasPrefix(r.URL.Path, "/userinfo") {
 		return l.serve(r)
