@@ -1,13 +1,10 @@
 package stytchmigrate
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -116,16 +113,16 @@ func (c *check) ask(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	var all sync.WaitGroup
-	all.Go(func() { c.user = c.stytch(limited, http.MethodGet, "/v1/users/"+c.nobodysID(), nil) })
+	all.Go(func() { c.user = c.stytch(limited, http.MethodGet, "/v1/users/"+c.nobodysID(), "") })
 	all.Go(func() { // public: no credentials are sent
-		c.jwks = c.probe(limited, http.MethodGet, c.client.jwksURL(), nil, func(*http.Request) {})
+		c.jwks = c.probe(limited, http.MethodGet, c.client.jwksURL(), "", func(*http.Request) {})
 	})
 	if c.ticket != "" {
 		// Without Tickets there is no token that is good and nobody's. A made-up
 		// one would be refused by the endpoint that is right as by any other, and
 		// Stytch throttles projects that send many.
 		all.Go(func() {
-			c.migrate = c.stytch(limited, http.MethodPost, "/v1/sessions/migrate", map[string]string{"session_token": c.ticket})
+			c.migrate = c.stytch(limited, http.MethodPost, "/v1/sessions/migrate", `{"session_token":"`+c.ticket+`"}`) // a ticket is base64url
 		})
 	}
 	if c.asksUserInfo() {
@@ -156,28 +153,18 @@ func (c *check) unanswered() bool {
 
 // stytch makes a call of the API. A migrate call without
 // session_duration_minutes makes no session.
-func (c *check) stytch(ctx context.Context, method, path string, in any) probed {
-	return c.probe(ctx, method, c.client.base+path, in, func(r *http.Request) {
+func (c *check) stytch(ctx context.Context, method, path, body string) probed {
+	return c.probe(ctx, method, c.client.base+path, body, func(r *http.Request) {
 		r.SetBasicAuth(c.client.projectID, string(c.client.secret))
 	})
 }
 
-func (c *check) probe(ctx context.Context, method, to string, in any, authorize func(*http.Request)) probed {
-	var body io.Reader
-	if in != nil {
-		payload, err := json.Marshal(in)
-		if err != nil {
-			return probed{received: received{failure: "request could not be encoded"}}
-		}
-		body = bytes.NewReader(payload)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, to, body)
+func (c *check) probe(ctx context.Context, method, to, body string, authorize func(*http.Request)) probed {
+	req, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(body))
 	if err != nil {
 		return probed{received: received{failure: "request could not be made"}}
 	}
-	req.Header.Set("User-Agent", userAgent)
-	req.Header.Set("Accept", "application/json")
-	if body != nil {
+	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	authorize(req)
@@ -241,7 +228,7 @@ func (c *check) judgeStytch() {
 	default:
 		c.add(true, "ProjectID or Secret: Stytch refuses them (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
 	}
-	c.judgeClock(u)
+	c.judgeClock()
 }
 
 func (c *check) judgeKeys() {
@@ -259,7 +246,8 @@ func (c *check) judgeKeys() {
 }
 
 // judgeClock leaves out of account what the call's own time makes uncertain.
-func (c *check) judgeClock(p *probed) {
+func (c *check) judgeClock() {
+	p := &c.user
 	by := p.skew.Abs().Round(time.Second)
 	if !p.sure || p.skew.Abs()-p.took/2 <= maxSkew {
 		return

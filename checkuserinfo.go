@@ -14,7 +14,7 @@ import (
 // over the transport that the application gave for calls to Stytch: its proxy is
 // the way out for these as well. The project's secret stays here.
 func (c *check) userInfo(ctx context.Context, token string) probed {
-	return c.probe(ctx, http.MethodGet, c.cfg.UserInfoURL, nil, func(r *http.Request) {
+	return c.probe(ctx, http.MethodGet, c.cfg.UserInfoURL, "", func(r *http.Request) {
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
@@ -29,7 +29,7 @@ func (c *check) judgeUserInfo() {
 	}
 	c.judgePlace()
 	before := len(c.dangers) + len(c.problems)
-	if c.isServed(&c.bare, &c.made, &c.ticketed) &&
+	if c.isServed() &&
 		c.refuses(&c.bare, "without a token") && c.refuses(&c.made, "with a made-up token") {
 		c.judgeTicketed()
 	}
@@ -56,8 +56,8 @@ func isPrivateHost(host string) bool {
 
 // isServed reports whether an endpoint is there at all. A call that was not made
 // has nothing against it.
-func (c *check) isServed(calls ...*probed) bool {
-	for _, p := range calls {
+func (c *check) isServed() bool {
+	for _, p := range []*probed{&c.bare, &c.made, &c.ticketed} {
 		switch {
 		case p.status == 0 && p.failure == "":
 		case p.status == 0:
@@ -101,7 +101,7 @@ func (c *check) refuses(p *probed, how string) bool {
 // judgeTicketed holds the answer to a good ticket against what Stytch needs.
 func (c *check) judgeTicketed() {
 	p := &c.ticketed
-	if c.ticket == "" || p.status == 0 {
+	if p.status == 0 { // there is no ticket
 		return
 	}
 	if p.status != http.StatusOK {

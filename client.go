@@ -207,8 +207,6 @@ func (c *client) post(ctx context.Context, op, path string, in, out any, unusabl
 // do sends one request and returns the body of a 200. Any other status is a
 // *callError that keeps the status, whatever the body is.
 func (c *client) do(op string, req *http.Request) ([]byte, error) {
-	req.Header.Set("User-Agent", userAgent)
-	req.Header.Set("Accept", "application/json")
 	in := c.send(req)
 	switch {
 	case in.status == 0:
@@ -238,6 +236,8 @@ type received struct {
 // runtime.Goexit, of which those who share the call would never hear. The call
 // ends with the request's context, whatever the transport makes of that.
 func (c *client) send(req *http.Request) received {
+	req.Header.Set("User-Agent", userAgent)
+	req.Header.Set("Accept", "application/json")
 	done := make(chan received, 1)
 	go func() {
 		in := received{failure: "transport left by runtime.Goexit"}
