@@ -66,8 +66,8 @@ type Config struct {
 	CreateUsers bool
 
 	// SessionClaims returns custom claims for a new Stytch session: 4 KB at most,
-	// and none of the registered names of RFC 7519 or of Stytch's own. It sees the legacy session
-	// alone, for parallel requests share one exchange.
+	// and none of the registered names of RFC 7519 or of Stytch's own. It sees the
+	// legacy session alone, for parallel requests share one exchange.
 	SessionClaims func(LegacySession) map[string]any
 
 	// TelemetryID returns Stytch's telemetry_id of the request that starts an

@@ -29,8 +29,8 @@ type laneLimits struct {
 // An exchange does not wait for a place: its user is still served by the old
 // code, and another request soon brings the same session. To create a user is
 // worth a wait: it took an exchange to know that there is none. A user whose JWT
-// has expired has nothing else, and waits too. A logout has no breaker: it is to reach
-// Stytch whenever it can.
+// has expired has nothing else, and waits too. A logout has no breaker: it is to
+// reach Stytch whenever it can.
 var limits = [...]laneLimits{
 	exchange:         {name: "exchange", inFlight: 32, breaks: true, pauses: true},
 	user:             {name: "user", inFlight: 32, wait: time.Second, breaks: true},
