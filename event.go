@@ -53,7 +53,8 @@ type Event struct {
 	// Kind is "request" for the one event of each request that is not excluded,
 	// "logout" for each call of Logout, and else what deserves a look:
 	//
-	//   - mismatch: Stytch answered with another user than was asked about
+	//   - mismatch: Stytch's user is not, or no longer, the legacy session's person;
+	//     or Stytch answered with another session than was asked about
 	//   - created: Config.CreateUsers made a user
 	//   - conflict: one request carried two people's sessions
 	//   - jwks: the key set could not be fetched
