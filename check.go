@@ -249,7 +249,7 @@ func (c *check) judgeKeys() {
 func (c *check) judgeClock() {
 	p := &c.user
 	by := p.skew.Abs().Round(time.Second)
-	if !p.sure || p.skew.Abs()-p.took/2 <= maxSkew {
+	if !p.sure || !p.isStytchs() || p.skew.Abs()-p.took/2 <= maxSkew {
 		return
 	}
 	way := "ahead of"

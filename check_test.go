@@ -72,6 +72,7 @@ func TestCheck(t *testing.T) {
 		"a clock that soon will": {clockOff(20 * time.Second), "clock of this machine: is 20s behind Stytch's: from 30s on, session JWTs are refused; set it, by NTP"},
 		"a clock like any other": {clockOff(9 * time.Second), ""},
 		"a date of long ago":     {failing("*", stytchtest.Fault{}.WithHeader("Date", "Mon, 03 Feb 1997 04:05:06 GMT").WithHeader("Age", "86400")), ""},
+		"another server's date":  {failing("*", stytchtest.Respond(200, "canary").WithHeader("Date", "Mon, 03 Feb 1997 04:05:06 GMT")), "BaseURL: what answers there is not Stytch's API (200): " + notStytch},
 		"no date":                {failing("*", stytchtest.Fault{}.WithHeader("Date", "canary")), ""},
 		"answers that take long": {func(l *launch) {
 			l.cfg.Timeout = 60 * time.Second
