@@ -207,6 +207,24 @@ func TestRecordedForAnotherPerson(t *testing.T) {
 	})
 }
 
+// That it was given up is marked for thirty days, and a session may live longer.
+// What was remembered of it must not look like a logout then.
+func TestRecordOfAnotherPersonIsForgotten(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		require.Equal(t, swapped, a.on(m[0]).get("sid=ada-1").String())
+		right := a.resolve
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", value)
+			s.Identity.Email = "bob@example.com"
+			return s, nil
+		}
+		a.on(m[1]).get("sid=ada-1")
+		a.resolve = right
+		time.Sleep(31 * 24 * time.Hour)
+		assert.Equal(t, swapped, a.on(m[2]).get("sid=ada-1").String())
+	}, func(c *stytchmigrate.Config) { c.SessionDuration = 90 * 24 * time.Hour })
+}
+
 // Unicode folds the long s into an s; to a mail server it is another address.
 func TestLookAlikeOfAnswer(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
