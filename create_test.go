@@ -3,6 +3,7 @@ package stytchmigrate_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +99,9 @@ func TestCreateUsers(t *testing.T) {
 		}, unavailableKeep + create, dorasMove},
 		"an answer without a user": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.CreateUser, stytchtest.Respond(200, "{}"))
+		}, unavailableKeep + create, dorasMove},
+		"an answer with half a user": {func(s *stytchtest.Server) {
+			s.Fail(stytchtest.CreateUser, stytchtest.Respond(200, `{"user_id":"<b>"}`))
 		}, unavailableKeep + create, dorasMove},
 		"the UserInfo endpoint is down": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.Migrate, apiError(400, "migrate_from_external_unexpected_response"))
@@ -202,6 +206,9 @@ func TestUserIsMadeOnceByAllMachines(t *testing.T) {
 				synctest.Wait()
 				assert.Len(t, a.stytch.Users(), 3)
 				assert.Len(t, a.stytch.Sessions(), row.sessions)
+				require.Len(t, a.events, 1, "of the one that made her")
+				assert.Equal(t, a.stytch.Users()[2].ID, a.events[0].UserID)
+				assert.Equal(t, 1, strings.Count(a.log.String(), "user created"))
 				assert.NotContains(t, a.log.String(), `"level":"WARN"`, "that another machine was first is no fault")
 			})
 		})
