@@ -21,8 +21,10 @@ import (
 // a secret, an email or a URL.
 //
 // Call it when the application has started to serve, and in the step of a
-// deployment that decides whether to go on; not in each request or each health
-// check, for it makes up to 3 calls to Stytch, 3 to UserInfoURL and 8 to Store. It
+// deployment that decides whether to go on, on one machine of many; not in each
+// request or health check, for it makes up to 3 calls to Stytch, 3 to UserInfoURL
+// and 8 to Store. That Stytch can't be reached is an error as well: ask again
+// before you take it for a wrong setting. It
 // may be called at any time, while requests are served too, which it neither slows
 // down nor learns from. It makes no user and no session, and ends with ctx, or
 // after Config.Timeout.

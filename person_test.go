@@ -222,6 +222,7 @@ func TestRecordOfAnotherPersonIsForgotten(t *testing.T) {
 		a.resolve = right
 		time.Sleep(31 * 24 * time.Hour)
 		assert.Equal(t, swapped, a.on(m[2]).get("sid=ada-1").String())
+		assert.Equal(t, handedOut+"-", a.on(m[0]).get("sid=ada-1").String(), "which still has the old record in memory")
 	}, func(c *stytchmigrate.Config) { c.SessionDuration = 90 * 24 * time.Hour })
 }
 
@@ -239,4 +240,21 @@ func TestLookAlikeOfAnswer(t *testing.T) {
 		}
 		assert.Equal(t, "refused"+keep+"migrate revoke", a.get("sid=ada-1").String())
 	})
+}
+
+// A machine that was up all the time has the old record in its own memory.
+func TestSessionGivenUpIsNotEndedLater(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		require.Equal(t, swapped, a.on(m[0]).get("sid=ada-1").String())
+		right := a.resolve
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", value)
+			s.Identity.Email = "bob@example.com"
+			return s, nil
+		}
+		a.on(m[1]).get("sid=ada-1")
+		a.resolve = right
+		time.Sleep(31 * 24 * time.Hour)
+		assert.Equal(t, "migrated ada", a.on(m[0]).get("sid=ada-1").saw)
+	}, func(c *stytchmigrate.Config) { c.SessionDuration = 90 * 24 * time.Hour })
 }

@@ -27,8 +27,7 @@ const (
 	maxRecords = 20_000 // in this process, of a few KB each
 
 	keepRecord = 30 * 24 * time.Hour  // at least; a session that lives longer is kept as long as that
-	keepEnded  = 400 * 24 * time.Hour // no browser keeps a cookie longer
-	keepMark   = keepRecord           // that a Stytch session was revoked; its legacy session's record may still name it
+	keepEnded  = 400 * 24 * time.Hour // what is over: no browser keeps a cookie longer, and some machine a record as long
 )
 
 // records remembers what became of legacy sessions: in the store that machines
@@ -239,7 +238,7 @@ func (s *records) forget(ctx context.Context, key string) {
 	}
 	s.local.remove(key)
 	if s.shared != nil {
-		_, _ = s.shared.put(context.WithoutCancel(ctx), key, "", nil, keepRecord)
+		_, _ = s.shared.put(context.WithoutCancel(ctx), key, "", nil, keepEnded)
 	}
 }
 
@@ -255,7 +254,7 @@ func (s *records) endHere(key string) { s.ended.Add(key, struct{}{}) }
 // endSession keeps calls for a Stytch session that are under way on other
 // machines from handing it out. sessionEnded is their question.
 func (s *records) endSession(ctx context.Context, sessionID string) error {
-	return s.mark(ctx, s.sessionKey(sessionID), keepMark)
+	return s.mark(ctx, s.sessionKey(sessionID), keepEnded)
 }
 
 func (s *records) sessionEnded(ctx context.Context, sessionID string) bool {

@@ -103,7 +103,8 @@ func ownJWTCookie(keys keyFunc, users *table) stytchmigrate.LegacyCookie {
 // accessTokenCookie is for a cookie that is an access token of an identity
 // provider. It goes to Stytch as it is, which takes it to the provider's UserInfo
 // endpoint. That accepts a token of any application's: what must not be of another
-// one is only checked here.
+// one is only checked here. Where the claims hold a verified email, give Identity
+// too: Stytch's answer is held against it then.
 func accessTokenCookie(keys keyFunc) stytchmigrate.LegacyCookie {
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithIssuer("https://id.example.com"),
 		jwt.WithAudience("shop"), jwt.WithExpirationRequired())
