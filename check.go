@@ -24,17 +24,15 @@ import (
 // deployment that decides whether to go on, on one machine of many; not in each
 // request or health check, for it makes up to 3 calls to Stytch, 3 to UserInfoURL
 // and 8 to Store. That Stytch can't be reached is an error as well: ask again
-// before you take it for a wrong setting. It
-// may be called at any time, while requests are served too, which it neither slows
-// down nor learns from. It makes no user and no session, and ends with ctx, or
-// after Config.Timeout.
+// before you take it for a wrong setting. It neither slows down the requests that
+// are served meanwhile nor learns from them, makes no user and no session, and ends
+// with ctx, or after Config.Timeout.
 //
 // Calls to Stytch tell whether ProjectID, Secret and BaseURL are right, whether
 // session JWTs can be verified, and how far the clocks are apart. If there are
 // Tickets, and Legacy is not empty, Stytch is asked to exchange a ticket of
 // somebody it can't know: its answer tells whether Stytch got through to the
-// UserInfo URL in its dashboard, and whether the machine there has our keys. Nothing
-// inside the network could show that.
+// UserInfo URL in its dashboard, and whether the machine there has our keys.
 //
 // If UserInfoURL is set, and Legacy is not empty, Check asks there itself, and so
 // can say what is wrong with the endpoint. That it answers here does not mean that
