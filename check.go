@@ -280,7 +280,7 @@ func (c *check) judgeDashboard() {
 		c.add(!c.cut, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
 	case p.status == http.StatusOK && p.isStytchs(), kind == "user_lock_limit_reached":
 		c.dangers.add(len(c.dangers) == 0, field+"Stytch took a ticket of nobody's for a user (%s): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no user has an address under .invalid", p.answer())
-	case kind == "migrate_from_external_email_does_not_exist", kind == "user_not_found", kind == "email_not_found":
+	case p.api != nil && p.api.isUnknownUser():
 		// The endpoint said who it is, to Stytch, and Stytch knows nobody like that.
 	case kind == "migrate_from_external_missing_userinfo", kind == "invalid_userinfo_url":
 		c.add(true, field+"there is none, or it is no URL (%s): nobody can move; set it to where userinfo.Handler is mounted", p.answer())

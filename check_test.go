@@ -26,9 +26,10 @@ func TestCheck(t *testing.T) {
 		dashboard = "UserInfo URL in the Stytch dashboard: "
 		cantTell  = "; check again"
 		credText  = "nobody can move, and no session can be refreshed; copy both from the same project"
-		behind    = ": it is behind a login or the middleware, and Stytch gets no further; mount userinfo.Handler outside of both"
+		moving    = "users do move, for Stytch got through by the URL in its dashboard; correct this field, or "
+		behind    = ", as behind a login or the middleware: nobody can move; mount userinfo.Handler outside of both"
 		useless   = ": no session JWT can be verified, and requests wait for Stytch; let GET /v1/sessions/jwks through unchanged"
-		unusable  = ": Stytch can't use it, and nobody can move; serve userinfo.Handler there, and let no proxy change its answers"
+		unusable  = ": nobody can move; serve userinfo.Handler there, and let no proxy change its answers"
 		notStytch = "nobody can move; correct it, or let the proxy on the way through"
 		refused   = ": session JWTs are refused, and their users' requests wait for Stytch; set it, by NTP"
 		apart     = ": machines do not know what others have exchanged or ended; mend it, or leave Store out"
@@ -92,12 +93,13 @@ func TestCheck(t *testing.T) {
 		"other keys": {func(l *launch) {
 			other, _ := userinfo.NewTickets(keyOf('o', 32), keyOf('p', 32))
 			l.endpoint = userinfo.Handler(other.Redeem)
-		}, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time, and nobody can move; give all machines the same keys"},
-		"behind a login page":    {answers(200, "Content-Type", "text/html; charset=utf-8", "canary"), "UserInfoURL: answers with a redirect or a login (200)" + behind},
-		"behind a redirect":      {answers(302, "Location", "/login?canary", ""), "UserInfoURL: answers with a redirect or a login (302)" + behind},
-		"behind a password":      {answers(401, "WWW-Authenticate", `Basic realm="canary"`, ""), "UserInfoURL: answers with a redirect or a login (401)" + behind},
-		"behind RequireUser":     {answers(401, "WWW-Authenticate", `Cookie cookie-name="stytch_session"`, ""), "UserInfoURL: answers with a redirect or a login (401)" + behind},
+		}, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: nobody can move; give all machines the same keys"},
+		"behind a login page":    {answers(200, "Content-Type", "text/html; charset=utf-8", "canary"), "UserInfoURL: answers with a redirect or a page (200)" + behind},
+		"behind a redirect":      {answers(302, "Location", "/login?canary", ""), "UserInfoURL: answers with a redirect or a page (302)" + behind},
+		"behind a password":      {answers(401, "WWW-Authenticate", `Basic realm="canary"`, ""), "UserInfoURL: answers with a redirect or a page (401)" + behind},
+		"behind RequireUser":     {answers(401, "WWW-Authenticate", `Cookie cookie-name="stytch_session"`, ""), "UserInfoURL: answers with a redirect or a page (401)" + behind},
 		"not mounted":            {answers(404, "X", "", ""), "UserInfoURL: nothing is mounted there (404): nobody can move; mount userinfo.Handler at that path"},
+		"not the dashboard's":    {func(l *launch) { l.cfg.UserInfoURL += "/canary" }, "UserInfoURL: nothing is mounted there (404): " + moving + "mount userinfo.Handler at that path"},
 		"an endpoint that fails": {answers(502, "X", "", ""), "UserInfoURL: the endpoint fails (502): nobody can move; see the log of the machine there"},
 		"a firewall before it":   {answers(403, "X", "", ""), "UserInfoURL: answers 403 in place of 401 to a request without a token: something in front of userinfo.Handler stops Stytch too; let all requests for that path through"},
 		"a silent endpoint": {func(l *launch) {
@@ -121,7 +123,7 @@ func TestCheck(t *testing.T) {
 		"no JSON":                    {replaced("{", ""), "UserInfoURL: answers a good ticket, but body is not one JSON value" + unusable},
 		"text":                       {headed("Content-Type", "text/plain"), "UserInfoURL: answers a good ticket, but its content type is not application/json" + unusable},
 		"far too much":               {rewritten(func(_ http.Header, body string) string { return body + strings.Repeat(" ", 2<<20) }), "UserInfoURL: answers a good ticket, but its body is longer than 1 MiB" + unusable},
-		"half an answer":             {brokenOff, "UserInfoURL: answers a good ticket, but its body breaks off" + unusable},
+		"half an answer":             {brokenOff, "UserInfoURL: answers a good ticket, but its body breaks off: " + moving + "serve userinfo.Handler there, and let no proxy change its answers"},
 		"a cache":                    {headed("Cache-Control", "max-age=60"), "UserInfoURL: may be kept by a cache on the way, for want of Cache-Control: no-store: who comes later is taken for somebody else; let no proxy change the answer's headers"},
 		"tickets of nobody's making": {func(l *launch) { l.cfg.Tickets = new(userinfo.Tickets) }, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so"},
 

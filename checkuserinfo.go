@@ -64,17 +64,26 @@ func (c *check) isServed() bool {
 			c.add(!c.cut, "UserInfoURL: can't be reached from here (%s): it can't be told whether it is right; check the machine there, or leave the field empty if Stytch alone can reach it", p.answer())
 			return false
 		case p.status >= 300 && p.status < 400, p.status == http.StatusOK && p.mediaType() == "text/html", p.asksForLogin():
-			c.add(true, "UserInfoURL: answers with a redirect or a login (%d): it is behind a login or the middleware, and Stytch gets no further; mount userinfo.Handler outside of both", p.status)
+			c.add(true, "UserInfoURL: answers with a redirect or a page (%d), as behind a login or the middleware: %s", p.status, c.stuck("mount userinfo.Handler outside of both"))
 			return false
 		case p.status == http.StatusNotFound, p.status == http.StatusMethodNotAllowed, p.status == http.StatusGone:
-			c.add(true, "UserInfoURL: nothing is mounted there (%d): nobody can move; mount userinfo.Handler at that path", p.status)
+			c.add(true, "UserInfoURL: nothing is mounted there (%d): %s", p.status, c.stuck("mount userinfo.Handler at that path"))
 			return false
 		case p.busy():
-			c.add(true, "UserInfoURL: the endpoint fails (%d): nobody can move; see the log of the machine there", p.status)
+			c.add(true, "UserInfoURL: the endpoint fails (%d): %s", p.status, c.stuck("see the log of the machine there"))
 			return false
 		}
 	}
 	return true
+}
+
+// stuck is the effect and the remedy of a finding about the endpoint. That Stytch
+// got through says that this field is what is wrong, or the way from here.
+func (c *check) stuck(remedy string) string {
+	if c.migrate.api != nil && c.migrate.api.isUnknownUser() {
+		return "users do move, for Stytch got through by the URL in its dashboard; correct this field, or " + remedy
+	}
+	return "nobody can move; " + remedy
 }
 
 func (p *probed) mediaType() string {
@@ -105,8 +114,8 @@ func (c *check) judgeTicketed() {
 		return
 	}
 	if p.status != http.StatusOK {
-		c.add(p.status == http.StatusUnauthorized, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time, and nobody can move; give all machines the same keys")
-		c.add(p.status != http.StatusUnauthorized, "UserInfoURL: answers %d in place of 200 to a good ticket: nobody can move; let all requests for that path through to userinfo.Handler", p.status)
+		c.add(p.status == http.StatusUnauthorized, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: %s", c.stuck("give all machines the same keys"))
+		c.add(p.status != http.StatusUnauthorized, "UserInfoURL: answers %d in place of 200 to a good ticket: %s", p.status, c.stuck("let all requests for that path through to userinfo.Handler"))
 		return
 	}
 	var id struct {
@@ -134,7 +143,7 @@ func (c *check) judgeTicketed() {
 }
 
 func (c *check) badAnswer(why string) {
-	c.add(true, "UserInfoURL: answers a good ticket, but %s: Stytch can't use it, and nobody can move; serve userinfo.Handler there, and let no proxy change its answers", why)
+	c.add(true, "UserInfoURL: answers a good ticket, but %s: %s", why, c.stuck("serve userinfo.Handler there, and let no proxy change its answers"))
 }
 
 func noStored(h http.Header) bool {

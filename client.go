@@ -33,6 +33,8 @@ type client struct {
 	secret    Secret
 	http      *http.Client
 	log       *slog.Logger
+
+	createsUsers bool // an unknown user is nothing to warn of
 }
 
 // transportOf returns c's transport, or one of our own.
@@ -300,6 +302,10 @@ func (c *client) logError(ctx context.Context, op string, took time.Duration, er
 			slog.String("error_type", call.api.Type), slog.String("request_id", call.api.RequestID))
 		setting := ownSettings(call.api)
 		switch {
+		case call.api.Type == "migrate_from_external_unexpected_response":
+			attrs = append(attrs, slog.String("setting", "UserInfo endpoint: Check says what is wrong with it"))
+		case op == "migrate" && call.api.isUnknownUser() && !c.createsUsers:
+			attrs = append(attrs, slog.String("setting", "import of users, or Config.CreateUsers"))
 		case call.answer == cantTell && setting != "":
 			level = slog.LevelError
 			attrs = append(attrs, slog.String("setting", setting))

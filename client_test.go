@@ -325,12 +325,24 @@ func TestWrongSettingIsLoud(t *testing.T) {
 // How loud the other errors are: a plain no is everyday life, a no that nobody
 // knows the reason of may be a wrong setting.
 func TestLevelOfNo(t *testing.T) {
-	for errorType, level := range map[string]string{"user_not_found": "INFO", "user_lock_limit_reached": "INFO", "brand_new_error": "WARN"} {
+	const users = `"setting":"import of users, or Config.CreateUsers"`
+	for _, row := range []struct {
+		errorType, level, setting string
+		create                    bool
+	}{
+		{"user_not_found", "WARN", users, false},
+		{"migrate_from_external_email_does_not_exist", "WARN", users, false},
+		{"user_not_found", "INFO", "", true},
+		{"migrate_from_external_unexpected_response", "WARN", `"setting":"UserInfo endpoint: Check says what is wrong with it"`, false},
+		{"user_lock_limit_reached", "INFO", "", false},
+		{"brand_new_error", "WARN", "", false},
+	} {
 		inBubble(t, func(t *testing.T, a *app) {
-			a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(404, errorType))
+			a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(404, row.errorType))
 			a.get("sid=ada-1")
-			assert.Contains(t, a.log.String(), `"level":"`+level+`"`)
-			assert.NotContains(t, a.log.String(), "setting")
-		})
+			assert.Contains(t, a.log.String(), `"level":"`+row.level+`"`)
+			assert.Contains(t, a.log.String(), row.setting)
+			assert.Equal(t, row.setting != "", strings.Contains(a.log.String(), "setting"))
+		}, func(c *stytchmigrate.Config) { c.CreateUsers = row.create })
 	}
 }

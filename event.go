@@ -51,7 +51,7 @@ const (
 // email.
 type Event struct {
 	// Kind is "request" for the one event of each request that is not excluded,
-	// "logout" for each call of Logout, and else what deserves a look:
+	// "logout" for each call of Logout, with no user where a login calls it, and else what deserves a look:
 	//
 	//   - mismatch: Stytch's user is not, or no longer, the legacy session's person;
 	//     or Stytch answered with another session than was asked about

@@ -17,8 +17,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -38,6 +40,8 @@ type Middleware struct {
 	sessions *sessions
 	migrator *migrator
 	probes   *client // of Check: its calls count in no lane, and are not logged
+
+	elsewhere sync.Once // said that hosts are outside of Cookies.Domain
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would
@@ -52,7 +56,7 @@ func New(cfg Config) (*Middleware, error) {
 		return nil, err
 	}
 	c := &client{
-		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret, log: cfg.Logger,
+		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret, log: cfg.Logger, createsUsers: cfg.CreateUsers,
 	}
 	m := &Middleware{cfg: &cfg, client: c, browser: &browser{opts: cfg.Cookies, legacy: cfg.Legacy}}
 	plain := transportOf(cfg.HTTPClient)
@@ -241,6 +245,11 @@ func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegac
 // the response changed where they may be.
 func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCookies, v *verdict, next http.Handler) {
 	write := !v.change.none() && m.browser.mayWrite(r)
+	if v.change.set != nil && !inDomain(hostname(r.Host), m.cfg.Cookies.Domain) {
+		m.elsewhere.Do(func() {
+			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
+		})
+	}
 	if write || v.change.strip {
 		var s *swap
 		v.original = r

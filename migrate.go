@@ -197,7 +197,8 @@ func (m *migrator) claims(s LegacySession, key string) (json.RawMessage, error) 
 // is none and that is wanted.
 func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateRequest) *exchange {
 	x := m.ask(ctx, id, in)
-	if !m.cfg.CreateUsers || id == (userinfo.Identity{}) || !isUnknownUser(x.err) {
+	var api *Error
+	if !m.cfg.CreateUsers || id == (userinfo.Identity{}) || !errors.As(x.err, &api) || !api.isUnknownUser() {
 		return x
 	}
 	userID, err := m.client.createUser(ctx, newUser(id))

@@ -1,7 +1,6 @@
 package stytchmigrate
 
 import (
-	"errors"
 	"slices"
 
 	"example.com/stytchmigrate/userinfo"
@@ -79,14 +78,10 @@ func isSamePerson(u *User, s LegacySession) (same, known bool) {
 
 // isUnknownUser reports the answer of an exchange that Stytch has no user with
 // the email which the UserInfo endpoint told.
-func isUnknownUser(err error) bool {
-	var api *Error
-	if !errors.As(err, &api) {
-		return false
-	}
-	switch api.Type {
+func (e *Error) isUnknownUser() bool {
+	switch e.Type {
 	case "migrate_from_external_email_does_not_exist", "user_not_found", "email_not_found":
-		return answerOf(err) == no
+		return e.StatusCode >= 400 && e.StatusCode <= 499
 	}
 	return false
 }

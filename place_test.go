@@ -165,3 +165,19 @@ func TestWhereCookiesMayChangeWithAPath(t *testing.T) {
 		}, func(c *stytchmigrate.Config) { c.Cookies.Path = "/app" })
 	}
 }
+
+// A Domain that the application is not served under is found out about by users
+// who are migrated in each request. It is said once, whatever hosts are made up.
+func TestHostOutsideOfTheDomain(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		for _, name := range []string{"shop.example", "canary.example", "shop.example"} {
+			assert.Equal(t, "migrated ada"+keep, strings.TrimSuffix(strings.TrimSuffix(a.get("sid=ada-1", host(name)).String(), "-"), "migrate"))
+		}
+		assert.Equal(t, 1, strings.Count(a.log.String(), `"setting":"Config.Cookies.Domain"`))
+		assert.NotContains(t, a.log.String(), "canary")
+	}, func(c *stytchmigrate.Config) { c.Cookies.Domain = "example.com" })
+	inBubble(t, func(t *testing.T, a *app) {
+		assert.Equal(t, swapped, a.get("sid=ada-1").String())
+		assert.NotContains(t, a.log.String(), "setting")
+	}, func(c *stytchmigrate.Config) { c.Cookies.Domain = "example.com" })
+}

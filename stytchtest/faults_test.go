@@ -1,6 +1,7 @@
 package stytchtest_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -44,7 +45,7 @@ var faultRows = []struct {
 	fault stytchtest.Fault
 	want  func(t *testing.T, got got)
 	// the client waits for 100 ms and no longer
-	timesOut bool
+	timeout time.Duration // of the call; zero: none that matters
 }{
 	{name: "zero", fault: stytchtest.Fault{}, want: usual},
 	{name: "HTML", fault: stytchtest.Respond(502, "<html>"), want: func(t *testing.T, got got) {
@@ -87,10 +88,10 @@ var faultRows = []struct {
 	}},
 	{name: "reset", fault: stytchtest.Reset(), want: reset},
 	{name: "reset after work", fault: stytchtest.Reset().AfterWork(), want: reset},
-	{name: "silence", fault: stytchtest.Silence(), want: timedOut, timesOut: true},
-	{name: "delay too long", fault: stytchtest.Delay(time.Hour), want: timedOut, timesOut: true},
-	{name: "hold", fault: stytchtest.Fault{}.WithHold(new(stytchtest.Hold)), want: timedOut, timesOut: true},
-	{name: "drip", fault: stytchtest.Fault{}.WithDrip(5 * time.Millisecond), timesOut: true, want: func(t *testing.T, got got) {
+	{name: "silence", fault: stytchtest.Silence(), want: timedOut, timeout: 100 * time.Millisecond},
+	{name: "delay too long", fault: stytchtest.Delay(time.Hour), want: timedOut, timeout: 100 * time.Millisecond},
+	{name: "hold", fault: stytchtest.Fault{}.WithHold(new(stytchtest.Hold)), want: timedOut, timeout: 100 * time.Millisecond},
+	{name: "drip", fault: stytchtest.Fault{}.WithDrip(50 * time.Millisecond), timeout: 500 * time.Millisecond, want: func(t *testing.T, got got) {
 		assert.Equal(t, 200, got.status)
 		assert.ErrorIs(t, got.err, context.DeadlineExceeded)
 		assert.NotEmpty(t, got.body)
@@ -122,11 +123,7 @@ func TestFaults(t *testing.T) {
 				t.Run(way.name, func(t *testing.T) {
 					c := start(t, stytchtest.Config{InProcess: way.inProcess})
 					c.Fail(stytchtest.JWKS, row.fault)
-					timeout := 10 * time.Second
-					if row.timesOut {
-						timeout = 100 * time.Millisecond
-					}
-					row.want(t, c.fetch(t, timeout))
+					row.want(t, c.fetch(t, cmp.Or(row.timeout, 10*time.Second)))
 					usual(t, c.fetch(t, 10*time.Second)) // the next call
 				})
 			}
