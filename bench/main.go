@@ -21,7 +21,7 @@ func main() {
 	testing.Init()
 	short := flag.Bool("short", false, "few and short rounds")
 	rounds := flag.Int("rounds", 5, "how often each number is measured; the median counts")
-	each := flag.Duration("time", 100*time.Millisecond, "how long one of them is measured")
+	each := flag.Duration("time", 60*time.Millisecond, "how long one of them is measured")
 	rubbish := flag.Int("rubbish", 0, "measure the memory after so many distinct tokens that Stytch does not know")
 	into := flag.String("o", "", "replace the part between the markers of this file by what is printed")
 	flag.Parse()
