@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"example.com/stytchmigrate/internal/rawjson"
 )
 
 // decode fills dst, a pointer to a zero response type, from a body of Stytch's.
@@ -25,77 +28,87 @@ func decode(data []byte, dst any) error {
 	if !json.Valid(data) {
 		return errors.New("body is not one JSON value")
 	}
-	return fill("", bytes.TrimSpace(data), reflect.ValueOf(dst).Elem())
-}
-
-// fill sets v from raw, which is valid JSON without space around it.
-func fill(path string, raw json.RawMessage, v reflect.Value) error {
-	if isNull(raw) {
-		return wrong(path, "is null") // json.Unmarshal would leave v as it is
-	}
-	if t, ok := v.Addr().Interface().(*time.Time); ok {
-		return fillTime(path, raw, t)
-	}
-	expected := "is not a string"
-	switch v.Kind() {
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		return fill(path, raw, v.Elem())
-	case reflect.Struct:
-		return fillObject(path, raw, v)
-	case reflect.Slice:
-		return fillArray(path, raw, v)
-	case reflect.Map:
-		expected = "is not an object"
-	case reflect.Bool:
-		expected = "is not true or false"
-	case reflect.Int:
-		expected = "is not an integer"
-	}
-	from := json.NewDecoder(bytes.NewReader(raw))
-	from.UseNumber() // an id of 19 digits in metadata would not survive a float64
-	if from.Decode(v.Addr().Interface()) != nil {
-		return wrong(path, expected)
+	if err := fill(bytes.TrimSpace(data), reflect.ValueOf(dst).Elem()); err != nil {
+		return err
 	}
 	return nil
 }
 
-func fillObject(path string, raw json.RawMessage, v reflect.Value) error {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(raw, &members) != nil {
-		return wrong(path, "is not an object")
+// fill sets v from raw, which is valid JSON without space around it.
+func fill(raw []byte, v reflect.Value) *misfit {
+	if rawjson.IsNull(raw) {
+		return misfitOf("is null") // json.Unmarshal would leave v as it is
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return fill(raw, v.Elem())
+	case reflect.Struct:
+		if t, ok := v.Addr().Interface().(*time.Time); ok {
+			return fillTime(raw, t)
+		}
+		return fillObject(raw, v)
+	case reflect.Slice:
+		return fillArray(raw, v)
+	case reflect.String:
+		s, ok := rawjson.Text(raw)
+		if !ok {
+			return misfitOf("is not a string")
+		}
+		v.SetString(s)
+		return nil
+	}
+	from := json.NewDecoder(bytes.NewReader(raw))
+	from.UseNumber() // an id of 19 digits in metadata would not survive a float64
+	if from.Decode(v.Addr().Interface()) == nil {
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Map:
+		return misfitOf("is not an object")
+	case reflect.Bool:
+		return misfitOf("is not true or false")
+	}
+	return misfitOf("is not an integer")
+}
+
+func fillObject(raw []byte, v reflect.Value) *misfit {
+	if !rawjson.IsObject(raw) {
+		return misfitOf("is not an object")
+	}
+	members := make(map[string][]byte, v.NumField())
+	for name, value := range rawjson.Members(raw) {
+		members[name] = value
 	}
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag
 		name, _, _ := strings.Cut(tag.Get("json"), ",")
-		at := name
-		if path != "" {
-			at = path + "." + name
-		}
-		member, found := members[name]
-		required := tag.Get("required") == "true"
-		switch {
-		case name == "-" || !required && (!found || isNull(member)):
+		if name == "-" {
 			continue
-		case !found:
-			return wrong(at, "is missing")
 		}
-		if err := fill(at, member, v.Field(i)); err != nil {
-			return err
+		member := members[name]
+		switch required := tag.Get("required") == "true"; {
+		case required && member == nil:
+			return misfitOf("is missing").in(name)
+		case !required && (member == nil || rawjson.IsNull(member)):
+			continue
+		}
+		if err := fill(member, v.Field(i)); err != nil {
+			return err.in(name)
 		}
 	}
 	return nil
 }
 
-func fillArray(path string, raw json.RawMessage, v reflect.Value) error {
-	var elements []json.RawMessage
-	if json.Unmarshal(raw, &elements) != nil {
-		return wrong(path, "is not an array")
+func fillArray(raw []byte, v reflect.Value) *misfit {
+	if !rawjson.IsArray(raw) {
+		return misfitOf("is not an array")
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
-	for i, element := range elements {
-		if err := fill(path+"["+strconv.Itoa(i)+"]", element, v.Index(i)); err != nil {
-			return err
+	all := slices.Collect(rawjson.Elements(raw))
+	v.Set(reflect.MakeSlice(v.Type(), len(all), len(all)))
+	for i, element := range all {
+		if err := fill(element, v.Index(i)); err != nil {
+			return err.in("[" + strconv.Itoa(i) + "]")
 		}
 	}
 	return nil
@@ -104,25 +117,37 @@ func fillArray(path string, raw json.RawMessage, v reflect.Value) error {
 // fillTime reads a timestamp into UTC, whatever its offset: package time would
 // give the machine's own zone to a time that happens to have its offset. The
 // string is decoded first, for Time.UnmarshalJSON knows no escapes ("\u002b").
-func fillTime(path string, raw json.RawMessage, t *time.Time) error {
-	var text string
-	if json.Unmarshal(raw, &text) != nil || t.UnmarshalText([]byte(text)) != nil {
-		return wrong(path, "is not a time of RFC 3339")
+func fillTime(raw []byte, t *time.Time) *misfit {
+	text, ok := rawjson.Text(raw)
+	if !ok || t.UnmarshalText([]byte(text)) != nil {
+		return misfitOf("is not a time of RFC 3339")
 	}
 	if *t = t.UTC(); t.Year() < 0 || t.Year() > 9999 { // could not be encoded again
-		return wrong(path, "is not a time of RFC 3339")
+		return misfitOf("is not a time of RFC 3339")
 	}
 	return nil
 }
 
-func isNull(raw json.RawMessage) bool { return string(raw) == "null" }
+// misfit is what is wrong with a body, and where. It has no prefix: the client
+// names the call that the body answered.
+type misfit struct{ path, reason string }
 
-// wrong has no prefix: the client names the call that the body answered.
-func wrong(path, reason string) error {
-	if path == "" {
-		path = "body"
+func misfitOf(reason string) *misfit { return &misfit{reason: reason} }
+
+// in is the misfit seen from around the member or element.
+func (m *misfit) in(name string) *misfit {
+	if m.path != "" && m.path[0] != '[' {
+		name += "."
 	}
-	return errors.New(path + " " + reason)
+	m.path = name + m.path
+	return m
+}
+
+func (m *misfit) Error() string {
+	if m.path == "" {
+		return "body " + m.reason
+	}
+	return m.path + " " + m.reason
 }
 
 // decodeError reads what can be read of an error's body. It may be a gateway's
