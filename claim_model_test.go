@@ -84,7 +84,7 @@ type claimRules struct {
 	renew, renewLate bool     // the claim is renewed during the exchange; and until the Put
 	lookAgain        bool     // between Claim and exchange
 	confirm          bool     // look between exchange and Put
-	markIfNone       bool     // a look that finds no record asks for the mark
+	markIfNone       bool     // the look before the exchange asks for the mark though it found no record
 	markIfFound      bool     // a look that finds one does
 	markFirst        bool     // it does so before it asks for the record
 	putNeedsClaim    bool     // a lost claim loses its Put
@@ -180,7 +180,7 @@ func (m *claimRules) get(s *claimState, p int, mark bool) bool {
 		return true
 	}
 	s.after[p] = m.complete(s)
-	if s.mark && (m.markFirst || m.markIfNone && s.got[p] == claimNone || m.markIfFound && s.got[p] != claimNone) {
+	if s.mark && (m.markFirst || m.markIfNone && s.got[p] == claimNone && s.at[p] == toLookAgainMark || m.markIfFound && s.got[p] != claimNone) {
 		s.got[p] = claimNone
 		m.leave(s, p)
 		return false

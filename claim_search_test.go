@@ -73,7 +73,7 @@ func TestClaimProtocolNeedsAllOfIt(t *testing.T) {
 	}{
 		"a claim is anybody's":             {func(m *claimRules) { m.exclusive, m.crashes, m.stalls = false, 0, 0 }, claimTooMany},
 		"the claim is not renewed":         {func(m *claimRules) { m.renew, m.crashes, m.stalls = false, 0, 0 }, claimTooMany},
-		"no look after Claim":              {func(m *claimRules) { m.lookAgain, m.crashes, m.stalls = false, 0, 0 }, claimTooMany},
+		"no look after Claim":              {func(m *claimRules) { m.lookAgain, m.crashes, m.stalls = false, 0, 0 }, claimExchanged},
 		"no look before Put":               {func(m *claimRules) { m.confirm = false }, claimReplaced},
 		"a renewal after that look":        {func(m *claimRules) { m.renewLate = true }, claimReplaced},
 		"a Put needs no claim":             {func(m *claimRules) { m.putNeedsClaim = false }, claimReplaced},

@@ -65,12 +65,15 @@ type source struct {
 }
 
 // find returns what became of a legacy session: its record, that it ended, or
-// neither. id, the legacy session's, opens the record.
-func (s *records) find(ctx context.Context, key string, id Secret) (r *record, ended bool) {
+// neither. id, the legacy session's, opens the record. Where there is none, the
+// store is asked only at last whether it ended.
+func (s *records) find(ctx context.Context, key string, id Secret, last bool) (r *record, ended bool) {
 	if s.ended.Contains(key) {
 		return nil, true
 	}
-	r = s.load(ctx, key, id)
+	if r = s.load(ctx, key, id); r == nil && !last {
+		return nil, false
+	}
 	return r, s.hasEnded(ctx, key)
 }
 

@@ -35,7 +35,7 @@ func (t *settling) run(ctx context.Context) *exchange {
 		return x
 	}
 	for pause := firstPoll; ctx.Err() == nil; pause = min(2*pause, lastPoll) {
-		if x := t.look(ctx); x != nil {
+		if x := t.look(ctx, false); x != nil {
 			return x
 		}
 		claimed, err := t.records.claim(ctx, t.key, t.owner)
@@ -57,8 +57,10 @@ func (t *settling) run(ctx context.Context) *exchange {
 
 // look returns what became of the legacy session, nil if nothing did. A session
 // that another machine remembered counts, and one made here meanwhile does not.
-func (t *settling) look(ctx context.Context) *exchange {
-	r, ended := t.records.find(ctx, t.key, t.session.ID)
+// The last look before the exchange asks whether it ended, though there is no
+// record: the one after it need not, for that is asked after the Put.
+func (t *settling) look(ctx context.Context, last bool) *exchange {
+	r, ended := t.records.find(ctx, t.key, t.session.ID, last)
 	switch {
 	case ended:
 		t.discard(ctx)
@@ -79,7 +81,7 @@ func (t *settling) look(ctx context.Context) *exchange {
 // look is for a claim that was lost, used by another machine, and got back by a
 // renewal: between it and put there must be no claim of ours.
 func (t *settling) work(ctx context.Context) *exchange {
-	x := t.look(ctx)
+	x := t.look(ctx, true)
 	if x == nil && t.mine == nil {
 		stop := t.records.hold(ctx, t.key, t.owner)
 		x = t.make(ctx)
@@ -90,7 +92,7 @@ func (t *settling) work(ctx context.Context) *exchange {
 			return nil
 		}
 		if x == nil {
-			x = t.look(ctx)
+			x = t.look(ctx, false)
 		}
 	}
 	if x != nil {
