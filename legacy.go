@@ -139,12 +139,11 @@ func openSecureCookie[T any](name, value string, codecs []securecookie.Codec) (T
 	var zero T
 	failed := error(ErrNoSession)
 	for _, codec := range codecs {
-		if !isAsWritten(codec, value) {
-			continue
-		}
 		var payload T
 		err := decodeSafely(codec, name, value, &payload)
 		switch {
+		case err == securecookie.ErrMacInvalid || !isAsWritten(codec, value):
+			continue
 		case err == nil:
 			return payload, nil
 		case isAuthentic(codec, name, value, err):
