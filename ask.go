@@ -18,11 +18,12 @@ func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjw
 	if c != nil {
 		id = c.SessionID
 	}
-	cookie := keyOf('t', in.SessionToken)
+	kind, value := byte('t'), in.SessionToken
 	if in.SessionJWT != "" {
-		cookie = keyOf('j', in.SessionJWT)
+		kind, value = 'j', in.SessionJWT
 	}
-	before, remembered := s.known.Peek(cookie)
+	cookie := keyOf(kind, value)
+	before, remembered := s.known.Peek(knownKey{kind, value})
 	switch {
 	case s.unknown.get(string(cookie[:])) != nil:
 		return nil, errUnknownToken

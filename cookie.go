@@ -60,69 +60,13 @@ func (s CookieScope) normal() CookieScope {
 type browser struct {
 	opts   CookieOptions // defaults filled in
 	legacy []LegacyCookie
+	nobody *found // what a request is told that carries nothing
 }
 
-// requestCookies are the distinct values that a request carries, in the order
-// that the browser sent them.
-type requestCookies struct {
-	jwts, tokens []string
-	legacy       [][]string // by index in Config.Legacy
-	hasLegacy    bool
-}
-
-func (c *requestCookies) empty() bool {
-	return len(c.jwts) == 0 && len(c.tokens) == 0 && !c.hasLegacy
-}
-
-// tooMany says that there were more values of a name than are kept.
-func (c *requestCookies) tooMany() bool {
-	return len(c.jwts) > maxDuplicates || len(c.tokens) > maxDuplicates ||
-		slices.ContainsFunc(c.legacy, func(v []string) bool { return len(v) > maxDuplicates })
-}
-
-// read collects the cookies that matter, as net/http parses them.
-func (b *browser) read(r *http.Request) (c requestCookies) {
-	if len(r.Header["Cookie"]) == 0 {
-		return c
-	}
-	for _, cookie := range r.Cookies() {
-		if cookie.Value == "" {
-			continue
-		}
-		switch cookie.Name {
-		case b.opts.SessionName:
-			c.tokens = appendNew(c.tokens, cookie.Value)
-		case b.opts.JWTName:
-			c.jwts = appendNew(c.jwts, cookie.Value)
-		default:
-			c.addLegacy(b.legacy, cookie)
-		}
-	}
-	return c
-}
-
-// addLegacy files a cookie under each entry of its name: two entries may read
-// one cookie, in the formats of before and after some change.
-func (c *requestCookies) addLegacy(legacy []LegacyCookie, cookie *http.Cookie) {
-	for i := range legacy {
-		if legacy[i].Name != cookie.Name {
-			continue
-		}
-		if c.legacy == nil {
-			c.legacy = make([][]string, len(legacy))
-		}
-		c.legacy[i] = appendNew(c.legacy[i], cookie.Value)
-		c.hasLegacy = true
-	}
-}
-
-// appendNew stops where there are more than anything here would look at: a
-// request may bring thousands.
-func appendNew(values []string, v string) []string {
-	if len(values) > maxDuplicates || slices.Contains(values, v) {
-		return values
-	}
-	return append(values, v)
+func newBrowser(cfg *Config) *browser {
+	b := &browser{opts: cfg.Cookies, legacy: cfg.Legacy}
+	b.nobody = &found{by: b}
+	return b
 }
 
 // plan turns a change into the lines of the response, deletions last, so that

@@ -101,6 +101,9 @@ func (e Event) LogValue() slog.Value {
 
 // report sends the events of one request, and logs those that deserve a look.
 func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration) {
+	if v.event == "" && m.cfg.OnEvent == nil {
+		return
+	}
 	e := m.event(kindRequest, &v.found)
 	e.Duration = took
 	if v.event != "" {

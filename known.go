@@ -21,16 +21,26 @@ type known struct {
 	origin  string    // key of the legacy session's record, from the claim legacy_session
 	until   time.Time // the JWT is taken without a look until then
 	fresh   time.Time // the user and the opaque token are taken from memory until then
-	also    memoryKey // of an older JWT of the session that a browser still sends, if there is one
+	also    knownKey  // of an older JWT of the session that a browser still sends, if there is one
+
+	cookie cookieKey // of the opaque token
+	found  *found    // what a request is told that is served from memory
 
 	judged atomic.Pointer[judgement] // of the legacy cookies that came with it last
 }
 
-// memoryKey is the SHA-256 of what a browser sent, with a letter for its kind:
-// j for a JWT, t for an opaque token, s for a session's id.
-type memoryKey [sha256.Size]byte
+// knownKey is by what a session is in memory: j, a JWT; t, an opaque token; or
+// s, its id. The kind is part of it, for a browser may send an id as a token.
+type knownKey struct {
+	kind  byte
+	value string
+}
 
-func keyOf(kind byte, value string) memoryKey {
+// cookieKey is the SHA-256 of what a browser sent and nobody vouches for, by its
+// kind. It is for memories that anybody can fill with cookies of any length.
+type cookieKey [sha256.Size]byte
+
+func keyOf(kind byte, value string) cookieKey {
 	return sha256.Sum256(append([]byte{kind}, value...))
 }
 
@@ -40,7 +50,13 @@ func (s *sessions) remembered(c *requestCookies) *known {
 	if len(c.jwts) != 1 || len(c.jwts[0]) > sessionjwt.MaxToken {
 		return nil
 	}
-	k, ok := s.known.Get(keyOf('j', c.jwts[0]))
+	return s.recognized(c.jwts[0])
+}
+
+// recognized returns the session of a JWT that is known, nil if it has to be
+// looked at.
+func (s *sessions) recognized(jwt string) *known {
+	k, ok := s.known.Get(knownKey{'j', jwt})
 	if !ok || !time.Now().Before(k.until) || s.hasEnded(k) {
 		return nil
 	}
@@ -93,21 +109,28 @@ func (k *known) record() *record {
 // it had.
 func (s *sessions) put(k *known) {
 	id := k.session.SessionID
-	if old, ok := s.known.Peek(keyOf('s', id)); ok {
-		s.known.Remove(keyOf('j', string(old.tokens.jwt)))
+	if old, ok := s.known.Peek(knownKey{'s', id}); ok {
+		s.known.Remove(knownKey{'j', string(old.tokens.jwt)})
 		s.known.Remove(old.also)
 	}
-	for _, cookie := range []memoryKey{keyOf('t', string(k.tokens.session)), keyOf('j', string(k.tokens.jwt))} {
+	s.complete(k)
+	for _, cookie := range []cookieKey{k.cookie, keyOf('j', string(k.tokens.jwt))} {
 		s.unknown.remove(string(cookie[:]))
 	}
-	s.known.Add(keyOf('s', id), k)
-	s.known.Add(keyOf('j', string(k.tokens.jwt)), k)
+	s.known.Add(knownKey{'s', id}, k)
+	s.known.Add(knownKey{'j', string(k.tokens.jwt)}, k)
 	if k.tokens.session != "" { // a partial user's is not known
-		s.known.Add(keyOf('t', string(k.tokens.session)), k)
+		s.known.Add(knownKey{'t', string(k.tokens.session)}, k)
 	}
 	if s.hasEnded(k) { // a Logout came in between
 		s.forget(k)
 	}
+}
+
+// complete fills in what would be made anew for each request otherwise.
+func (s *sessions) complete(k *known) {
+	k.cookie = keyOf('t', string(k.tokens.session))
+	k.found = &found{by: s.by, outcome: OutcomeAuthenticated, user: k.user, session: k.session}
 }
 
 // adopt serves a session in memory by another JWT of it, and makes that known.
@@ -125,9 +148,10 @@ func (s *sessions) adopt(k *known, c *sessionjwt.Claims, jwt string) *known {
 		s.put(entry)
 		return entry
 	}
-	entry.also = keyOf('j', jwt)
+	entry.also = knownKey{'j', jwt}
 	s.put(entry)
 	older := &known{asked: entry.asked, user: entry.user, session: entry.session, tokens: entry.tokens, origin: entry.origin, until: c.ExpiresAt}
+	s.complete(older)
 	s.known.Add(entry.also, older)
 	return older
 }
@@ -160,9 +184,9 @@ func (s *sessions) bySession(id string) *known { return s.recall("", id) }
 
 // recall is bySession, by the opaque token where there is one.
 func (s *sessions) recall(token, id string) *known {
-	key := keyOf('s', id)
+	key := knownKey{'s', id}
 	if token != "" {
-		key = keyOf('t', token)
+		key = knownKey{'t', token}
 	}
 	k, ok := s.known.Get(key)
 	if !ok || !time.Now().Before(k.fresh) || s.hasEnded(k) {
@@ -197,7 +221,7 @@ func (s *sessions) fresh(opaque []string, stale *sessionjwt.Claims) *known {
 // end makes this process refuse a session from now on, though its JWT verifies.
 func (s *sessions) end(sessionID string) {
 	s.ended.Add(sessionID, struct{}{})
-	if k, ok := s.known.Peek(keyOf('s', sessionID)); ok {
+	if k, ok := s.known.Peek(knownKey{'s', sessionID}); ok {
 		s.forget(k)
 	}
 }
@@ -210,13 +234,13 @@ func (s *sessions) endCookie(kind byte, value string) {
 
 func (s *sessions) hasEnded(k *known) bool {
 	return s.ended.Contains(k.session.SessionID) || k.origin != "" && s.originEnded(k.origin) ||
-		s.endedCookies.Contains(keyOf('t', string(k.tokens.session)))
+		s.endedCookies.Contains(k.cookie)
 }
 
 func (s *sessions) forget(k *known) {
-	s.known.Remove(keyOf('s', k.session.SessionID))
-	s.known.Remove(keyOf('j', string(k.tokens.jwt)))
-	s.known.Remove(keyOf('t', string(k.tokens.session)))
+	s.known.Remove(knownKey{'s', k.session.SessionID})
+	s.known.Remove(knownKey{'j', string(k.tokens.jwt)})
+	s.known.Remove(knownKey{'t', string(k.tokens.session)})
 	s.known.Remove(k.also)
 }
 
@@ -233,7 +257,7 @@ func (s *sessions) lost(ctx context.Context, token string, c *sessionjwt.Claims)
 	if c != nil {
 		id = c.SessionID
 	}
-	if k, ok := s.known.Peek(keyOf('t', token)); ok {
+	if k, ok := s.known.Peek(knownKey{'t', token}); ok {
 		s.forget(k)
 		id, record, started, expires = k.session.SessionID, k.origin, k.session.StartedAt, k.session.ExpiresAt
 	}

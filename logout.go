@@ -121,7 +121,7 @@ func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegac
 		end("", m.migrator.key(l))
 	}
 	for _, t := range c.tokens {
-		if k, ok := m.sessions.known.Peek(keyOf('t', t)); ok {
+		if k, ok := m.sessions.known.Peek(knownKey{'t', t}); ok {
 			end(k.session.SessionID, k.origin)
 		} else if len(t) <= maxToken && isCookieValue(t) {
 			m.sessions.endCookie('t', t)
@@ -175,7 +175,7 @@ func (m *Middleware) sources(ctx context.Context, legacy []*foundLegacy, keys ma
 func (m *Middleware) endJWTs(ctx context.Context, jwts []string, end func(sessionID, key string)) (revoke []revokeRequest) {
 	var unknown []string
 	for _, jwt := range jwts {
-		if k, ok := m.sessions.known.Peek(keyOf('j', jwt)); ok {
+		if k, ok := m.sessions.known.Peek(knownKey{'j', jwt}); ok {
 			end(k.session.SessionID, k.origin)
 		} else {
 			unknown = append(unknown, jwt)

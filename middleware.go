@@ -58,7 +58,7 @@ func New(cfg Config) (*Middleware, error) {
 	c := &client{
 		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret, log: cfg.Logger, createsUsers: cfg.CreateUsers,
 	}
-	m := &Middleware{cfg: &cfg, client: c, browser: &browser{opts: cfg.Cookies, legacy: cfg.Legacy}}
+	m := &Middleware{cfg: &cfg, client: c, browser: newBrowser(&cfg)}
 	plain := transportOf(cfg.HTTPClient)
 	probes := *c
 	probes.http, m.probes = newHTTPClient(plain), &probes
@@ -67,10 +67,10 @@ func New(cfg Config) (*Middleware, error) {
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
 	keys := sessionjwt.NewKeys(c.jwks, m.jwksFetched)
 	m.sessions = &sessions{
-		client: c, verifier: sessionjwt.New(cfg.ProjectID, issuers, keys),
+		client: c, by: m.browser, verifier: sessionjwt.New(cfg.ProjectID, issuers, keys),
 		limit: 3 * cfg.Timeout, log: cfg.Logger, loud: m.loud,
-		known: newLRU[memoryKey, *known](maxKnown), ended: newLRU[string, struct{}](maxEnded),
-		endedCookies: newLRU[memoryKey, struct{}](maxEnded), unknown: newMemory(maxUnknown),
+		known: newLRU[knownKey, *known](maxKnown), ended: newLRU[string, struct{}](maxEnded),
+		endedCookies: newLRU[cookieKey, struct{}](maxEnded), unknown: newMemory(maxUnknown),
 	}
 	if !cfg.FixedExpiry {
 		m.sessions.extendBy = cfg.SessionDuration
@@ -119,6 +119,9 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		if m.quick(w, r, next) {
+			return
+		}
 		start := time.Now()
 		cookies := m.browser.read(r)
 		v := m.decide(r, &cookies)
@@ -129,6 +132,40 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		}
 		m.act(w, r, &cookies, &v, next)
 	})
+}
+
+// quick serves the two kinds of requests that are nearly all: those with no
+// cookie that matters, and those of a session in memory. What they are told is
+// there beforehand, and none of their cookies changes. It does what decide and
+// act would do, at no cost that can be seen.
+func (m *Middleware) quick(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+	var start time.Time
+	if m.cfg.OnEvent != nil {
+		start = time.Now()
+	}
+	jwt, ok := m.browser.glance(r)
+	if !ok {
+		return false
+	}
+	f := m.browser.nobody
+	if jwt != "" {
+		k := m.sessions.recognized(jwt)
+		if k == nil {
+			return false
+		}
+		f = k.found
+	}
+	ctx := r.Context()
+	if m.cfg.OnEvent != nil {
+		e := m.event(kindRequest, f)
+		e.Duration = time.Since(start)
+		m.emit(ctx, e)
+	} else if jwt == "" && foundIn(ctx) == nil { // no middleware found anybody: the context says so as it is
+		next.ServeHTTP(w, r)
+		return true
+	}
+	next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, contextKey{}, f)))
+	return true
 }
 
 func (m *Middleware) excluded(r *http.Request) bool {
@@ -156,11 +193,12 @@ func (m *Middleware) decide(r *http.Request, c *requestCookies) verdict {
 	if c.empty() {
 		return verdict{}
 	}
-	if k := m.sessions.remembered(c); k != nil && !c.hasLegacy {
-		return verdict{found: found{outcome: OutcomeAuthenticated, user: k.user, session: k.session}}
+	ctx := r.Context()
+	if len(c.jwts) > 0 || len(c.tokens) > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, m.cfg.Timeout)
+		defer cancel()
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), m.cfg.Timeout)
-	defer cancel()
 	v := m.decideStytch(ctx, r, c)
 	m.hide(ctx, &v)
 	v.gone = errors.Is(v.err, errNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
@@ -226,6 +264,8 @@ func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *reque
 }
 
 func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // less where a Stytch session was asked about before
+	defer cancel()
 	x := m.migrator.migrate(ctx, r, f)
 	v := verdict{found: found{legacy: f, err: x.err}, event: x.event, userID: x.userID}
 	switch x.answer {

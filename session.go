@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -36,15 +37,16 @@ const (
 type sessions struct {
 	client   *client
 	verifier *sessionjwt.Verifier
+	by       *browser
 	extendBy time.Duration // zero: sessions keep the expiry they have
 	limit    time.Duration // of one call's life
 	log      *slog.Logger
 
-	known *lru.Cache[memoryKey, *known]
+	known *lru.Cache[knownKey, *known]
 	ended *lru.Cache[string, struct{}] // ids of sessions that were logged out here
 	// endedCookies are the tokens and JWTs of sessions that were logged out before
 	// their id was known here. Anybody can fill it, so it is apart from ended.
-	endedCookies *lru.Cache[memoryKey, struct{}]
+	endedCookies *lru.Cache[cookieKey, struct{}]
 
 	originEnded          func(key string) bool                            // whether the legacy session of a record was logged out, as this process knows
 	originEndedElsewhere func(ctx context.Context, key string) bool       // as the store knows
@@ -133,6 +135,7 @@ func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) s
 	if s.ended.Contains(c.SessionID) || s.endedCookies.Contains(keyOf('j', jwt)) {
 		return stytchState{clear: true}
 	}
+	jwt = strings.Clone(jwt) // what is remembered of it keeps no header alive
 	if k := s.bySession(c.SessionID); k != nil {
 		return stytchState{alive: s.adopt(k, c, jwt)}
 	}
@@ -186,7 +189,7 @@ func (s *sessions) refresh(ctx context.Context, opaque []string, j verifiedJWTs)
 	if len(asks) == 0 && j.unsure != "" {
 		asks = append(asks, authenticateRequest{SessionJWT: j.unsure})
 	}
-	strange := j.staleJWT != "" && len(asks) == 1 && !s.known.Contains(keyOf('t', asks[0].SessionToken))
+	strange := j.staleJWT != "" && len(asks) == 1 && !s.known.Contains(knownKey{'t', asks[0].SessionToken})
 	st := s.askEach(ctx, asks, j.stale)
 	// A token that nobody knows here may be anybody's, and is held back in a flood
 	// of such. The JWT beside it is ours, and is not: nor does a "no" to the token
@@ -256,7 +259,7 @@ func (s *sessions) agreed(k *known, stale *sessionjwt.Claims) stytchState {
 // at least half of the duration is left, or where the expiry is unknown.
 func (s *sessions) extension(token string, c *sessionjwt.Claims) int {
 	var expires time.Time
-	if k, ok := s.known.Peek(keyOf('t', token)); ok {
+	if k, ok := s.known.Peek(knownKey{'t', token}); ok {
 		expires = k.session.ExpiresAt
 	}
 	if c != nil && c.SessionExpiresAt.After(expires) {
