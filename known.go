@@ -114,8 +114,10 @@ func (s *sessions) put(k *known) {
 		s.known.Remove(old.also)
 	}
 	s.complete(k)
-	for _, cookie := range []cookieKey{k.cookie, keyOf('j', string(k.tokens.jwt))} {
-		s.unknown.remove(string(cookie[:]))
+	if s.unknown.values.Len() > 0 {
+		jwt := keyOf('j', string(k.tokens.jwt))
+		s.unknown.remove(string(k.cookie[:]))
+		s.unknown.remove(string(jwt[:]))
 	}
 	s.known.Add(knownKey{'s', id}, k)
 	s.known.Add(knownKey{'j', string(k.tokens.jwt)}, k)
@@ -230,6 +232,12 @@ func (s *sessions) end(sessionID string) {
 // token ('t') or a JWT ('j').
 func (s *sessions) endCookie(kind byte, value string) {
 	s.endedCookies.Add(keyOf(kind, value), struct{}{})
+}
+
+// cookieEnded is for each JWT that comes, and few cookies end: it hashes nothing
+// where none did.
+func (s *sessions) cookieEnded(kind byte, value string) bool {
+	return s.endedCookies.Len() > 0 && s.endedCookies.Contains(keyOf(kind, value))
 }
 
 func (s *sessions) hasEnded(k *known) bool {

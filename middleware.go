@@ -295,7 +295,7 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 		v.original = r
 		s, r = m.browser.swap(r, c, v)
 		if write {
-			s.ended = func() bool { return v.session != nil && m.hasEnded(r.Context(), v.session.SessionID) }
+			s.ended = m.endedMeanwhile(r.Context(), v.session)
 			v.swap = s
 		}
 	}
@@ -310,6 +310,11 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 		_ = m.migrator.records.end(r.Context(), m.migrator.key(v.legacy))
 		m.migrator.revokeLater(r.Context(), v.session.SessionID, "")
 	}
+}
+
+// endedMeanwhile is hasEnded for the session that a response hands out, if any.
+func (m *Middleware) endedMeanwhile(ctx context.Context, session *Session) func() bool {
+	return func() bool { return session != nil && m.hasEnded(ctx, session.SessionID) }
 }
 
 // hasEnded reports whether a session that is about to be handed out was logged

@@ -108,7 +108,7 @@ func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j verifiedJWTs)
 		}
 	}
 	for _, v := range jwts {
-		if s.endedCookies.Contains(keyOf('j', v)) {
+		if s.cookieEnded('j', v) {
 			continue
 		}
 		c, err := s.verifier.Verify(ctx, v)
@@ -132,7 +132,7 @@ func (s *sessions) readJWTs(ctx context.Context, jwts []string) (j verifiedJWTs)
 // live serves a session whose JWT verifies. Stytch is asked only for the full
 // user, and not waited for long: the JWT says already who it is.
 func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) stytchState {
-	if s.ended.Contains(c.SessionID) || s.endedCookies.Contains(keyOf('j', jwt)) {
+	if s.ended.Contains(c.SessionID) || s.cookieEnded('j', jwt) {
 		return stytchState{clear: true}
 	}
 	jwt = strings.Clone(jwt) // what is remembered of it keeps no header alive
