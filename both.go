@@ -47,7 +47,7 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	case overtaken:
 		won := m.migrate(ctx, r, j.legacy)
 		if won.outcome == OutcomeMigrated {
-			m.migrator.revokeLater(ctx, k.session.SessionID, k.origin)
+			m.migrator.revokeLater(ctx, k.session.SessionID)
 		}
 		return won
 	case conflict:

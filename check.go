@@ -42,10 +42,10 @@ import (
 // tell: it knows nothing of the hosts and paths that the application is served at.
 // Nor does it call Resolve, SessionClaims, End or OnEvent, or log anything.
 func (m *Middleware) Check(ctx context.Context) error {
-	c := &check{cfg: m.cfg, client: m.probes}
+	c := &check{cfg: m.cfg, client: m.probes, nobody: somebodyNew()}
 	if m.migrator.mint != nil && len(m.cfg.Legacy) > 0 {
 		var err error
-		c.ticket, err = m.migrator.mint(nobody)
+		c.ticket, err = m.migrator.mint(c.nobody)
 		c.add(err != nil, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so")
 	}
 	c.ask(ctx)
@@ -60,10 +60,12 @@ func (m *Middleware) Check(ctx context.Context) error {
 
 const maxSkew = 10 * time.Second // of clocks: a warning before JWTs are refused
 
-// nobody is whose ticket the probes are about. No mail reaches .invalid (RFC 2606
-// section 2), so that no user can have verified the address.
-var nobody = userinfo.Identity{
-	Subject: "stytchmigrate-check", Email: "stytchmigrate-check@stytchmigrate.invalid", EmailVerified: true,
+// somebodyNew is whose ticket the probes are about: nobody, and an address that
+// nobody can have signed up with at Stytch beforehand. No mail reaches .invalid
+// (RFC 2606 section 2).
+func somebodyNew() userinfo.Identity {
+	id := "stytchmigrate-check-" + strings.ToLower(rand.Text())
+	return userinfo.Identity{Subject: id, Email: id + "@stytchmigrate.invalid", EmailVerified: true}
 }
 
 // check is one run of Check. What ask was told is judged when all of it is there,
@@ -71,6 +73,7 @@ var nobody = userinfo.Identity{
 type check struct {
 	cfg    *Config
 	client *client
+	nobody userinfo.Identity
 	ticket string // of nobody; "" where there are no Tickets, or nobody to move
 
 	user, jwks, migrate  probed // of Stytch
@@ -279,7 +282,7 @@ func (c *check) judgeDashboard() {
 	case p.status == 0:
 		c.add(!c.cut, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
 	case p.status == http.StatusOK && p.isStytchs(), kind == "user_lock_limit_reached":
-		c.dangers.add(len(c.dangers) == 0, field+"Stytch took a ticket of nobody's for a user (%s): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no user has an address under .invalid", p.answer())
+		c.dangers.add(len(c.dangers) == 0, field+"Stytch took a ticket of nobody's for a user (%s): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no other", p.answer())
 	case p.api != nil && p.api.isUnknownUser():
 		// The endpoint said who it is, to Stytch, and Stytch knows nobody like that.
 	case kind == "migrate_from_external_missing_userinfo", kind == "invalid_userinfo_url":

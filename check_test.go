@@ -82,11 +82,16 @@ func TestCheck(t *testing.T) {
 
 		"no URL in the dashboard":      {func(l *launch) { l.stytch.SetUserInfoURL("") }, dashboard + "there is none, or it is no URL (400 migrate_from_external_missing_userinfo): nobody can move; set it to where userinfo.Handler is mounted"},
 		"a wrong URL in the dashboard": {func(l *launch) { l.stytch.SetUserInfoURL(userInfoURL + "/canary") }, dashboard + "Stytch got no good answer there to a good ticket (400 migrate_from_external_unexpected_response): nobody can move; see that userinfo.Handler is mounted there, is open to the internet, and has the keys of Tickets"},
-		"a user of nobody's address": {func(l *launch) {
-			u := stytchtest.Person("stytchmigrate-check@stytchmigrate.invalid")
-			u.ID = "user-test-1"
-			l.stytch.AddUser(u)
-		}, dashboard + "Stytch took a ticket of nobody's for a user (200): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no user has an address under .invalid"},
+		"an endpoint of one user": {func(l *launch) {
+			l.cfg.UserInfoURL = ""
+			l.stytch.AddUser(stytchtest.Person("ada@example.com"))
+			l.endpoint = userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) {
+				return legacySession("ada", "").Identity, nil
+			})
+		}, dashboard + "Stytch took a ticket of nobody's for a user (200): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no other"},
+		"an outsider who knows of Check": {func(l *launch) {
+			l.stytch.AddUser(stytchtest.Person("stytchmigrate-check@stytchmigrate.invalid"))
+		}, ""},
 		"exchanges are slow":      {failing("migrate", stytchtest.Silence()), dashboard + "it can't be told whether Stytch reaches it (timed out): nobody can move if not" + cantTell},
 		"exchanges are throttled": {failing("migrate", stytchtest.Error(429, "too_few_tokens_authenticated")), dashboard + "it can't be told whether Stytch reaches it (429 too_few_tokens_authenticated): nobody can move if not" + cantTell},
 
@@ -109,14 +114,25 @@ func TestCheck(t *testing.T) {
 		}, "UserInfoURL: can't be reached from here (timed out): it can't be told whether it is right; check the machine there, or leave the field empty if Stytch alone can reach it"},
 
 		"an answer to everybody": {answers(200, "Content-Type", "application/json", everybody), "UserInfoURL: answers 200 to a request without a token: " + anybody},
+		"an answer to any token, behind a page": {func(l *launch) {
+			l.stytch.SetUserInfoURL("")
+			l.stytch.Accept("another", "ada@example.com")
+			l.endpoint = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Authorization") == "" {
+					w.WriteHeader(404)
+				}
+				w.Header().Set("Content-Type", "text/html")
+				_, _ = w.Write([]byte(everybody))
+			})
+		}, "UserInfoURL: answers 200 to a request with a made-up token: " + anybody},
 		"an answer to any token": {func(l *launch) {
 			l.stytch.AddUser(stytchtest.Person("ada@example.com"))
 			l.endpoint = userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) {
 				return legacySession("ada", "").Identity, nil
 			})
 		}, "UserInfoURL: answers 200 to a request with a made-up token: " + anybody},
-		"an answer of another":       {replaced("stytchmigrate-check@", "canary@"), "UserInfoURL: answers a ticket with another identity than is in it: " + wrongOnes},
-		"an answer of another user":  {replaced(`"stytchmigrate-check"`, `"canary"`), "UserInfoURL: answers a ticket with another identity than is in it: " + wrongOnes},
+		"an answer of another":       {replaced(`"email":"stytchmigrate-check`, `"email":"canary`), "UserInfoURL: answers a ticket with another identity than is in it: " + wrongOnes},
+		"an answer of another user":  {replaced(`"sub":"stytchmigrate-check`, `"sub":"canary`), "UserInfoURL: answers a ticket with another identity than is in it: " + wrongOnes},
 		"not verified":               {replaced("true", "false"), "UserInfoURL: answers a good ticket, but email_verified is not true" + unusable},
 		"verified by a string":       {replaced("true", `"true"`), "UserInfoURL: answers a good ticket, but email_verified is not true or false" + unusable},
 		"no email":                   {replaced(`"email"`, `"mail"`), "UserInfoURL: answers a good ticket, but email is missing" + unusable},

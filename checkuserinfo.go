@@ -29,8 +29,9 @@ func (c *check) judgeUserInfo() {
 	}
 	c.judgePlace()
 	before := len(c.dangers) + len(c.problems)
-	if c.isServed() &&
-		c.refuses(&c.bare, "without a token") && c.refuses(&c.made, "with a made-up token") {
+	switch {
+	case c.tells(&c.bare, "without a token"), c.tells(&c.made, "with a made-up token"):
+	case c.isServed() && c.refuses(&c.bare, "without a token") && c.refuses(&c.made, "with a made-up token"):
 		c.judgeTicketed()
 	}
 	c.badUserInfo = len(c.dangers)+len(c.problems) > before
@@ -98,11 +99,22 @@ func (p *probed) asksForLogin() bool {
 		!slices.ContainsFunc(challenges, func(v string) bool { return hasPrefixFold(v, "Bearer") })
 }
 
-// refuses reports whether a request was refused that anybody can send. Stytch
-// takes what the endpoint answers for proof of who somebody is.
+// tells reports whether a request that anybody can send was told who somebody is,
+// which Stytch takes for proof. It comes before all else: whatever the other
+// answers are like, and whatever this one says of its type.
+func (c *check) tells(p *probed, how string) bool {
+	var id struct {
+		Subject string `json:"sub"`
+		Email   string `json:"email"`
+	}
+	told := p.status == http.StatusOK && (decode(p.body, &id) != nil && p.mediaType() == "application/json" || id.Subject != "" || id.Email != "")
+	c.dangers.add(told, "UserInfoURL: answers 200 to a request %s: whoever asks for it may be given anybody's account; don't launch until userinfo.Handler alone answers there", how)
+	return told
+}
+
+// refuses reports whether a request was refused that anybody can send.
 func (c *check) refuses(p *probed, how string) bool {
-	c.dangers.add(p.status == http.StatusOK, "UserInfoURL: answers 200 to a request %s: whoever asks for it may be given anybody's account; don't launch until userinfo.Handler alone answers there", how)
-	c.add(p.status != http.StatusOK && p.status != http.StatusUnauthorized,
+	c.add(p.status != http.StatusUnauthorized,
 		"UserInfoURL: answers %d in place of 401 to a request %s: something in front of userinfo.Handler stops Stytch too; let all requests for that path through", p.status, how)
 	return p.status == http.StatusUnauthorized
 }
@@ -131,7 +143,7 @@ func (c *check) judgeTicketed() {
 		c.badAnswer("its body is longer than 1 MiB")
 	case err != nil:
 		c.badAnswer(err.Error())
-	case id.Subject != nobody.Subject || id.Email != nobody.Email:
+	case id.Subject != c.nobody.Subject || id.Email != c.nobody.Email:
 		c.dangers.add(true, "UserInfoURL: answers a ticket with another identity than is in it: sessions go to the wrong people; don't launch until userinfo.Handler alone answers there")
 	case !id.Verified:
 		c.badAnswer("email_verified is not true")

@@ -227,3 +227,44 @@ func TestUserIsMadeByTicket(t *testing.T) {
 		assert.Equal(t, dorasMove, a.get("sid=ada-1").String())
 	}, setting, createUsers)
 }
+
+// A name that Stytch may refuse keeps nobody from moving.
+func TestNameThatIsNotSent(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.doraIsNew()
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("dora", value)
+			s.Identity.Name = strings.Repeat("x", 10_000)
+			return s, nil
+		}
+		a.get(dorasCookie)
+		assert.NotContains(t, a.stytch.Calls()[1].Body, "name")
+	}, createUsers)
+	inBubble(t, func(t *testing.T, a *app) {
+		a.doraIsNew()
+		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("dora", value)
+			s.Identity.Name = "null"
+			s.Identity.GivenName = " "
+			return s, nil
+		}
+		a.get(dorasCookie)
+		assert.NotContains(t, a.stytch.Calls()[1].Body, "name")
+	}, createUsers)
+}
+
+// Somebody signs up by her address in the very moment.
+func TestSomebodySignsUpFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.doraIsNew()
+		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "migrate_from_external_email_does_not_exist"))
+		u := stytchtest.Person("dora@example.com")
+		u.Emails[0].Verified, u.HasPassword = false, true // eve signed up with it in between
+		a.stytch.AddUser(u)
+		got := a.get(dorasCookie)
+		assert.Equal(t, refusedKeep+"migrate create_user migrate revoke", got.String())
+		for _, s := range a.stytch.Sessions() {
+			assert.False(t, s.Live)
+		}
+	}, createUsers)
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"example.com/stytchmigrate/internal/outbound"
@@ -76,7 +75,7 @@ type Event struct {
 
 	RequestID   string // Stytch's, of the call that failed, if there was one
 	UserID      string // Stytch's
-	Subject     string // the legacy session's Identity.Subject, of kinds mismatch and created; empty where it holds an @, as an email does
+	Subject     string // the legacy session's Identity.Subject, of kinds mismatch and created; empty where it is not of letters, digits and ._-| alone, as an email is not
 	Fingerprint string // tells legacy sessions apart; not the value, and not to be had from it without Config.RecordKey
 	ErrorType   string // Stytch's error_type
 	Err         error  // why, where the outcome is Refused or Unavailable; an *Error inside it is Stytch's answer
@@ -124,13 +123,13 @@ func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration)
 	m.emit(ctx, e)
 }
 
-// subjectOf is the application's own id of a legacy session's person, unless
-// that may be an email after all.
+// subjectOf is the application's own id of a legacy session's person, in the form
+// that Stytch's external ids have: an email, however written, is none.
 func subjectOf(f *foundLegacy) string {
-	if f == nil || strings.Contains(f.session.Identity.Subject, "@") {
+	if f == nil {
 		return ""
 	}
-	return f.session.Identity.Subject
+	return only(f.session.Identity.Subject, "._-|", maxExternalID)
 }
 
 func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy []*foundLegacy, err error) {

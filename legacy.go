@@ -71,7 +71,9 @@ func (l *LegacyCookie) names() []string { return append([]string{l.Name}, l.Also
 // session's cookie may be written in several ways: the jti or sid of a JWT, whose
 // last character has bits to spare, or the id of a row that a database found
 // without regard to case. A copy written in another way would not be known as the
-// session that was logged out.
+// session that was logged out. Where Identity is not given, whose session it is has
+// to be part of it too, as a JWT's sub beside its sid: nothing else tells two
+// people apart.
 //
 // StartedAt, in whole seconds as in a JWT, is the earlier one of two that fall into
 // one second.

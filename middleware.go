@@ -308,7 +308,7 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 	// Where the handler wrote nothing, net/http sends a 200 after this.
 	if v.swap.commit(w) == userLeft {
 		_ = m.migrator.records.end(r.Context(), m.migrator.key(v.legacy))
-		m.migrator.revokeLater(r.Context(), v.session.SessionID, "")
+		m.migrator.revokeLater(r.Context(), v.session.SessionID)
 	}
 }
 

@@ -110,7 +110,7 @@ func (m *migrator) refused(key string) *exchange {
 func (m *migrator) disown(ctx context.Context, key string, k *known) *exchange {
 	x := anotherPerson(k.user)
 	m.refusals.Add(key, x) // before the end, or the next request would exchange again
-	if !m.revokeLater(ctx, k.session.SessionID, key) {
+	if !m.revokeLater(ctx, k.session.SessionID) {
 		x.told.Store(true)
 	}
 	return x.toOne()
@@ -285,9 +285,9 @@ func (m *migrator) revokeToken(ctx context.Context, token Secret) {
 // revokeLater ends a Stytch session that nobody is to have any more: overtaken
 // by a later sign-in, left by an old logout, or another person's. In this process
 // it ends at once, whatever becomes of the calls, which the request does not wait
-// for. It returns false if it had ended already. record is that of its legacy
-// session, if that may become another Stytch session yet.
-func (m *migrator) revokeLater(ctx context.Context, sessionID, record string) bool {
+// for. It returns false if it had ended already. The record of its legacy session
+// goes on naming it until another session takes its place; none resumes it.
+func (m *migrator) revokeLater(ctx context.Context, sessionID string) bool {
 	if over, _ := m.sessions.ended.ContainsOrAdd(sessionID, struct{}{}); over {
 		return false
 	}
@@ -297,7 +297,6 @@ func (m *migrator) revokeLater(ctx context.Context, sessionID, record string) bo
 		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
 		defer cancel()
 		_ = m.records.endSession(ctx, sessionID)
-		m.records.forget(ctx, record)
 		_ = m.client.revoke(ctx, revokeRequest{SessionID: sessionID})
 	})
 	return true

@@ -2,9 +2,14 @@ package stytchmigrate
 
 import (
 	"slices"
+	"strings"
 
 	"example.com/stytchmigrate/userinfo"
 )
+
+const maxExternalID = 128 // as Stytch's API reference has it
+
+const maxName = 512 // bytes, as in a ticket: a long name must keep nobody from moving
 
 // isPerson reports whether a Stytch user is the person of a legacy session.
 // An external id, where one is set, decides. Else an email must be equal, and
@@ -88,13 +93,22 @@ func (e *Error) isUnknownUser() bool {
 
 // newUser is the Stytch user of an identity. Stytch has a name in parts only:
 // where just the whole is known it is the first part, for nobody can tell how to
-// split it. An external id that Stytch has no form for is left out.
+// split it, and one that Stytch may find too long is left out. An external id that Stytch has no form for is left out.
 func newUser(id userinfo.Identity) createUserRequest {
-	name := userName{id.GivenName, id.MiddleName, id.FamilyName}
-	if name == (userName{}) {
-		name.FirstName = id.Name
+	given := func(s string) string {
+		if s = strings.TrimSpace(s); strings.EqualFold(s, "null") { // made text by some program
+			return ""
+		}
+		return s
 	}
-	in := createUserRequest{Email: id.Email, ExternalID: only(id.Subject, "._-|", 128)}
+	name := userName{given(id.GivenName), given(id.MiddleName), given(id.FamilyName)}
+	if name == (userName{}) {
+		name.FirstName = given(id.Name)
+	}
+	if len(name.FirstName)+len(name.MiddleName)+len(name.LastName) > maxName {
+		name = userName{}
+	}
+	in := createUserRequest{Email: id.Email, ExternalID: only(id.Subject, "._-|", maxExternalID)}
 	if name != (userName{}) {
 		in.Name = &name
 	}

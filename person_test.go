@@ -258,3 +258,21 @@ func TestSessionGivenUpIsNotEndedLater(t *testing.T) {
 		assert.Equal(t, "migrated ada", a.on(m[0]).get("sid=ada-1").saw)
 	}, func(c *stytchmigrate.Config) { c.SessionDuration = 90 * 24 * time.Hour })
 }
+
+// An email written without an @ is one all the same.
+func TestSubjectThatIsAnEmail(t *testing.T) {
+	for _, subject := range []string{"ada＠example.com", "ada%40example.com", "ada＠example.com", "mailto:ada%40example.com"} {
+		inBubble(t, func(t *testing.T, a *app) {
+			a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+				s := legacySession("ada", value)
+				s.Identity.Subject = subject
+				return s, nil
+			}
+			a.stytch.Accept("ada-token", "bob@example.com")
+			a.get("sid=ada-1")
+			require.Len(t, a.events, 1)
+			assert.Empty(t, a.events[0].Subject)
+			assert.NotContains(t, a.log.String(), "example.com\"")
+		})
+	}
+}

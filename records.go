@@ -80,8 +80,8 @@ func (s *records) find(ctx context.Context, key string, id Secret, last bool) (r
 func (s *records) load(ctx context.Context, key string, id Secret) *record {
 	missed := false
 	if s.shared != nil {
-		sealed, found, err := s.shared.get(ctx, key)
-		if r := s.read(key, id, sealed); r != nil || found && len(sealed) == 0 {
+		sealed, _, err := s.shared.get(ctx, key)
+		if r := s.read(key, id, sealed); r != nil {
 			return r
 		}
 		missed = err == nil
@@ -231,18 +231,6 @@ func (s *records) hold(ctx context.Context, key, owner string) (stop func() (sur
 		}
 	}()
 	return func() bool { cancel(); <-over; return sure }
-}
-
-// forget makes as if a legacy session had become nothing. In the store an empty
-// value says so, to machines that remember otherwise.
-func (s *records) forget(ctx context.Context, key string) {
-	if key == "" {
-		return
-	}
-	s.local.remove(key)
-	if s.shared != nil {
-		_, _ = s.shared.put(context.WithoutCancel(ctx), key, "", nil, keepEnded)
-	}
 }
 
 // end makes a legacy session refused from now on, on every machine. An error

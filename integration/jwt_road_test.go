@@ -230,3 +230,18 @@ func TestAccessTokenRefreshed(t *testing.T) {
 	assert.Equal(t, "refused | sid", late.get("/"))
 	assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate))
 }
+
+// One session at a provider may be of several accounts, one after the other or
+// by a token exchange. Whose a token is, its sub says.
+func TestAccessTokensOfTwoPeopleInOneSession(t *testing.T) {
+	i := providersTokens()
+	a := newApp(t, i.provide(t))
+	adas := i.claims(signIn{user: "17"})
+	bobs := adas
+	bobs.Subject = "18"
+	b, other := a.newBrowser(t), a.newBrowser(t)
+	b.set("sid", i.sign(adas))
+	other.set("sid", i.sign(bobs))
+	assert.Equal(t, "migrated"+ada, b.get("/"))
+	assert.Equal(t, "migrated"+bob, other.get("/"))
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -117,7 +118,9 @@ func accessTokenCookie(keys keyFunc) stytchmigrate.LegacyCookie {
 			return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 		}
 		return stytchmigrate.LegacySession{
-			ID:        stytchmigrate.Secret(claims.SessionID), // not jti: a token that was refreshed is the same session
+			// Not jti: a token that was refreshed is the same session. But one of the
+			// provider's sessions may be of several people, one after the other.
+			ID:        stytchmigrate.Secret(strconv.Quote(claims.Subject) + claims.SessionID),
 			Token:     stytchmigrate.Secret(value),
 			StartedAt: claims.SignedInAt.Time,
 			ExpiresAt: claims.ExpiresAt.Time,

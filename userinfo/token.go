@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 )
 
 const (
+	formTime = 10 * time.Second // for a form to come in
+
 	// maxToken bounds what is handed to a lookup. No ticket comes near it, and
 	// the JWTs of identity providers end well below.
 	maxToken = 16 << 10
