@@ -76,9 +76,9 @@ func fillObject(raw []byte, v reflect.Value) *misfit {
 	if !rawjson.IsObject(raw) {
 		return misfitOf("is not an object")
 	}
-	members := make(map[string][]byte, v.NumField())
+	members := make([]namedValue, 0, v.NumField())
 	for name, value := range rawjson.Members(raw) {
-		members[name] = value
+		members = append(members, namedValue{name, value})
 	}
 	for i := range v.NumField() {
 		tag := v.Type().Field(i).Tag
@@ -86,15 +86,28 @@ func fillObject(raw []byte, v reflect.Value) *misfit {
 		if name == "-" {
 			continue
 		}
-		member := members[name]
+		value := valueOf(members, name)
 		switch required := tag.Get("required") == "true"; {
-		case required && member == nil:
+		case required && value == nil:
 			return misfitOf("is missing").in(name)
-		case !required && (member == nil || rawjson.IsNull(member)):
+		case !required && (value == nil || rawjson.IsNull(value)):
 			continue
 		}
-		if err := fill(member, v.Field(i)); err != nil {
+		if err := fill(value, v.Field(i)); err != nil {
 			return err.in(name)
+		}
+	}
+	return nil
+}
+
+// namedValue is a name of an object, and the text of its value.
+type namedValue struct{ name, value []byte }
+
+// valueOf returns the value of a name, the last one's of several, or nil.
+func valueOf(members []namedValue, name string) []byte {
+	for _, m := range slices.Backward(members) {
+		if string(m.name) == name {
+			return m.value
 		}
 	}
 	return nil

@@ -19,8 +19,10 @@ type requestCookies struct {
 }
 
 func (c *requestCookies) empty() bool {
-	return len(c.jwts) == 0 && len(c.tokens) == 0 && !c.hasLegacy
+	return !c.hasStytch() && !c.hasLegacy
 }
+
+func (c *requestCookies) hasStytch() bool { return len(c.jwts) > 0 || len(c.tokens) > 0 }
 
 // tooMany says that there were more values of a name than are kept.
 func (c *requestCookies) tooMany() bool {
@@ -61,25 +63,6 @@ func (b *browser) matters(name string) bool {
 		}
 	}
 	return false
-}
-
-// glance is read for what most requests carry: one JWT, beside an opaque token
-// or not, or nothing that matters. It allocates nothing. ok is false where it
-// takes more than a glance.
-func (b *browser) glance(r *http.Request) (jwt string, ok bool) {
-	token := false
-	for name, raw := range pairs(r.Header["Cookie"]) {
-		switch {
-		case raw == "" || !b.matters(name):
-		case name == b.opts.SessionName:
-			token = true
-		case name == b.opts.JWTName && jwt == "":
-			jwt = raw
-		default:
-			return "", false
-		}
-	}
-	return jwt, jwt != "" || !token
 }
 
 // pairs yields the names and raw values of Cookie headers. A header of more

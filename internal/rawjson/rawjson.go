@@ -14,15 +14,20 @@ const space = " \t\r\n"
 
 // Members yields the names of an object and the text of their values, in the
 // order of the text and twice what stands there twice; of any other value nothing.
-func Members(object []byte) iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
+// A name is of the text itself where nothing in it is escaped.
+func Members(object []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
 		if !IsObject(object) {
 			return
 		}
 		rest := bytes.TrimLeft(object[1:], space)
 		for rest[0] != '}' {
 			end := stringEnd(rest)
-			name, _ := Text(rest[:end])
+			name := rest[1 : end-1]
+			if !isPlain(name) {
+				unescaped, _ := Text(rest[:end])
+				name = []byte(unescaped)
+			}
 			rest = bytes.TrimLeft(rest[end:], space) // at the colon
 			rest = bytes.TrimLeft(rest[1:], space)   // at the value
 			end = valueEnd(rest)
@@ -70,13 +75,16 @@ func Text(value []byte) (string, bool) {
 	if len(value) == 0 || value[0] != '"' {
 		return "", false
 	}
-	if bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
-		return string(value[1 : len(value)-1]), true
+	if inside := value[1 : len(value)-1]; isPlain(inside) {
+		return string(inside), true
 	}
 	var s string
 	err := json.Unmarshal(value, &s)
 	return s, err == nil
 }
+
+// isPlain reports whether a string stands for itself.
+func isPlain(inside []byte) bool { return bytes.IndexByte(inside, '\\') < 0 && utf8.Valid(inside) }
 
 // stringEnd returns the length of the string that s starts with.
 func stringEnd(s []byte) int {

@@ -100,7 +100,7 @@ func parseClaims(doc []byte) (*claimSet, error) {
 // set takes one claim in.
 func (c *claimSet) set(m member) error {
 	ok := true
-	switch m.name {
+	switch string(m.name) {
 	case "iss":
 		c.issuer, ok = text(m.value)
 	case "aud":
@@ -118,13 +118,13 @@ func (c *claimSet) set(m member) error {
 	case sessionClaim:
 		return c.setSession(m.value)
 	default:
-		if m.name == legacyClaim {
+		if string(m.name) == legacyClaim {
 			c.LegacySession, _ = text(m.value)
 		}
 		if c.Custom == nil {
 			c.Custom = make(map[string]any)
 		}
-		c.Custom[m.name] = custom(m.value)
+		c.Custom[string(m.name)] = custom(m.value)
 	}
 	if !ok {
 		return refusal(m.rule())
@@ -135,6 +135,9 @@ func (c *claimSet) set(m member) error {
 // custom decodes a claim that is the application's own. Numbers stay as they are
 // written: a float64 would round an id of 19 digits.
 func custom(value []byte) (v any) {
+	if s, ok := text(value); ok {
+		return s
+	}
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.UseNumber()
 	_ = d.Decode(&v) // the whole payload is known to be valid JSON
@@ -144,7 +147,7 @@ func custom(value []byte) (v any) {
 // rule says what a registered claim has to be, in words that hold nothing of a
 // token.
 func (m member) rule() string {
-	switch m.name {
+	switch string(m.name) {
 	case "iss":
 		return "iss is not a string"
 	case "aud":
@@ -165,7 +168,7 @@ func (c *claimSet) setSession(value []byte) error {
 	}
 	for _, m := range all {
 		ok := true
-		switch m.name {
+		switch string(m.name) {
 		case "id":
 			c.SessionID, ok = text(m.value)
 		case "started_at":
@@ -193,7 +196,7 @@ func (c *claimSet) setSession(value []byte) error {
 func (s *Session) setAttributes(value []byte) {
 	all, _ := members(value)
 	for _, m := range all {
-		switch m.name {
+		switch string(m.name) {
 		case "ip_address":
 			s.IPAddress, _ = text(m.value)
 		case "user_agent":

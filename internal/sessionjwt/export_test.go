@@ -17,8 +17,8 @@ func ParseObject(doc []byte) (names []string, values map[string]string, err erro
 	all, err := parseObject(doc)
 	values = make(map[string]string)
 	for _, m := range all {
-		names = append(names, m.name)
-		values[m.name] = string(m.value)
+		names = append(names, string(m.name))
+		values[string(m.name)] = string(m.value)
 	}
 	return names, values, err
 }

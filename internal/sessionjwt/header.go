@@ -66,7 +66,7 @@ func checkHeader(doc []byte) (keyID string, err error) {
 	}
 	var alg string
 	for _, m := range header {
-		switch m.name {
+		switch string(m.name) {
 		case "alg":
 			alg, _ = text(m.value)
 		case "kid":

@@ -19,8 +19,7 @@ const maxMembers = 128
 
 // member is one name of a JSON object and the text of its value.
 type member struct {
-	name  string
-	value []byte
+	name, value []byte
 }
 
 // parseObject returns the members of a JSON text that is an object: UTF-8,
@@ -49,7 +48,7 @@ func members(doc []byte) ([]member, error) {
 	all := make([]member, 0, 12)
 	for name, value := range rawjson.Members(doc) {
 		for _, m := range all {
-			if m.name == name {
+			if bytes.Equal(m.name, name) {
 				return nil, refusal("a name twice in one JSON object")
 			}
 		}
