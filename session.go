@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxKnown    = 150_000       // keys in memory, up to three a session
+	maxKnown    = 300_000       // keys in memory: of 100,000 sessions, each under three as a rule
 	maxEnded    = 100_000       // ended sessions are an id each, and kept apart so that nothing else evicts them
 	maxJWTs     = maxDuplicates // JWTs of one request that are worth a look
 	maxTokens   = 3             // opaque tokens of one request that are worth a call

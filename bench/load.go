@@ -29,6 +29,9 @@ func (w *world) scale(out io.Writer, tables [][]*cell, o options) error {
 	if err := w.migrationLatency(out, o.load); err != nil {
 		return err
 	}
+	if err := w.throughput(out, o.rounds, o.load/5); err != nil {
+		return err
+	}
 	each, err := w.memory(out, o.sessions)
 	if err != nil {
 		return err
@@ -149,8 +152,8 @@ func (w *world) storeOperations(out io.Writer) (map[string]cost, error) {
 	return spent, nil
 }
 
-// migrationLatency sends legacy sessions at a steady rate, whether those before
-// are done or not, and writes how much longer each took than Stytch's answer. On a
+// migrationLatency sends legacy sessions at a steady rate, and writes how much
+// longer they took than the same calls at the same rate by net/http alone. On a
 // machine that stands still for a moment more of them come together than are
 // exchanged at a time; the rest is told to come again, and is counted apart.
 func (w *world) migrationLatency(out io.Writer, load time.Duration) error {
@@ -163,6 +166,28 @@ func (w *world) migrationLatency(out io.Writer, load time.Duration) error {
 	}
 	w.tape.delay.Store(int64(stytchIs))
 	defer w.tape.delay.Store(0)
+	alone, err := steadily(n, func(i int) error { return w.callAlone("migrate").work(i) })
+	if err != nil {
+		return err
+	}
+	took, err := steadily(n, func(i int) error { return worker()(i) })
+	if err != nil {
+		return err
+	}
+	took = took[later.Load():] // they did not wait for Stytch, and are the first
+	if len(took) == 0 {
+		return errors.New("bench: migrations under load: none was exchanged")
+	}
+	fmt.Fprintf(out, "\n%d migrations at %d a second, with a Stytch that takes %v:\n\n| | median | 99 %% within |\n| --- | --: | --: |\n", n, perSecond, stytchIs)
+	at := func(all []time.Duration, percent int) float64 { return milli(all[len(all)*percent/100]) }
+	fmt.Fprintf(out, "| the call alone, by net/http | %.2f ms | %.2f ms |\n| migrated | %.2f ms | %.2f ms |\n| beyond the call | %.2f ms | %.2f ms |\n\n%d were told to come again.\n",
+		at(alone, 50), at(alone, 99), at(took, 50), at(took, 99), at(took, 50)-at(alone, 50), at(took, 99)-at(alone, 99), later.Load())
+	return nil
+}
+
+// steadily does the work n times, perSecond times a second, whether what went
+// before is done or not. It returns how long each took, the shortest first.
+func steadily(n int, work func(i int) error) ([]time.Duration, error) {
 	took, errs := make([]time.Duration, n), make([]error, n)
 	var wg sync.WaitGroup
 	start := time.Now()
@@ -170,22 +195,14 @@ func (w *world) migrationLatency(out io.Writer, load time.Duration) error {
 		due := start.Add(time.Duration(i) * time.Second / perSecond)
 		time.Sleep(time.Until(due))
 		wg.Go(func() {
-			errs[i] = worker()(i)
-			took[i] = time.Since(due) - stytchIs
+			began := time.Now()
+			errs[i] = work(i)
+			took[i] = time.Since(began)
 		})
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
 	slices.Sort(took)
-	took = took[later.Load():] // they did not wait for Stytch, and are the first
-	if len(took) == 0 {
-		return errors.New("bench: migrations under load: none was exchanged")
-	}
-	fmt.Fprintf(out, "\n%d migrations at %d a second, beyond the %v that Stytch takes here: median %.1f ms, 99 %% within %.1f ms; %d were told to come again.\n",
-		n, perSecond, stytchIs, milli(took[len(took)/2]), milli(took[len(took)*99/100]), later.Load())
-	return nil
+	return took, errors.Join(errs...)
 }
 
 // orLater is ours where "it can't be told now" is a right answer too, and counted.
