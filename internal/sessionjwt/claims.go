@@ -65,7 +65,8 @@ type claimSet struct {
 // parseClaims reads the payload of a session JWT. It judges types and form, so
 // that what it returns looks like a session JWT of some Stytch project.
 func parseClaims(doc []byte) (*claimSet, error) {
-	all, err := parseObject(doc)
+	var room [16]member
+	all, err := parseObject(room[:0], doc)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +163,8 @@ func (m member) rule() string {
 // setSession takes the session claim in. Dates that we act upon must be right
 // if they are there: a start that can't be read must not pass for none.
 func (c *claimSet) setSession(value []byte) error {
-	all, err := members(value)
+	var room [12]member
+	all, err := members(room[:0], value)
 	if err != nil {
 		return err
 	}
@@ -194,7 +196,8 @@ func (c *claimSet) setSession(value []byte) error {
 }
 
 func (s *Session) setAttributes(value []byte) {
-	all, _ := members(value)
+	var room [4]member
+	all, _ := members(room[:0], value)
 	for _, m := range all {
 		switch string(m.name) {
 		case "ip_address":

@@ -19,15 +19,20 @@ var segment = base64.RawURLEncoding.Strict()
 // jws is a token taken apart. Its header is one that we allow; its payload is
 // not to be believed before its signature has been verified.
 type jws struct {
+	header    string // as sent
 	keyID     string
 	signed    string // what the signature is of: header and payload as sent
 	payload   []byte
 	signature []byte
 }
 
+// passed is a header that has passed, as it stands in a token. All tokens that
+// Stytch signs with a key have the same, so that the last one is known again.
+type passed struct{ segment, keyID string }
+
 // parseJWS takes a token in compact serialization apart and judges its header.
 // Nothing in a token chooses how, or with what kind of key, it is verified.
-func parseJWS(token string) (*jws, error) {
+func parseJWS(token string, last *passed) (*jws, error) {
 	if len(token) > MaxToken {
 		return nil, refusal("longer than 8 KiB")
 	}
@@ -38,29 +43,37 @@ func parseJWS(token string) (*jws, error) {
 	if strings.ContainsAny(token, "\r\n") {
 		return nil, refusal("not base64url")
 	}
-	dot, last := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
-	header, err := segment.DecodeString(token[:dot])
-	if err != nil {
-		return nil, refusal("header is not base64url")
-	}
-	t := &jws{signed: token[:last]}
-	if t.keyID, err = checkHeader(header); err != nil {
+	dot, end := strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.')
+	t := &jws{header: token[:dot], signed: token[:end]}
+	var err error
+	if last != nil && last.segment == t.header {
+		t.keyID = last.keyID
+	} else if t.keyID, err = readHeader(t.header); err != nil {
 		return nil, err
 	}
-	if t.payload, err = segment.DecodeString(token[dot+1 : last]); err != nil {
+	if t.payload, err = segment.DecodeString(token[dot+1 : end]); err != nil {
 		return nil, refusal("payload is not base64url")
 	}
-	if t.signature, err = segment.DecodeString(token[last+1:]); err != nil {
+	if t.signature, err = segment.DecodeString(token[end+1:]); err != nil {
 		return nil, refusal("signature is not base64url")
 	}
 	return t, nil
+}
+
+func readHeader(encoded string) (keyID string, err error) {
+	header, err := segment.DecodeString(encoded)
+	if err != nil {
+		return "", refusal("header is not base64url")
+	}
+	return checkHeader(header)
 }
 
 // checkHeader is the allow-list that a header must pass before a JWT library
 // gets to see the token: golang-jwt leaves crit, b64 and typ to its caller.
 // It returns the key ID.
 func checkHeader(doc []byte) (keyID string, err error) {
-	header, err := parseObject(doc)
+	var room [8]member
+	header, err := parseObject(room[:0], doc)
 	if err != nil {
 		return "", err
 	}

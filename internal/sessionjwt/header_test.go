@@ -275,3 +275,17 @@ func TestLengthIsJudgedFirst(t *testing.T) {
 	}
 	refuses(t, "just too long", pad(n))
 }
+
+// A header that has passed is known again by its text, and no other is.
+func TestHeadersAfterAGoodOne(t *testing.T) {
+	v := verifier(serving(t))
+	good := token(t, asIs)
+	for range 2 {
+		_, err := v.Verify(t.Context(), good)
+		require.NoError(t, err)
+		for name, value := range map[string]any{"alg": "none", "crit": []string{"b64"}, "jwk": object{}, "typ": "at+jwt", "kid": ""} {
+			_, err := v.Verify(t.Context(), withHeader(t, with(name, value)))
+			assert.ErrorIs(t, err, sessionjwt.ErrRefused, name)
+		}
+	}
+}

@@ -22,30 +22,31 @@ type member struct {
 	name, value []byte
 }
 
-// parseObject returns the members of a JSON text that is an object: UTF-8,
-// no byte order mark, nothing after it, no name twice.
+// parseObject appends to room the members of a JSON text that is an object: UTF-8,
+// no byte order mark, nothing after it, no name twice. Room is the caller's, so that
+// it can be on the stack.
 //
 // Headers and claims don't go through the structs of encoding/json, because
 // that matches names without regard to case and lets the last of two members
 // win, so {"alg":"none","ALG":"RS256"} would read as RS256. RFC 7515, Section 4
 // and RFC 7519, Section 4 let a verifier refuse duplicates; others that saw the
 // same token may have believed the first.
-func parseObject(doc []byte) ([]member, error) {
+func parseObject(room []member, doc []byte) ([]member, error) {
 	if tooDeep(doc) {
 		return nil, refusal("JSON nested too deep")
 	}
 	if !utf8.Valid(doc) || !json.Valid(doc) {
 		return nil, refusal("not valid JSON")
 	}
-	return members(bytes.TrimSpace(doc))
+	return members(room, bytes.TrimSpace(doc))
 }
 
 // members is parseObject for a part of a text that is known to be valid JSON.
-func members(doc []byte) ([]member, error) {
+func members(room []member, doc []byte) ([]member, error) {
 	if !rawjson.IsObject(doc) {
 		return nil, refusal("not a JSON object")
 	}
-	all := make([]member, 0, 12)
+	all := room
 	for name, value := range rawjson.Members(doc) {
 		for _, m := range all {
 			if bytes.Equal(m.name, name) {

@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -61,6 +63,7 @@ type Verifier struct {
 	projectID string
 	issuers   []string
 	keys      *Keys
+	header    atomic.Pointer[passed] // of the last token whose signature was right
 }
 
 // New returns a [Verifier] for tokens that are for projectID and by one of
@@ -91,6 +94,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	if err := v.keys.checkSignature(ctx, t); err != nil {
 		return nil, err
 	}
+	if last := v.header.Load(); last == nil || last.segment != t.header {
+		v.header.Store(&passed{strings.Clone(t.header), t.keyID})
+	}
 	return &c.Claims, current
 }
 
@@ -106,7 +112,7 @@ func (v *Verifier) Read(token string) (*Claims, error) {
 
 // parse applies the rules that need neither a key nor a clock.
 func (v *Verifier) parse(token string) (*jws, *claimSet, error) {
-	t, err := parseJWS(token)
+	t, err := parseJWS(token, v.header.Load())
 	if err != nil {
 		return nil, nil, err
 	}
