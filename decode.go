@@ -57,19 +57,30 @@ func fill(raw []byte, v reflect.Value) *misfit {
 		}
 		v.SetString(s)
 		return nil
-	}
-	from := json.NewDecoder(bytes.NewReader(raw))
-	from.UseNumber() // an id of 19 digits in metadata would not survive a float64
-	if from.Decode(v.Addr().Interface()) == nil {
+	case reflect.Bool:
+		if s := string(raw); s != "true" && s != "false" {
+			return misfitOf("is not true or false")
+		}
+		v.SetBool(raw[0] == 't')
+		return nil
+	case reflect.Int:
+		n, err := strconv.ParseInt(string(raw), 10, 0)
+		if err != nil {
+			return misfitOf("is not an integer")
+		}
+		v.SetInt(n)
 		return nil
 	}
-	switch v.Kind() {
-	case reflect.Map:
+	return fillMap(raw, v)
+}
+
+func fillMap(raw []byte, v reflect.Value) *misfit {
+	from := json.NewDecoder(bytes.NewReader(raw))
+	from.UseNumber() // an id of 19 digits in metadata would not survive a float64
+	if !rawjson.IsObject(raw) || from.Decode(v.Addr().Interface()) != nil {
 		return misfitOf("is not an object")
-	case reflect.Bool:
-		return misfitOf("is not true or false")
 	}
-	return misfitOf("is not an integer")
+	return nil
 }
 
 func fillObject(raw []byte, v reflect.Value) *misfit {
