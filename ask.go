@@ -82,7 +82,7 @@ func (s *sessions) askStytch(ctx context.Context, in authenticateRequest, want e
 	origin, _ := out.Session.CustomClaims[originClaim].(string)
 	if origin != "" && s.originEndedElsewhere(ctx, origin) { // it was made while the store could not tell
 		s.end(out.Session.SessionID)
-		_ = s.client.revoke(ctx, revokeRequest{SessionID: out.Session.SessionID})
+		s.abandon(ctx, revokeRequest{SessionID: out.Session.SessionID})
 		return nil, errEnded
 	}
 	k, err := s.learn(out, at)
@@ -114,3 +114,11 @@ func (s *sessions) confirm(ctx context.Context, r *record) (*known, error) {
 var errEnded = &callError{op: "authenticate", reason: "the session was logged out", answer: no}
 
 var errUnknownToken = &callError{op: "authenticate", reason: "Stytch did not know the token a moment ago", answer: no}
+
+// abandon revokes a session that nobody is to have. That it fails is said: the
+// session is in nobody's hands, but alive.
+func (s *sessions) abandon(ctx context.Context, in revokeRequest) {
+	if err := s.client.revoke(ctx, in); err != nil {
+		s.loud(kindRevocation, err)
+	}
+}

@@ -34,16 +34,17 @@ func (o Outcome) String() string {
 
 // The kinds of events.
 const (
-	kindRequest  = "request"
-	kindConflict = "conflict"
-	kindMismatch = "mismatch"
-	kindCreated  = "created"
-	kindLogout   = "logout"
-	kindJWKS     = "jwks"
-	kindStore    = "store"
-	kindBrake    = "brake"
-	kindBreaker  = "breaker"
-	kindPaused   = "paused"
+	kindRequest    = "request"
+	kindConflict   = "conflict"
+	kindMismatch   = "mismatch"
+	kindCreated    = "created"
+	kindLogout     = "logout"
+	kindRevocation = "revocation"
+	kindJWKS       = "jwks"
+	kindStore      = "store"
+	kindBrake      = "brake"
+	kindBreaker    = "breaker"
+	kindPaused     = "paused"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -56,6 +57,7 @@ type Event struct {
 	//     or Stytch answered with another session than was asked about
 	//   - created: Config.CreateUsers made a user
 	//   - conflict: one request carried two people's sessions
+	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read
 	//   - brake: Stytch suddenly knows so few sessions that it is not believed

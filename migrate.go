@@ -271,15 +271,14 @@ func (m *migrator) sessionOf(out *MigrateResponse, in migrateRequest, asked time
 	return session, nil
 }
 
-// revoke and revokeToken end a session that must not be used. That they fail
-// is in the log; the session is in nobody's hands then.
+// revoke and revokeToken end a session that must not be used.
 func (m *migrator) revoke(ctx context.Context, sessionID string) {
-	_ = m.client.revoke(ctx, revokeRequest{SessionID: sessionID})
+	m.sessions.abandon(ctx, revokeRequest{SessionID: sessionID})
 	m.sessions.end(sessionID)
 }
 
 func (m *migrator) revokeToken(ctx context.Context, token Secret) {
-	_ = m.client.revoke(outbound.Vouched(ctx), revokeRequest{SessionToken: string(token)}) // Stytch has just given it
+	m.sessions.abandon(outbound.Vouched(ctx), revokeRequest{SessionToken: string(token)}) // Stytch has just given it
 }
 
 // revokeLater ends a Stytch session that nobody is to have any more: overtaken
@@ -297,7 +296,7 @@ func (m *migrator) revokeLater(ctx context.Context, sessionID string) bool {
 		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
 		defer cancel()
 		_ = m.records.endSession(ctx, sessionID)
-		_ = m.client.revoke(ctx, revokeRequest{SessionID: sessionID})
+		m.sessions.abandon(ctx, revokeRequest{SessionID: sessionID})
 	})
 	return true
 }

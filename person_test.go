@@ -102,6 +102,10 @@ func TestRevocationFails(t *testing.T) {
 		a.stytch.Accept("ada-token", "bob@example.com")
 		a.stytch.FailAll(stytchtest.Revoke, stytchtest.Error(500, "internal_server_error"))
 		assert.Equal(t, refusedKeep+"migrate revoke revoke", a.get("sid=ada-1").String())
+		synctest.Wait()
+		require.Len(t, a.events, 2)
+		kinds := []string{a.events[0].Kind, a.events[1].Kind}
+		assert.ElementsMatch(t, []string{"mismatch", "revocation"}, kinds)
 		assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
 		assert.Contains(t, a.log.String(), `"op":"revoke"`)
 	})
