@@ -39,9 +39,14 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	if j.legacy != nil {
 		v.legacy = j.legacy
 	}
+	stage := m.rollout.inForce.Load().Stage
 	switch j.ruling {
 	case superseded:
-		v.change.expire = j.legacy.cookie
+		set := v.change.set
+		v.change = beside(stage, j.legacy)
+		v.change.set = set
+	case nothingAgainst:
+		v.change.watch = j.legacy != nil && stage == StageKeep
 	case outdated:
 		v.change.expire, v.change.strip = j.legacy.cookie, true
 	case overtaken:

@@ -100,6 +100,10 @@ type Config struct {
 	// Skip excludes a request, which is then passed on untouched.
 	Skip func(*http.Request) bool
 
+	// Rollout says which legacy sessions move, and how. The zero value moves them
+	// all. [Middleware.SetRollout] changes it at run time.
+	Rollout Rollout
+
 	// Store is the memory that machines share; see [Store]. By default each
 	// process remembers for itself: a legacy session that several machines meet at
 	// the same time becomes a Stytch session on each.
@@ -142,6 +146,7 @@ func (c *Config) complete() error {
 	p.add(c.RecordKey != "" && len(c.RecordKey) < 32, "RecordKey: must be 32 bytes or more")
 	c.checkCookies(&p)
 	c.checkLegacy(&p)
+	c.Rollout.check(&p)
 	if err := errors.Join(p...); err != nil {
 		return err
 	}

@@ -39,6 +39,7 @@ type Middleware struct {
 	client   *client
 	sessions *sessions
 	migrator *migrator
+	rollout  *rollout
 	probes   *client // of Check: its calls count in no lane, and are not logged
 
 	elsewhere sync.Once // said that hosts are outside of Cookies.Domain
@@ -58,7 +59,7 @@ func New(cfg Config) (*Middleware, error) {
 	c := &client{
 		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret, log: cfg.Logger, createsUsers: cfg.CreateUsers,
 	}
-	m := &Middleware{cfg: &cfg, client: c, browser: newBrowser(&cfg)}
+	m := &Middleware{cfg: &cfg, client: c, browser: newBrowser(&cfg), rollout: newRollout(cfg.Rollout)}
 	plain := transportOf(cfg.HTTPClient)
 	probes := *c
 	probes.http, m.probes = newHTTPClient(plain), &probes
@@ -227,37 +228,6 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 	return v
 }
 
-// decideLegacy judges a request that has no Stytch session alive.
-func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *requestCookies) verdict {
-	f, err := m.browser.findLegacy(r, c)
-	switch {
-	case err != nil:
-		m.logError(r.Context(), err)
-		return verdict{found: found{outcome: OutcomeUnavailable, err: err}}
-	case f == nil:
-		return verdict{}
-	}
-	return m.migrate(ctx, r, f)
-}
-
-func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // less where a Stytch session was asked about before
-	defer cancel()
-	x := m.migrator.migrate(ctx, r, f)
-	v := verdict{found: found{legacy: f, err: x.err}, event: x.event, userID: x.userID}
-	switch x.answer {
-	case yes:
-		v.outcome, v.user, v.session = OutcomeMigrated, x.known.user, x.known.session
-		v.change = change{set: &x.known.tokens, expire: f.cookie}
-	case no:
-		v.outcome = OutcomeRefused
-	default:
-		v.outcome = OutcomeUnavailable
-		m.logError(r.Context(), x.err)
-	}
-	return v
-}
-
 // act hands the request on, with the verdict in its context and the cookies of
 // the response changed where they may be.
 func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCookies, v *verdict, next http.Handler) {
@@ -267,12 +237,17 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
 		})
 	}
-	if write || v.change.strip {
+	if !write && v.change.watch {
+		v.change = change{watch: true}
+	}
+	if write || v.change.strip || v.change.watch {
 		var s *swap
 		v.original = r
 		s, r = m.browser.swap(r, c, v)
 		if write {
 			s.ended = m.endedMeanwhile(r.Context(), v.session)
+		}
+		if write || v.change.watch {
 			v.swap = s
 		}
 	}
@@ -284,8 +259,7 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 	next.ServeHTTP(v.swap.wrap(w), r)
 	// Where the handler wrote nothing, net/http sends a 200 after this.
 	if v.swap.commit(w) == userLeft {
-		_ = m.migrator.records.end(r.Context(), m.migrator.key(v.legacy))
-		m.migrator.revokeLater(r.Context(), v.session.SessionID)
+		m.left(r.Context(), v)
 	}
 }
 

@@ -24,6 +24,7 @@ type change struct {
 	clear  bool          // Stytch cookies to expire
 	expire *LegacyCookie // legacy cookie to expire
 	strip  bool          // hide that cookie from the handler whatever the method is
+	watch  bool          // the legacy cookie stays, and a handler that expires it logs out
 }
 
 func (ch change) none() bool { return ch.set == nil && !ch.clear && ch.expire == nil }
@@ -43,6 +44,7 @@ type swap struct {
 	request *http.Request // as the browser sent it
 	legacy  *foundLegacy  // the session that moved to Stytch, or nil
 	shown   bool          // the handler sees its cookie
+	kept    bool          // and so does the browser
 	ended   func() bool   // another request has logged the session out
 
 	mu     sync.Mutex // ReverseProxy flushes from a goroutine of its own
@@ -57,13 +59,20 @@ type word int
 
 const (
 	nothing   word = iota
-	userLeft       // the handler saw the cookie of the session that moved, and expired it: an old logout
+	userLeft       // the handler saw the cookie of the session that moved, or stays, and expired it: an old logout
 	overruled      // somebody signed in, or the handler manages the Stytch cookies itself
 )
 
 // swap prepares the change that a verdict asks for: of the response, and of
 // the request that is passed on, whose cookies are what the next one's will be.
 func (b *browser) swap(r *http.Request, c *requestCookies, v *verdict) (*swap, *http.Request) {
+	s := &swap{browser: b, request: r, kept: v.change.watch, ended: func() bool { return false }}
+	if (v.change.expire != nil || s.kept) && v.session != nil {
+		s.legacy, s.shown = v.legacy, v.legacy != nil && (s.kept || !v.change.hides(r))
+	}
+	if v.change == (change{watch: true}) {
+		return s, r
+	}
 	lines, passedOn := b.plan(r, c, v.change)
 	next := *r
 	next.Header = r.Header.Clone()
@@ -71,10 +80,7 @@ func (b *browser) swap(r *http.Request, c *requestCookies, v *verdict) (*swap, *
 	if passedOn != "" {
 		next.Header.Set("Cookie", passedOn)
 	}
-	s := &swap{browser: b, request: r, lines: lines, ended: func() bool { return false }}
-	if v.change.expire != nil && v.session != nil {
-		s.legacy, s.shown = v.legacy, v.legacy != nil && !v.change.hides(r)
-	}
+	s.lines = lines
 	return s, &next
 }
 
@@ -203,6 +209,11 @@ func (s *swap) hasMoved(f *foundLegacy) bool {
 		return false
 	}
 	a, b := f.session, s.legacy.session
+	// Beside a cookie that stays, a session of another ID is the person's still:
+	// where ID is not given, each cookie that is saved again has one of its own.
+	if s.kept && a.Identity.Subject != "" && a.Identity.Subject == b.Identity.Subject {
+		return true
+	}
 	return a.ID == b.ID && a.Identity.Subject == b.Identity.Subject && a.StartedAt.Equal(b.StartedAt)
 }
 

@@ -1,0 +1,179 @@
+package stytchmigrate_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate"
+)
+
+const (
+	movedKept = "migrated ada | +stytch_session +stytch_session_jwt | no-store | migrate"
+	bobKept   = "migrated bob | +stytch_session +stytch_session_jwt | no-store | migrate revoke"
+	leftBoth  = "migrated ada | -sid -stytch_session -stytch_session_jwt -sid | no-store | migrate revoke"
+	leftLater = "authenticated ada | -sid -stytch_session -stytch_session_jwt -sid | no-store | revoke"
+)
+
+// The browser and the handler have both, and each request tells the same.
+func TestKeep(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		first := a.get("theme=dark; sid=ada-1")
+		assert.Equal(t, movedKept, first.String())
+		both := first.jar("theme=dark; sid=ada-1")
+		assert.Contains(t, both, "sid=ada-1")
+		assert.Equal(t, both, a.passedOn[0], "the handler sees what the browser will send")
+		for _, name := range []string{http.MethodGet, http.MethodPost} {
+			assert.Equal(t, staysAlone, a.get(both, method(name)).String())
+		}
+		assert.Equal(t, both, a.passedOn[2])
+
+		time.Sleep(6 * time.Minute)
+		refreshed := a.get(both)
+		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate", refreshed.String())
+		both = refreshed.jar(both)
+		a.roll(t, stytchmigrate.Rollout{})
+		assert.Equal(t, staysAnd, a.get(both).String(), "StageReplace expires it")
+	}, stage(stytchmigrate.StageKeep))
+}
+
+// Each row is a native Stytch session of ada and a legacy cookie.
+func TestKeepTwoSessions(t *testing.T) {
+	for name, row := range map[string]struct{ sid, want, passedOn string }{
+		"the same person":              {"ada", staysAlone, "S sid=ada"},
+		"the same person, later":       {"ada+1h", staysAlone, "S sid=ada+1h"},
+		"no session":                   {"nobody", staysAlone, "S sid=nobody"},
+		"another person, later":        {"bob+1h", bobKept, "sid=bob+1h N"},
+		"another person, earlier":      {"bob-1h", staysAnd, "S"},
+		"another person, unknown when": {"bob", neither, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				cookies, _ := a.signedIn(a.ada)
+				a.asks(t, cookies)
+				a.resolve = legacyOf(time.Now(), nil)
+				assert.Equal(t, row.want, a.get(cookies+"; sid="+row.sid).settled())
+				assert.Equal(t, row.passedOn, a.short(cookies, a.passedOn[1]))
+			}, stage(stytchmigrate.StageKeep))
+		})
+	}
+}
+
+// oldLogout is a logout handler of the old code, as it always was.
+func oldLogout(w http.ResponseWriter, _ *http.Request) {
+	http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
+}
+
+// Each row is what the old code does with its cookie on the last of some visits,
+// and what is left of the user then.
+func TestKeepOldLogout(t *testing.T) {
+	set := func(value string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			http.SetCookie(w, &http.Cookie{Name: "sid", Value: value, Path: "/"})
+		}
+	}
+	both := func(f ...http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			for _, f := range f {
+				f(w, r)
+			}
+		}
+	}
+	const alive, saved = true, "authenticated ada | +sid | no-store | -"
+	for name, row := range map[string]struct {
+		handler http.HandlerFunc
+		visits  int
+		change  func(*http.Request)
+		want    string
+		alive   bool
+	}{
+		"in the first request":             {oldLogout, 1, method("GET"), leftBoth, !alive},
+		"in the first, by POST":            {oldLogout, 1, method("POST"), leftBoth, !alive},
+		"in the first, by another site":    {oldLogout, 1, fetch("cross-site no-cors image"), leftBoth, !alive},
+		"later":                            {oldLogout, 2, method("GET"), leftLater, !alive},
+		"later, by POST":                   {oldLogout, 2, method("POST"), leftLater, !alive},
+		"later, by an image":               {oldLogout, 2, fetch("same-origin no-cors image"), leftLater, !alive},
+		"saved before":                     {both(set("ada-1"), oldLogout), 2, method("GET"), "authenticated ada | +sid -sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
+		"saved after":                      {both(oldLogout, set("ada-1")), 2, method("GET"), "authenticated ada | -sid +sid | no-store | -", alive},
+		"saved":                            {set("ada-1"), 2, method("GET"), saved, alive},
+		"saved under another id":           {set("ada-2"), 2, method("GET"), saved, alive},
+		"saved under another id, at first": {set("ada-2"), 1, method("GET"), "migrated ada | +sid +stytch_session +stytch_session_jwt | no-store | migrate", alive},
+		"another signs in, at first":       {set("bob-1"), 1, method("GET"), "migrated ada | +sid | no-store | migrate", alive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				cookies := "sid=ada-1"
+				for range row.visits - 1 {
+					cookies = a.get(cookies).jar(cookies)
+				}
+				a.handler = row.handler
+				assert.Equal(t, row.want, a.get(cookies, row.change).settled())
+				a.handler = nil
+				assert.Equal(t, row.alive, a.stytch.Sessions()[0].Live)
+				if !row.alive {
+					assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String(), "ended")
+					assert.NotContains(t, a.get(cookies).saw, "ada")
+				}
+			}, stage(stytchmigrate.StageKeep))
+		})
+	}
+}
+
+// The Stytch session came from a sign-in before the last one: a logout ends both.
+func TestKeepOldLogoutOfALaterSignIn(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		cookies := strings.Replace(a.get("sid=ada-1").jar("sid=ada-1"), "ada-1", "ada-2", 1)
+		a.handler = oldLogout
+		assert.Equal(t, leftLater, a.get(cookies).settled())
+		a.handler = nil
+		for _, sid := range []string{"sid=ada-1", "sid=ada-2"} {
+			assert.Equal(t, refusedKeep+"-", a.get(sid).String())
+		}
+	}, stage(stytchmigrate.StageKeep))
+}
+
+// What the old code makes of a cookie without a session is no logout.
+func TestKeepCleansUpNoSession(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		cookies := a.get("sid=ada-1").jar("")
+		a.handler = oldLogout
+		assert.Equal(t, "authenticated ada | -sid | - | -", a.get(cookies+"; sid=nobody").settled())
+		assert.True(t, a.stytch.Sessions()[0].Live)
+	}, stage(stytchmigrate.StageKeep))
+}
+
+// A Stytch session that ran out was ended by nobody.
+func TestKeepRunsOut(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		cookies := a.get("sid=ada-1").jar("sid=ada-1")
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate migrate", a.get("sid=ada-1").String())
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate authenticate migrate", a.get(cookies).String())
+		assert.Len(t, a.stytch.Sessions(), 3)
+	}, stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.SessionDuration = time.Hour })
+}
+
+// Half of the machines run the old code alone, and browsers meet either at each
+// of their requests: everybody is signed in all the time, on both.
+func TestKeepOnHalfOfTheMachines(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = everybody
+		for i := range load(2000) {
+			sid := fmt.Sprint("sid=ada-", i)
+			cookies := a.get(sid).jar(sid)
+			for _, step := range []int{i % 3, i % 5} {
+				assert.True(t, strings.HasPrefix(cookies, sid+"; "), "for the machines without the middleware")
+				time.Sleep(time.Duration(step) * time.Minute)
+				got := a.get(cookies)
+				cookies = got.jar(cookies)
+				assert.Equal(t, "authenticated ada", got.saw)
+			}
+		}
+		assert.Len(t, a.stytch.Sessions(), load(2000))
+	}, stage(stytchmigrate.StageKeep))
+}

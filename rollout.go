@@ -1,0 +1,154 @@
+package stytchmigrate
+
+import (
+	"context"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// Stage is what becomes of legacy sessions. None but StageRetired signs anybody
+// out, and no date or percentage leads to it.
+type Stage int
+
+const (
+	// StageReplace exchanges legacy sessions and swaps the cookies. It is for when
+	// nothing else reads the legacy cookie: no machine without the middleware, no
+	// sibling application, no cart in that session.
+	StageReplace Stage = iota
+
+	// StageKeep exchanges legacy sessions and leaves the browser both: machines
+	// without the middleware go on to serve its user, and so does everything that is
+	// kept in the old session. Switching back signs nobody out. A handler that
+	// expires the legacy cookie has logged its user out of both.
+	StageKeep
+
+	// StageShadow tries the exchange out, once for each legacy session: what comes of
+	// it is compared with Identity, revoked at once, and shown to nobody.
+	StageShadow
+
+	// StageObserve calls nothing. The outcomes tell how many legacy sessions there are.
+	StageObserve
+
+	// StageRetired exchanges nothing any more, and expires the legacy cookies.
+	StageRetired
+)
+
+// String returns the name of a stage: replace, keep, shadow, observe or retired.
+func (s Stage) String() string {
+	if !s.known() {
+		return "stage " + strconv.Itoa(int(s))
+	}
+	return [...]string{"replace", "keep", "shadow", "observe", "retired"}[s]
+}
+
+func (s Stage) known() bool { return StageReplace <= s && s <= StageRetired }
+
+// Rollout says which legacy sessions move to Stytch, and what becomes of their
+// cookie. The zero value: all of them, by StageReplace. Whoever has a Stytch
+// session keeps it, whatever the rollout is.
+type Rollout struct {
+	Stage Stage
+
+	// HoldBack is the percentage of legacy sessions that are left alone. It goes by
+	// Identity.Subject where that is known, else by ID: the same on every machine
+	// with the same Config.RecordKey, and the same again when it is set later. Who
+	// moves at 90 moves at 80.
+	HoldBack float64
+
+	// PerSecond is how many exchanges this process starts in any one second; of 1
+	// or more, whole ones. Zero: no limit but that of calls in flight.
+	PerSecond float64
+
+	// Until is when exchanges stop. Nothing is deleted by it. Zero: never.
+	Until time.Time
+}
+
+func (r *Rollout) check(p *problems) {
+	p.add(!r.Stage.known(), "Rollout.Stage %d: unknown", int(r.Stage))
+	p.add(!(r.HoldBack >= 0 && r.HoldBack <= 100), "Rollout.HoldBack %v: must be from 0 to 100", r.HoldBack)
+	p.add(!(r.PerSecond >= 0 && r.PerSecond <= math.MaxFloat64), "Rollout.PerSecond %v: must be 0 or a positive number", r.PerSecond)
+}
+
+// Rollout returns the rollout in force.
+func (m *Middleware) Rollout() Rollout { return *m.rollout.inForce.Load() }
+
+// SetRollout puts a rollout in force on this process, for the requests that
+// come from now on. An application calls it from its own configuration or flags. It
+// returns an error that names everything wrong with r, and then changes nothing.
+func (m *Middleware) SetRollout(r Rollout) error {
+	var p problems
+	if r.check(&p); len(p) > 0 {
+		return errors.Join(p...)
+	}
+	m.rollout.inForce.Store(&r)
+	return nil
+}
+
+// rollout is the Rollout in force.
+type rollout struct {
+	inForce atomic.Pointer[Rollout]
+}
+
+func newRollout(r Rollout) *rollout {
+	out := new(rollout)
+	out.inForce.Store(&r)
+	return out
+}
+
+// decideLegacy judges a request that has no Stytch session alive.
+func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *requestCookies) verdict {
+	f, err := m.browser.findLegacy(r, c)
+	switch {
+	case err != nil:
+		m.logError(r.Context(), err)
+		return verdict{found: found{outcome: OutcomeUnavailable, err: err}}
+	case f == nil:
+		return verdict{}
+	}
+	return m.migrate(ctx, r, f)
+}
+
+// migrate is the verdict on a legacy session that is the one that counts.
+func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
+	stage := m.rollout.inForce.Load().Stage
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // less where a Stytch session was asked about before
+	defer cancel()
+	x := m.migrator.migrate(ctx, r, f)
+	v := verdict{found: found{legacy: f, err: x.err}, event: x.event, userID: x.userID}
+	switch x.answer {
+	case yes:
+		v.outcome, v.user, v.session = OutcomeMigrated, x.known.user, x.known.session
+		v.change = beside(stage, f)
+		v.change.set = &x.known.tokens
+	case no:
+		v.outcome = OutcomeRefused
+	default:
+		v.outcome = OutcomeUnavailable
+		m.logError(r.Context(), x.err)
+	}
+	return v
+}
+
+// beside is what becomes of a legacy cookie beside a Stytch session of the same
+// person.
+func beside(s Stage, f *foundLegacy) change {
+	if s == StageReplace {
+		return change{expire: f.cookie}
+	}
+	return change{watch: true}
+}
+
+// left ends both sessions of a user whom the handler has logged out by itself:
+// by expiring the legacy cookie. The Stytch session may have come from another
+// legacy session, as at a sign-in by the old login that was not the last one.
+func (m *Middleware) left(ctx context.Context, v *verdict) {
+	_ = m.migrator.records.end(ctx, m.migrator.key(v.legacy))
+	if origin, _ := v.session.CustomClaims[originClaim].(string); origin != "" {
+		_ = m.migrator.records.end(ctx, origin)
+	}
+	m.migrator.revokeLater(ctx, v.session.SessionID)
+}
