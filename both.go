@@ -39,18 +39,21 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	if j.legacy != nil {
 		v.legacy = j.legacy
 	}
-	stage := m.rollout.inForce.Load().Stage
+	now := m.rollout.inForce.Load()
 	switch j.ruling {
 	case superseded:
-		set := v.change.set
+		set, stage := v.change.set, now.Stage
+		if m.migrator.isHeldBack(now.HoldBack, j.legacy) {
+			stage = StageKeep
+		}
 		v.change = beside(stage, j.legacy)
 		v.change.set = set
 	case nothingAgainst:
-		v.change.watch = j.legacy != nil && stage == StageKeep
+		v.change.watch = j.legacy != nil && now.Stage == StageKeep
 	case outdated:
 		v.change.expire, v.change.strip = j.legacy.cookie, true
 	case overtaken:
-		won := m.migrate(ctx, r, j.legacy)
+		won := m.move(ctx, r, j.legacy)
 		if won.outcome == OutcomeMigrated {
 			m.migrator.revokeLater(ctx, k.session.SessionID)
 		}

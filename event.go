@@ -17,7 +17,7 @@ const (
 	OutcomeAnonymous     Outcome = iota // no session; also where Handler never ran
 	OutcomeAuthenticated                // a Stytch session
 	OutcomeMigrated                     // a legacy session that became a Stytch session in this request
-	OutcomeLegacy                       // a legacy session that is left alone for now; not in this version
+	OutcomeLegacy                       // a legacy session that is left alone for now, see Rollout
 	OutcomeRefused                      // a legacy session that Stytch, or a rule, says no to
 	OutcomeUnavailable                  // it can't be told whose session it is, if anybody's
 )

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/userinfo"
 )
 
 const (
@@ -143,6 +144,25 @@ func TestKeepCleansUpNoSession(t *testing.T) {
 		a.handler = oldLogout
 		assert.Equal(t, "authenticated ada | -sid | - | -", a.get(cookies+"; sid=nobody").settled())
 		assert.True(t, a.stytch.Sessions()[0].Live)
+	}, stage(stytchmigrate.StageKeep))
+}
+
+// Where nobody knows whose the legacy session is, it is taken for the user's.
+func TestKeepOldLogoutOfNobodyKnowsWhom(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = legacyOf(time.Now(), setIdentity(userinfo.Identity{}))
+		cookies, _ := a.signedIn(a.ada)
+		a.asks(t, cookies)
+		a.handler = oldLogout
+		assert.Equal(t, leftLater, a.get(cookies+"; sid=ada").settled())
+	}, stage(stytchmigrate.StageKeep))
+}
+
+// Where cookies may not change, none does and none is shown.
+func TestKeepWhereNoCookiesMayChange(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		assert.Equal(t, "migrated ada"+keep+"migrate", a.get("sid=ada-1", fetch("same-origin no-cors image")).String())
+		assert.Equal(t, "sid=ada-1", a.passedOn[0])
 	}, stage(stytchmigrate.StageKeep))
 }
 

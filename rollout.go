@@ -2,6 +2,7 @@ package stytchmigrate
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
 	"net/http"
@@ -109,12 +110,43 @@ func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *reque
 	case f == nil:
 		return verdict{}
 	}
-	return m.migrate(ctx, r, f)
+	return m.move(ctx, r, f)
 }
 
-// migrate is the verdict on a legacy session that is the one that counts.
-func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
-	stage := m.rollout.inForce.Load().Stage
+// move is the verdict on a legacy session that is the one that counts: it moves
+// to Stytch, if the rollout has it so.
+func (m *Middleware) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
+	now := m.rollout.inForce.Load()
+	if m.migrator.isHeldBack(now.HoldBack, f) {
+		return m.leaveAlone(ctx, f)
+	}
+	return m.migrate(ctx, r, f, now.Stage)
+}
+
+// leaveAlone is the verdict on a legacy session that does not move now. One that
+// was logged out stays so: who has a copy of its cookie is nobody.
+func (m *Middleware) leaveAlone(ctx context.Context, f *foundLegacy) verdict {
+	if m.migrator.records.hasEnded(context.WithoutCancel(ctx), m.migrator.key(f)) {
+		return verdict{found: found{outcome: OutcomeRefused, legacy: f, err: errLoggedOut}}
+	}
+	return verdict{found: found{outcome: OutcomeLegacy, legacy: f}}
+}
+
+// isHeldBack reports whether a legacy session is among the percentage that is left
+// alone: it has one place between 0 and 100, and those below that are.
+func (m *migrator) isHeldBack(percent float64, f *foundLegacy) bool {
+	if percent <= 0 || percent >= 100 {
+		return percent >= 100
+	}
+	kind, who := "subject", f.session.Identity.Subject
+	if who == "" {
+		kind, who = "id", string(f.session.ID)
+	}
+	place := binary.BigEndian.Uint64(m.records.mac("hold back", m.cfg.ProjectID, kind, who))
+	return float64(place) < percent/100*math.MaxUint64
+}
+
+func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegacy, stage Stage) verdict {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // less where a Stytch session was asked about before
 	defer cancel()
 	x := m.migrator.migrate(ctx, r, f)
