@@ -43,7 +43,7 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	switch j.ruling {
 	case superseded:
 		set, stage := v.change.set, now.Stage
-		if m.migrator.isHeldBack(now.HoldBack, j.legacy) {
+		if m.spares(now, j.legacy) {
 			stage = StageKeep
 		}
 		v.change = beside(stage, j.legacy)

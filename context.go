@@ -15,7 +15,7 @@ type found struct {
 	legacy  *foundLegacy // whatever the outcome is; Logout ends it
 	swap    *swap        // nil where nothing is written
 	hidden  bool         // legacy is for Logout alone: it ended, or an expired JWT is of another session
-	err     error        // why it is Refused or Unavailable
+	err     error        // why it is Refused or Unavailable, or Legacy for want of room
 
 	original *http.Request // with the cookies that were taken out for the handler; nil: none were
 }

@@ -80,7 +80,7 @@ type Event struct {
 	Subject     string // the legacy session's Identity.Subject, of kinds mismatch and created; empty where it is not of letters, digits and ._-| alone, as an email is not
 	Fingerprint string // tells legacy sessions apart; not the value, and not to be had from it without Config.RecordKey
 	ErrorType   string // Stytch's error_type
-	Err         error  // why, where the outcome is Refused or Unavailable; an *Error inside it is Stytch's answer
+	Err         error  // why, where the outcome is Refused, Unavailable, or Legacy for want of room; an *Error inside it is Stytch's answer
 }
 
 // LogValue is the event as attributes.

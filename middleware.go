@@ -77,7 +77,7 @@ func New(cfg Config) (*Middleware, error) {
 		m.sessions.extendBy = cfg.SessionDuration
 	}
 	m.migrator = &migrator{
-		cfg: &cfg, client: c, sessions: m.sessions, records: m.newRecords(),
+		cfg: &cfg, client: c, sessions: m.sessions, records: m.newRecords(), rollout: m.rollout,
 		refusals: newLRU[string, *exchange](maxRefusals),
 	}
 	m.sessions.originEnded = m.migrator.records.ended.Contains

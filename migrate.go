@@ -39,6 +39,7 @@ type migrator struct {
 	client   *client
 	sessions *sessions
 	mint     func(userinfo.Identity) (string, error) // nil without Config.Tickets
+	rollout  *rollout
 
 	records  *records
 	refusals *lru.Cache[string, *exchange] // of this process, for a while

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -89,10 +91,14 @@ func (m *Middleware) SetRollout(r Rollout) error {
 	return nil
 }
 
-// rollout is the Rollout in force.
+// rollout is the Rollout in force, and what was begun of late.
 type rollout struct {
 	inForce atomic.Pointer[Rollout]
+	pace    pace
 }
+
+// stopped reports that nothing is exchanged any more.
+func (r *Rollout) stopped() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }
 
 func newRollout(r Rollout) *rollout {
 	out := new(rollout)
@@ -117,19 +123,24 @@ func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *reque
 // to Stytch, if the rollout has it so.
 func (m *Middleware) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
 	now := m.rollout.inForce.Load()
-	if m.migrator.isHeldBack(now.HoldBack, f) {
-		return m.leaveAlone(ctx, f)
+	if m.spares(now, f) {
+		return m.leaveAlone(ctx, f, nil)
 	}
 	return m.migrate(ctx, r, f, now.Stage)
 }
 
+// spares reports that the rollout leaves a legacy session as it is.
+func (m *Middleware) spares(now *Rollout, f *foundLegacy) bool {
+	return now.stopped() || m.migrator.isHeldBack(now.HoldBack, f)
+}
+
 // leaveAlone is the verdict on a legacy session that does not move now. One that
 // was logged out stays so: who has a copy of its cookie is nobody.
-func (m *Middleware) leaveAlone(ctx context.Context, f *foundLegacy) verdict {
+func (m *Middleware) leaveAlone(ctx context.Context, f *foundLegacy, why error) verdict {
 	if m.migrator.records.hasEnded(context.WithoutCancel(ctx), m.migrator.key(f)) {
 		return verdict{found: found{outcome: OutcomeRefused, legacy: f, err: errLoggedOut}}
 	}
-	return verdict{found: found{outcome: OutcomeLegacy, legacy: f}}
+	return verdict{found: found{outcome: OutcomeLegacy, legacy: f, err: why}}
 }
 
 // isHeldBack reports whether a legacy session is among the percentage that is left
@@ -159,6 +170,9 @@ func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegac
 	case no:
 		v.outcome = OutcomeRefused
 	default:
+		if isSurplus(x.err) {
+			return m.leaveAlone(ctx, f, x.err)
+		}
 		v.outcome = OutcomeUnavailable
 		m.logError(r.Context(), x.err)
 	}
@@ -183,4 +197,62 @@ func (m *Middleware) left(ctx context.Context, v *verdict) {
 		_ = m.migrator.records.end(ctx, origin)
 	}
 	m.migrator.revokeLater(ctx, v.session.SessionID)
+}
+
+// errPace is why an exchange was not begun: there may be no more of them now.
+var errPace = &callError{op: "migrate", reason: "held back: Rollout.PerSecond"}
+
+// isSurplus reports an exchange for which there was no room. Nothing is wrong with
+// the session, or with Stytch.
+func isSurplus(err error) bool { return errors.Is(err, errPace) }
+
+// maxStarts is how many exchanges are counted one by one.
+const maxStarts = 1000
+
+// pace keeps the exchanges that are begun in any one second to a number. A bucket
+// that fills as it is emptied would let twice as many through: what it held, and
+// what came since.
+type pace struct {
+	mu     sync.Mutex
+	starts []time.Time // of late, the oldest first; guarded by mu
+}
+
+// take begins an exchange, if there is room for it.
+func (p *pace) take(perSecond float64) bool {
+	return p.look(perSecond, func(now time.Time) { p.starts = append(p.starts, now) })
+}
+
+// hasRoom reports whether take would begin one.
+func (p *pace) hasRoom(perSecond float64) bool { return p.look(perSecond, func(time.Time) {}) }
+
+func (p *pace) look(perSecond float64, begin func(time.Time)) bool {
+	if perSecond == 0 {
+		return true
+	}
+	most, within := window(perSecond)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	old := slices.IndexFunc(p.starts, func(at time.Time) bool { return now.Sub(at) < within })
+	if old < 0 {
+		old = len(p.starts)
+	}
+	p.starts = slices.Delete(p.starts, 0, old)
+	if len(p.starts) >= most {
+		return false
+	}
+	begin(now)
+	return true
+}
+
+// window is a number of exchanges, and the time in which no more of them may be
+// begun, so that in no second there are more than perSecond.
+func window(perSecond float64) (most int, within time.Duration) {
+	switch {
+	case perSecond < 1:
+		return 1, time.Duration(min(float64(time.Second)/perSecond, float64(keepEnded)))
+	case perSecond <= maxStarts:
+		return int(perSecond), time.Second
+	}
+	return maxStarts, time.Duration(math.Ceil(float64(time.Second) / math.Floor(perSecond/maxStarts)))
 }

@@ -38,6 +38,9 @@ func (t *settling) run(ctx context.Context) *exchange {
 		if x := t.look(ctx, false); x != nil {
 			return x
 		}
+		if t.mine == nil && !t.hasRoom() { // and the store need not be asked for more
+			return &exchange{err: errPace}
+		}
 		claimed, err := t.records.claim(ctx, t.key, t.owner)
 		switch {
 		case err != nil: // then each process exchanges for itself
@@ -82,6 +85,9 @@ func (t *settling) look(ctx context.Context, last bool) *exchange {
 // renewal: between it and put there must be no claim of ours.
 func (t *settling) work(ctx context.Context) *exchange {
 	x := t.look(ctx, true)
+	if x == nil && t.mine == nil && !t.begin() {
+		x = &exchange{err: errPace}
+	}
 	if x == nil && t.mine == nil {
 		stop := t.records.hold(ctx, t.key, t.owner)
 		x = t.make(ctx)
@@ -111,6 +117,13 @@ func (t *settling) work(ctx context.Context) *exchange {
 	}
 	return t.done
 }
+
+// hasRoom and begin are about Rollout.PerSecond.
+func (t *settling) hasRoom() bool {
+	return t.rollout.pace.hasRoom(t.rollout.inForce.Load().PerSecond)
+}
+
+func (t *settling) begin() bool { return t.rollout.pace.take(t.rollout.inForce.Load().PerSecond) }
 
 // source is what LegacyCookie.End needs at a logout that comes without the cookie.
 func (t *settling) source() source {

@@ -1,0 +1,119 @@
+package stytchmigrate_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+)
+
+const heldByPace = "stytchmigrate: migrate: held back: Rollout.PerSecond"
+
+// perSecond lets n exchanges begin in a second.
+func perSecond(n float64) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) { c.Rollout.PerSecond = n }
+}
+
+// Each row is a pace, and how many of many users move in some seconds of traffic
+// without a pause.
+func TestPaceOf(t *testing.T) {
+	for _, row := range []struct {
+		perSecond float64
+		seconds   int
+		want      int
+	}{{0.1, 20, 2}, {0.5, 4, 2}, {1, 3, 3}, {1.9, 3, 3}, {2, 3, 6}, {20, 2, 40}, {1e300, 1, 100}} {
+		t.Run(fmt.Sprint(row.perSecond), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.resolve = everybody
+				moved := 0
+				for i := range row.seconds * 100 {
+					if got := a.get(fmt.Sprint("sid=ada-", i)); got.saw == "migrated ada" {
+						moved++
+					} else {
+						require.Equal(t, leftAlone, got.String())
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				assert.Equal(t, row.want, moved)
+			}, perSecond(row.perSecond))
+		})
+	}
+}
+
+// One exchange a second: what takes the place of one, and what needs none.
+func TestPaceIsOfExchanges(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		a.on(m[0])
+		tabs := a.crowd(100, func(_ int, r *http.Request) (*http.Request, time.Duration) { return r, 0 })
+		for _, v := range tabs {
+			assert.Equal(t, stytchmigrate.OutcomeMigrated, v.outcome, "all of one session")
+		}
+		assert.Equal(t, leftAlone, a.get("sid=bob-1").String())
+		assert.EqualError(t, a.requests[len(a.requests)-1].Err, heldByPace)
+		assert.Equal(t, "bob-1", string(a.legacySeen.ID))
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | -", a.get("sid=ada-1").String(), "a late tab")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", a.on(m[1]).get("sid=bob-1").String(), "each machine has a pace of its own")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | -", a.on(m[0]).get("sid=bob-1").String(), "of another machine")
+		time.Sleep(time.Second - time.Nanosecond)
+		assert.Equal(t, leftAlone, a.get("sid=ada-2").String())
+		time.Sleep(time.Nanosecond)
+		assert.Equal(t, swapped, a.get("sid=ada-2").String())
+	}, perSecond(1))
+}
+
+// A pace that is set again and again is no way around it.
+func TestPaceSetAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		assert.Equal(t, swapped, a.get("sid=ada-1").String())
+		for i := range 5 {
+			a.roll(t, stytchmigrate.Rollout{PerSecond: 1, HoldBack: float64(i) / 1e9})
+			assert.Equal(t, leftAlone, a.get("sid=ada-2").String())
+		}
+		a.roll(t, stytchmigrate.Rollout{PerSecond: 2})
+		assert.Equal(t, swapped, a.get("sid=ada-2").String())
+		a.roll(t, stytchmigrate.Rollout{})
+		assert.Equal(t, swapped, a.get("sid=ada-3").String())
+	}, perSecond(1))
+}
+
+// The later sign-in of another person waits its turn, and is not shown the page
+// of the one before.
+func TestPaceBesideStytch(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = legacyOf(time.Now(), nil)
+		cookies, _ := a.signedIn(a.ada)
+		a.asks(t, cookies)
+		assert.Equal(t, swapped, a.get("sid=ada").String())
+		assert.Equal(t, leftAlone, a.get(cookies+"; sid=bob+1h").settled())
+		time.Sleep(time.Second)
+		assert.Equal(t, bobWins, a.get(cookies+"; sid=bob+1h").settled())
+	}, perSecond(1))
+}
+
+// From a moment on nobody moves, for ever, and nothing is deleted by that.
+func TestUntil(t *testing.T) {
+	for _, s := range []stytchmigrate.Stage{stytchmigrate.StageReplace, stytchmigrate.StageKeep} {
+		t.Run(s.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				until := time.Now().Add(time.Hour)
+				a.roll(t, stytchmigrate.Rollout{Stage: s, Until: until})
+				time.Sleep(time.Hour - time.Nanosecond)
+				cookies := a.get("sid=ada-1").jar("")
+				assert.Len(t, a.stytch.Sessions(), 1, "the last one")
+				time.Sleep(time.Nanosecond)
+				for _, later := range []time.Duration{0, time.Minute} {
+					time.Sleep(later)
+					assert.Equal(t, leftAlone, a.get("sid=ada-2").String())
+					assert.Equal(t, staysAlone, a.get(cookies+"; sid=ada-1").String())
+				}
+				time.Sleep(10 * 365 * 24 * time.Hour)
+				assert.Equal(t, leftAlone, a.get("sid=ada-2").String())
+			})
+		})
+	}
+}
