@@ -39,6 +39,7 @@ type callError struct {
 	reason     string
 	answer     answer
 	retryAfter time.Duration // zero: there is none that makes sense
+	full       bool          // not sent, for as many calls as may be were in flight
 }
 
 // heldBack reports a call that was not sent. Only it has a retryAfter and no

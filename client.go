@@ -212,7 +212,7 @@ func (c *client) do(op string, req *http.Request) ([]byte, error) {
 	in := c.send(req)
 	switch {
 	case in.status == 0:
-		return nil, &callError{op: op, reason: in.failure, retryAfter: in.heldBack}
+		return nil, &callError{op: op, reason: in.failure, retryAfter: in.heldBack, full: in.full}
 	case in.status != http.StatusOK:
 		api := decodeError(in.status, in.body)
 		return nil, &callError{op: op, api: api, answer: meaning(op, api), retryAfter: retryAfter(in.header)}
@@ -231,6 +231,7 @@ type received struct {
 	body     []byte        // up to a byte more than maxBody
 	failure  string        // why there is no answer, or not all of its body
 	heldBack time.Duration // not sent, and is not going to be before this has passed
+	full     bool          // not sent for want of a place in flight
 }
 
 // send runs the transport, which may be anybody's, in a goroutine of its own.
@@ -270,7 +271,7 @@ func (c *client) receive(req *http.Request) received {
 		in := received{failure: safeReason(err)}
 		var held *outbound.HeldBack
 		if errors.As(err, &held) {
-			in.heldBack = held.RetryAfter
+			in.heldBack, in.full = held.RetryAfter, held.Full
 		}
 		return in
 	}

@@ -198,6 +198,9 @@ func (m *migrator) claims(s LegacySession, key string) (json.RawMessage, error) 
 // is none and that is wanted.
 func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateRequest) *exchange {
 	x := m.ask(ctx, id, in)
+	if isFull(x.err) {
+		m.rollout.pace.giveBack()
+	}
 	var api *Error
 	if !m.cfg.CreateUsers || id == (userinfo.Identity{}) || !errors.As(x.err, &api) || !api.isUnknownUser() {
 		return x

@@ -87,7 +87,7 @@ func TestManyLegacySessions(t *testing.T) {
 					tokens[v.Result().Cookies()[0].Value] = true
 					continue
 				}
-				require.Equal(t, stytchmigrate.OutcomeUnavailable, v.outcome)
+				require.Equal(t, stytchmigrate.OutcomeLegacy, v.outcome)
 				require.Empty(t, v.Result().Header)
 				require.Zero(t, v.took)
 				again = append(again, left[i])

@@ -3,6 +3,8 @@ package stytchmigrate_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
 )
 
 const heldByPace = "stytchmigrate: migrate: held back: Rollout.PerSecond"
@@ -17,6 +20,73 @@ const heldByPace = "stytchmigrate: migrate: held back: Rollout.PerSecond"
 // perSecond lets n exchanges begin in a second.
 func perSecond(n float64) func(*stytchmigrate.Config) {
 	return func(c *stytchmigrate.Config) { c.Rollout.PerSecond = n }
+}
+
+// starts notes when each exchange reaches Stytch.
+func (a *app) starts(at *[]time.Time) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) {
+		inner := c.HTTPClient.Transport
+		c.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "/migrate") {
+				a.mu.Lock()
+				*at = append(*at, time.Now())
+				a.mu.Unlock()
+			}
+			return inner.RoundTrip(r)
+		})}
+	}
+}
+
+// mostInASecond is the largest number of moments that lie within one second.
+func mostInASecond(at []time.Time) (most int) {
+	from := 0
+	for to := range at {
+		for at[to].Sub(at[from]) >= time.Second {
+			from++
+		}
+		most = max(most, to-from+1)
+	}
+	return most
+}
+
+// insist sends requests with one old cookie, each a while after the other, until
+// its user has moved. It returns what else they came to.
+func (a *app) insist(i int) (others []string) {
+	sid := fmt.Sprint("sid=ada-", i)
+	for pause := time.Duration(i%50) * 100 * time.Millisecond; ; pause = 5 * time.Second {
+		saw := a.parallel(sid).saw
+		if saw == "migrated ada" {
+			return others
+		}
+		others = append(others, saw)
+		time.Sleep(pause)
+	}
+}
+
+// Five thousand legacy sessions, or a fifth of that, come at once: as many move in
+// each second as may, all others are left alone, and soon everybody has moved.
+func TestPace(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = everybody
+		var at []time.Time
+		a.on(a.machines(t, 1, a.starts(&at), perSecond(50), warnings(&a.log))[0])
+		copies := a.copies(t)
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(copies).WithDelay(300*time.Millisecond))
+		n, began := load(5000), time.Now()
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() {
+				for _, saw := range a.insist(i) {
+					assert.Equal(t, "legacy", saw)
+				}
+			})
+		}
+		wg.Wait()
+		assert.Len(t, at, n+1, "an exchange for each, and that of copies")
+		assert.LessOrEqual(t, mostInASecond(at), 50)
+		assert.LessOrEqual(t, time.Since(began), time.Duration(n/50+10)*time.Second, "under two minutes for 5,000")
+		assert.Empty(t, a.log.String(), "it is what was asked for")
+	})
 }
 
 // Each row is a pace, and how many of many users move in some seconds of traffic

@@ -204,7 +204,13 @@ var errPace = &callError{op: "migrate", reason: "held back: Rollout.PerSecond"}
 
 // isSurplus reports an exchange for which there was no room. Nothing is wrong with
 // the session, or with Stytch.
-func isSurplus(err error) bool { return errors.Is(err, errPace) }
+func isSurplus(err error) bool { return errors.Is(err, errPace) || isFull(err) }
+
+// isFull reports an exchange for which there was no place in flight.
+func isFull(err error) bool {
+	var call *callError
+	return errors.As(err, &call) && call.full && call.op == "migrate"
+}
 
 // maxStarts is how many exchanges are counted one by one.
 const maxStarts = 1000
@@ -220,6 +226,15 @@ type pace struct {
 // take begins an exchange, if there is room for it.
 func (p *pace) take(perSecond float64) bool {
 	return p.look(perSecond, func(now time.Time) { p.starts = append(p.starts, now) })
+}
+
+// giveBack is for an exchange that was not begun after all, a moment after take.
+func (p *pace) giveBack() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if last := len(p.starts) - 1; last >= 0 {
+		p.starts = p.starts[:last]
+	}
 }
 
 // hasRoom reports whether take would begin one.

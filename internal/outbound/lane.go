@@ -124,6 +124,7 @@ func (l *lane) takeSlot(ctx context.Context) error {
 	default:
 	}
 	full := heldBack("too many calls in flight", time.Second)
+	full.Full = true
 	if l.wait == 0 {
 		return full
 	}

@@ -38,6 +38,7 @@ type Notice struct {
 type HeldBack struct {
 	Reason     string        // fixed text, which holds nothing of a peer's
 	RetryAfter time.Duration // in whole seconds, one at least
+	Full       bool          // for want of a place in flight, and nothing else
 }
 
 func (e *HeldBack) Error() string { return "held back: " + e.Reason }
