@@ -293,6 +293,7 @@ func (l *LegacyCookie) resolve(r *http.Request, value string) (*foundLegacy, err
 	if len(value) > maxLegacyValue {
 		return nil, nil
 	}
+	value = strings.Clone(value) // what is remembered of it keeps no header alive
 	s, err := l.Resolve(r, value)
 	switch {
 	case errors.Is(err, ErrNoSession) || err == nil && !s.ExpiresAt.IsZero() && !time.Now().Before(s.ExpiresAt):
