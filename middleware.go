@@ -126,7 +126,7 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		start := time.Now()
 		cookies := m.browser.read(r)
 		quiet := m.decide(r, &cookies)
-		if quiet.nothing() && m.goesUntold(r.Context()) {
+		if quiet.nothing() && len(cookies.tokens) == 0 && m.goesUntold(r.Context()) { // a token may have cost a call
 			next.ServeHTTP(w, r)
 			return
 		}
