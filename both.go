@@ -31,6 +31,13 @@ type judgement struct {
 // decideBoth judges a request with a Stytch session alive and a legacy cookie.
 // v is the verdict on the Stytch session alone.
 func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *requestCookies, k *known, v verdict) verdict {
+	now := m.rollout.inForce.Load()
+	if now.Stage == StageRetired {
+		set := v.change.set
+		v.change = m.retire(c)
+		v.change.set = set
+		return v
+	}
 	j, err := m.judge(r, c, k)
 	if err != nil {
 		m.logError(r.Context(), err)
@@ -39,7 +46,6 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	if j.legacy != nil {
 		v.legacy = j.legacy
 	}
-	now := m.rollout.inForce.Load()
 	switch j.ruling {
 	case superseded:
 		set, stage := v.change.set, now.Stage
@@ -51,7 +57,7 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	case nothingAgainst:
 		v.change.watch = j.legacy != nil && now.Stage == StageKeep
 	case outdated:
-		v.change.expire, v.change.strip = j.legacy.cookie, true
+		v.change.expire, v.change.strip = []*LegacyCookie{j.legacy.cookie}, true
 	case overtaken:
 		won := m.move(ctx, r, j.legacy)
 		if won.outcome == OutcomeMigrated {
@@ -61,7 +67,7 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	case conflict:
 		return verdict{
 			found:  found{legacy: j.legacy},
-			change: change{clear: true, expire: j.legacy.cookie, strip: true},
+			change: change{clear: true, expire: []*LegacyCookie{j.legacy.cookie}, strip: true},
 			event:  kindConflict,
 		}
 	}

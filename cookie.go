@@ -78,8 +78,8 @@ func (b *browser) plan(r *http.Request, c *requestCookies, ch change) (lines []*
 		gone[b.opts.SessionName], gone[b.opts.JWTName] = true, true
 	}
 	hidden := map[string]bool{}
-	if ch.expire != nil {
-		for _, name := range ch.expire.names() {
+	for _, l := range ch.expire {
+		for _, name := range l.names() {
 			hidden[name] = ch.hides(r)
 		}
 	}
@@ -91,8 +91,8 @@ func (b *browser) plan(r *http.Request, c *requestCookies, ch change) (lines []*
 		set = append(set, b.cookie(b.opts.SessionName, string(ch.set.session), ch.set.expires))
 		deletions = append(deletions, b.clearOldScopes()...)
 	}
-	if ch.expire != nil {
-		deletions = append(deletions, b.clearLegacy(ch.expire)...)
+	for _, l := range ch.expire {
+		deletions = append(deletions, b.clearLegacy(l)...)
 	}
 	if ch.set != nil {
 		jwt := b.cookie(b.opts.JWTName, string(ch.set.jwt), ch.set.expires)
@@ -123,7 +123,7 @@ func (b *browser) fits(r *http.Request, ch change, lines []*http.Cookie) bool {
 	}
 	toCome := editCookies(r, func(name string) bool {
 		return b.isStytch(name) ||
-			ch.expire != nil && slices.Contains(ch.expire.names(), name)
+			slices.ContainsFunc(ch.expire, func(l *LegacyCookie) bool { return slices.Contains(l.names(), name) })
 	}, kept)
 	return sum <= maxLines && len(toCome) <= maxCookieHeader
 }

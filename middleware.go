@@ -203,7 +203,7 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 	}
 	switch {
 	case st.err != nil:
-		f, err := m.browser.findLegacy(r, c)
+		f, err := m.stillServed(r, c)
 		m.logError(r.Context(), err)
 		v := verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
 		v.hidden = f != nil && st.stale != nil && st.stale.LegacySession != m.migrator.key(f)

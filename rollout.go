@@ -108,6 +108,9 @@ func newRollout(r Rollout) *rollout {
 
 // decideLegacy judges a request that has no Stytch session alive.
 func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *requestCookies) verdict {
+	if m.rollout.inForce.Load().retired() {
+		return verdict{change: m.retire(c)}
+	}
 	f, err := m.browser.findLegacy(r, c)
 	switch {
 	case err != nil:
@@ -119,14 +122,42 @@ func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *reque
 	return m.move(ctx, r, f)
 }
 
+// stillServed returns the legacy session by which the old code goes on to serve a
+// user about whom Stytch can't be asked.
+func (m *Middleware) stillServed(r *http.Request, c *requestCookies) (*foundLegacy, error) {
+	if m.rollout.inForce.Load().retired() {
+		return nil, nil
+	}
+	return m.browser.findLegacy(r, c)
+}
+
+// retired reports that no legacy session counts any more.
+func (r *Rollout) retired() bool { return r.Stage == StageRetired && r.HoldBack == 0 }
+
+// retire expires every legacy cookie of a request, and hides them. Resolve is not
+// asked: what it looks sessions up in may be gone.
+func (m *Middleware) retire(c *requestCookies) (ch change) {
+	for i, values := range c.legacy {
+		if len(values) > 0 {
+			ch.expire = append(ch.expire, &m.browser.legacy[i])
+		}
+	}
+	ch.strip = len(ch.expire) > 0
+	return ch
+}
+
 // move is the verdict on a legacy session that is the one that counts: it moves
 // to Stytch, if the rollout has it so.
 func (m *Middleware) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
 	now := m.rollout.inForce.Load()
-	if m.spares(now, f) {
-		return m.leaveAlone(ctx, f, nil)
+	switch {
+	case m.migrator.isHeldBack(now.HoldBack, f):
+	case now.Stage == StageRetired:
+		return verdict{change: change{expire: []*LegacyCookie{f.cookie}, strip: true}}
+	case now.Stage != StageObserve && !now.stopped():
+		return m.migrate(ctx, r, f, now.Stage)
 	}
-	return m.migrate(ctx, r, f, now.Stage)
+	return m.leaveAlone(ctx, f, nil)
 }
 
 // spares reports that the rollout leaves a legacy session as it is.
@@ -183,7 +214,7 @@ func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegac
 // person.
 func beside(s Stage, f *foundLegacy) change {
 	if s == StageReplace {
-		return change{expire: f.cookie}
+		return change{expire: []*LegacyCookie{f.cookie}}
 	}
 	return change{watch: true}
 }

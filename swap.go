@@ -20,14 +20,14 @@ type tokens struct {
 
 // change is what a verdict asks of the browser's cookies.
 type change struct {
-	set    *tokens       // Stytch cookies to set
-	clear  bool          // Stytch cookies to expire
-	expire *LegacyCookie // legacy cookie to expire
-	strip  bool          // hide that cookie from the handler whatever the method is
-	watch  bool          // the legacy cookie stays, and a handler that expires it logs out
+	set    *tokens         // Stytch cookies to set
+	clear  bool            // Stytch cookies to expire
+	expire []*LegacyCookie // legacy cookies to expire
+	strip  bool            // hide those cookies from the handler whatever the method is
+	watch  bool            // the legacy cookie stays, and a handler that expires it logs out
 }
 
-func (ch change) none() bool { return ch.set == nil && !ch.clear && ch.expire == nil }
+func (ch change) none() bool { return ch.set == nil && !ch.clear && len(ch.expire) == 0 }
 
 // hides says whether the handler does without the cookie that is expired. The
 // body of a POST may hold a token of the old session, which the handler checks
@@ -67,10 +67,10 @@ const (
 // the request that is passed on, whose cookies are what the next one's will be.
 func (b *browser) swap(r *http.Request, c *requestCookies, v *verdict) (*swap, *http.Request) {
 	s := &swap{browser: b, request: r, kept: v.change.watch, ended: func() bool { return false }}
-	if (v.change.expire != nil || s.kept) && v.session != nil {
+	if (len(v.change.expire) > 0 || s.kept) && v.session != nil {
 		s.legacy, s.shown = v.legacy, v.legacy != nil && (s.kept || !v.change.hides(r))
 	}
-	if v.change == (change{watch: true}) {
+	if s.kept && v.change.none() {
 		return s, r
 	}
 	lines, passedOn := b.plan(r, c, v.change)

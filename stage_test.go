@@ -1,0 +1,131 @@
+package stytchmigrate_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+const taken = "anonymous | -sid | no-store | -"
+
+// Each row is a request in a stage in which nothing is exchanged, and what the
+// handler is shown: S for the Stytch cookies of ada.
+func TestStagesWithoutExchange(t *testing.T) {
+	const retired, observe = stytchmigrate.StageRetired, stytchmigrate.StageObserve
+	image, post := fetch("same-origin no-cors image"), method(http.MethodPost)
+	for name, row := range map[string]struct {
+		stage    stytchmigrate.Stage
+		cookies  string
+		change   func(*http.Request)
+		want     string
+		passedOn string
+	}{
+		"observe, a legacy session":     {observe, "sid=ada", post, leftAlone, "sid=ada"},
+		"observe, no session":           {observe, "sid=nobody", post, anonymous, "sid=nobody"},
+		"observe, a Stytch session":     {observe, "S", post, staysAlone, "S"},
+		"observe, the same person":      {observe, "S; sid=ada", post, staysAlone, "S sid=ada"},
+		"observe, another, later":       {observe, "S; sid=bob+1h", post, leftAlone, "S sid=bob+1h"},
+		"observe, another, earlier":     {observe, "S; sid=bob-1h", post, staysAnd, "S"},
+		"retired, a legacy session":     {retired, "theme=x; sid=ada", method("GET"), taken, "theme=x"},
+		"retired, a form":               {retired, "sid=ada", post, taken, ""},
+		"retired, an image":             {retired, "sid=ada", image, anonymous, ""},
+		"retired, another site's frame": {retired, "sid=ada", fetch("cross-site navigate iframe"), anonymous, ""},
+		"retired, no session":           {retired, "sid=nobody", post, taken, ""},
+		"retired, no cookie":            {retired, "sid=; theme=x", post, anonymous, "sid= theme=x"},
+		"retired, two cookies":          {retired, "sid=ada; older=bob", post, "anonymous | -sid -older | no-store | -", ""},
+		"retired, a Stytch session":     {retired, "S", post, staysAlone, "S"},
+		"retired, the same person":      {retired, "S; sid=ada", post, staysAnd, "S"},
+		"retired, another, later":       {retired, "S; sid=bob+1h", post, staysAnd, "S"},
+		"retired, another, who knows":   {retired, "S; sid=bob; older=ada", image, staysAlone, "S"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				stytch, _ := a.signedIn(a.ada)
+				a.asks(t, stytch)
+				a.resolve = legacyOf(time.Now(), nil)
+				for range 2 {
+					got := a.get(strings.Replace(row.cookies, "S", stytch, 1), row.change)
+					assert.Equal(t, row.want, got.settled())
+					assert.Equal(t, row.passedOn, a.short(stytch, a.passedOn[len(a.passedOn)-1]))
+				}
+				assert.Empty(t, a.events)
+				assert.Len(t, a.stytch.Sessions(), 1)
+			}, stage(row.stage), olderCookie)
+		})
+	}
+}
+
+// Where nothing is held back nobody asks whose a retired session was: what knew
+// it may be gone. Who is held back is not retired.
+func TestRetired(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		stytch, _ := a.signedIn(a.ada)
+		a.asks(t, stytch)
+		a.resolve = func(string) (stytchmigrate.LegacySession, error) { panic("it is no more") }
+		assert.Equal(t, taken, a.get("sid=ada-1").String())
+		assert.Equal(t, staysAnd, a.get(stytch+"; sid=ada-1").String())
+		time.Sleep(6 * time.Minute)
+		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate", a.get(stytch+"; sid=ada-1").String())
+
+		time.Sleep(6 * time.Minute)
+		a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
+		assert.Equal(t, unavailableKeep+"authenticate authenticate", a.get(stytch+"; sid=ada-1").String(), "an outage deletes nothing")
+		a.stytch.Heal(stytchtest.Any)
+
+		a.resolve = nil
+		a.roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 100})
+		assert.Equal(t, leftAlone, a.get("sid=ada-1").String())
+		a.roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 1e-9})
+		assert.Equal(t, taken, a.get("sid=ada-1").String())
+		a.resolve = func(string) (stytchmigrate.LegacySession, error) {
+			return stytchmigrate.LegacySession{}, errors.New("down")
+		}
+		assert.Equal(t, unavailableKeep+"-", a.get("sid=ada-1").String(), "who would be held back can't be told")
+	}, stage(stytchmigrate.StageRetired))
+}
+
+// No date leads to a deletion, and none keeps what was retired in code.
+func TestRetiredUntil(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		past := time.Now().Add(-time.Hour)
+		for s, want := range map[stytchmigrate.Stage]string{
+			stytchmigrate.StageReplace: leftAlone, stytchmigrate.StageKeep: leftAlone, stytchmigrate.StageShadow: leftAlone,
+			stytchmigrate.StageObserve: leftAlone, stytchmigrate.StageRetired: taken,
+		} {
+			a.roll(t, stytchmigrate.Rollout{Stage: s, Until: past})
+			assert.Equal(t, want, a.get("sid=ada-1").settled(), s)
+		}
+	})
+}
+
+// The way of a migration: everybody moves, nobody is signed out, and in the end
+// the legacy cookies are gone.
+func TestStagesInOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		cookies := "sid=ada-1"
+		for _, step := range []struct {
+			stage stytchmigrate.Stage
+			want  string
+		}{
+			{stytchmigrate.StageObserve, leftAlone},
+			{stytchmigrate.StageKeep, movedKept},
+			{stytchmigrate.StageObserve, staysAlone},
+			{stytchmigrate.StageKeep, staysAlone},
+			{stytchmigrate.StageReplace, staysAnd},
+			{stytchmigrate.StageRetired, staysAlone},
+		} {
+			a.roll(t, stytchmigrate.Rollout{Stage: step.stage})
+			got := a.get(cookies)
+			assert.Equal(t, step.want, got.settled(), step.stage)
+			cookies = got.jar(cookies)
+		}
+		assert.NotContains(t, cookies, "sid")
+	})
+}
