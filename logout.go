@@ -32,7 +32,7 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), m.cfg.Timeout)
 	defer cancel()
 	cookies := m.browser.read(r)
-	if cookies.tooMany() {
+	if cookies.tooMany() || tooLong(r.Header["Cookie"]) {
 		errs = append(errs, errTooMany)
 	}
 	legacy, err := m.legacyOf(f, r, &cookies)
@@ -56,7 +56,7 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	return errors.Join(errs...)
 }
 
-var errTooMany = errors.New("stytchmigrate: more cookies of one name than Logout looks at: a session may not have been ended")
+var errTooMany = errors.New("stytchmigrate: more cookies than Logout looks at: a session may not have been ended")
 
 // endAtSource calls End, with time of its own: a Stytch that is silent has used
 // up the rest, and must not keep the old session alive.

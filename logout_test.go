@@ -325,3 +325,14 @@ func TestLogoutFetchesNoKeys(t *testing.T) {
 		assert.Zero(t, a.stytch.Count(stytchtest.JWKS))
 	})
 }
+
+// Of a header that is too long to be read, Logout can end no session, and says so.
+func TestLogoutOfTooManyCookies(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		var err error
+		a.handler = func(w http.ResponseWriter, r *http.Request) { err = a.m.Logout(w, r) }
+		cookies, _ := a.signedIn(a.ada)
+		a.get(cookies + strings.Repeat(";", 3000))
+		assert.ErrorContains(t, err, "more cookies than Logout looks at")
+	})
+}

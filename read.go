@@ -65,15 +65,20 @@ func (b *browser) matters(name string) bool {
 	return false
 }
 
-// pairs yields the names and raw values of Cookie headers. A header of more
-// pairs than net/http takes has none.
+// tooLong says that Cookie headers have more pairs than net/http takes.
+func tooLong(lines []string) bool {
+	n := len(lines)
+	for _, line := range lines {
+		n += strings.Count(line, ";")
+	}
+	return n > maxPairs
+}
+
+// pairs yields the names and raw values of Cookie headers, and nothing of those
+// that are too long.
 func pairs(lines []string) iter.Seq2[string, string] {
 	return func(yield func(name, raw string) bool) {
-		n := len(lines)
-		for _, line := range lines {
-			n += strings.Count(line, ";")
-		}
-		if n > maxPairs {
+		if tooLong(lines) {
 			return
 		}
 		for _, line := range lines {
