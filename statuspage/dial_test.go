@@ -1,0 +1,145 @@
+package statuspage_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate/statuspage"
+)
+
+// turnable is a dial of s, which fails with err.
+func turnable(s *statuspage.Setting, err error) statuspage.Dial {
+	return statuspage.Dial{
+		Stages: []string{"observe", "keep", "replace"},
+		Get:    func() statuspage.Setting { return *s },
+		Set: func(_ context.Context, to statuspage.Setting) error {
+			if err == nil {
+				*s = to
+			}
+			return err
+		},
+	}
+}
+
+func post(page *statuspage.Page, form string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "https://app.example.com/ops", strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	page.ServeHTTP(w, r)
+	return w
+}
+
+func TestTurningTheDial(t *testing.T) {
+	for _, tt := range []struct {
+		form string
+		want statuspage.Setting
+	}{
+		{"stage=keep&hold_back=12.5&per_second=3&until=2030-01-31T18:00", statuspage.Setting{Stage: "keep", HoldBack: 12.5, PerSecond: 3, Until: time.Date(2030, 1, 31, 18, 0, 0, 0, time.UTC)}},
+		{"stage=replace&hold_back=+100+&per_second=0&until=", statuspage.Setting{Stage: "replace", HoldBack: 100}},
+		{"stage=observe&hold_back=0&per_second=0.25&until=2030-01-31T18:00:30", statuspage.Setting{Stage: "observe", PerSecond: 0.25, Until: time.Date(2030, 1, 31, 18, 0, 30, 0, time.UTC)}},
+	} {
+		got := statuspage.Setting{Stage: "observe"}
+		page := statuspage.New(statuspage.Options{Dial: turnable(&got, nil)})
+		w := post(page, tt.form, "Sec-Fetch-Site", "same-origin")
+		assert.Equal(t, http.StatusSeeOther, w.Code, w.Body.String())
+		assert.Equal(t, "?saved=1", w.Header().Get("Location"))
+		assert.Equal(t, tt.want, got)
+		shown := get(page, "/ops?saved=1").Body.String()
+		assert.Contains(t, shown, "The dial was changed.")
+		assert.Contains(t, shown, `<option selected="selected">`+got.Stage+"</option>")
+	}
+}
+
+// A wrong field is named, what was sent is kept, and nothing is set.
+func TestWrongInput(t *testing.T) {
+	for _, tt := range []struct{ name, form, id, text, kept string }{
+		{"another stage", "stage=retired&hold_back=0&per_second=0", "stage", "Choose one of the stages.", `value="0"`},
+		{"no stage", "hold_back=0&per_second=0", "stage", "Choose one of the stages.", `value="0"`},
+		{"no number", "stage=keep&hold_back=half&per_second=7", "hold_back", "Give a number from 0 to 100.", `value="half"`},
+		{"more than all", "stage=keep&hold_back=100.1&per_second=7", "hold_back", "Give a number from 0 to 100.", `value="100.1"`},
+		{"less than none", "stage=keep&hold_back=-1&per_second=7", "hold_back", "Give a number from 0 to 100.", `value="-1"`},
+		{"not a number", "stage=keep&hold_back=NaN&per_second=7", "hold_back", "Give a number from 0 to 100.", `value="NaN"`},
+		{"a pace below 0", "stage=keep&hold_back=1&per_second=-1", "per_second", "Give a number that is not below 0; 0 is no limit.", `value="-1"`},
+		{"no end to the pace", "stage=keep&hold_back=1&per_second=Inf", "per_second", "Give a number that is not below 0; 0 is no limit.", `value="Inf"`},
+		{"nothing", "stage=keep&hold_back=1&per_second=", "per_second", "Give a number that is not below 0; 0 is no limit.", `value="1"`},
+		{"no time", "stage=keep&hold_back=1&per_second=1&until=tomorrow", "until", "Give a time like 2030-01-31T18:00, in UTC, or nothing.", `value="tomorrow"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := statuspage.Setting{Stage: "observe", HoldBack: 55}
+			w := post(statuspage.New(statuspage.Options{Dial: turnable(&got, nil)}), tt.form)
+			assert.Equal(t, http.StatusUnprocessableEntity, w.Code)
+			body := w.Body.String()
+			assert.Contains(t, body, `<a href="#`+tt.id+`">`)
+			assert.Regexp(t, `id="`+tt.id+`"[^>]* aria-invalid="true"`, body)
+			assert.Equal(t, 2, strings.Count(body, tt.text), "above, and at the field")
+			assert.Contains(t, body, tt.kept)
+			assert.Contains(t, body, "<title>Not changed: ")
+			assert.Equal(t, statuspage.Setting{Stage: "observe", HoldBack: 55}, got)
+			elements(t, body)
+		})
+	}
+}
+
+func TestErrorOfSetIsShown(t *testing.T) {
+	page := statuspage.New(statuspage.Options{Dial: turnable(&statuspage.Setting{Stage: "keep"}, errors.New("stytchmigrate: rollout: no <way>"))})
+	w := post(page, "stage=replace&hold_back=7&per_second=0")
+	assert.Equal(t, http.StatusUnprocessableEntity, w.Code)
+	assert.Contains(t, w.Body.String(), "<li>stytchmigrate: rollout: no &lt;way&gt;</li>")
+	assert.Contains(t, w.Body.String(), `<option selected="selected">replace</option>`)
+	assert.Contains(t, w.Body.String(), `value="7"`)
+}
+
+func TestFormFromAnotherSite(t *testing.T) {
+	const form = "stage=keep&hold_back=1&per_second=1"
+	for _, tt := range []struct {
+		name, header, value string
+		want                int
+	}{
+		{"the page's own", "Sec-Fetch-Site", "same-origin", http.StatusSeeOther},
+		{"another site's", "Sec-Fetch-Site", "cross-site", http.StatusForbidden},
+		{"a sister's", "Sec-Fetch-Site", "same-site", http.StatusForbidden},
+		{"an old browser, here", "Origin", "https://app.example.com", http.StatusSeeOther},
+		{"an old browser, elsewhere", "Origin", "https://evil.example", http.StatusForbidden},
+		{"a sandbox", "Origin", "null", http.StatusForbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := statuspage.Setting{Stage: "observe"}
+			w := post(statuspage.New(statuspage.Options{Dial: turnable(&got, nil)}), form, tt.header, tt.value)
+			assert.Equal(t, tt.want, w.Code)
+			assert.Equal(t, tt.want == http.StatusSeeOther, got.Stage == "keep")
+		})
+	}
+}
+
+func TestFormThatCannotBeRead(t *testing.T) {
+	got := statuspage.Setting{Stage: "observe"}
+	page := statuspage.New(statuspage.Options{Dial: turnable(&got, nil)})
+	assert.Equal(t, http.StatusBadRequest, post(page, "stage=keep&hold_back=1&per_second=1&x="+strings.Repeat("x", 4<<10)).Code)
+	assert.Equal(t, http.StatusBadRequest, post(page, "stage=%zz").Code)
+	assert.Equal(t, http.StatusUnprocessableEntity, post(page, `{"stage":"keep"}`, "Content-Type", "application/json").Code)
+	assert.Equal(t, http.StatusUnprocessableEntity, func() int {
+		r := httptest.NewRequest(http.MethodPost, "/?stage=keep&hold_back=1&per_second=1", nil) // a link is no form
+		w := httptest.NewRecorder()
+		page.ServeHTTP(w, r)
+		return w.Code
+	}())
+	assert.Equal(t, "observe", got.Stage)
+}
+
+func TestDialThatIsOnlyShown(t *testing.T) {
+	page := statuspage.New(statuspage.Options{Dial: statuspage.Dial{Get: func() statuspage.Setting { return statuspage.Setting{Stage: "keep", HoldBack: 90} }}})
+	body := get(page, "/").Body.String()
+	assert.Contains(t, body, "<dt>held back, percent</dt><dd>90</dd>")
+	assert.NotContains(t, body, "<form")
+	assert.NotContains(t, get(statuspage.New(statuspage.Options{}), "/").Body.String(), `id="dial"`)
+}

@@ -1,0 +1,91 @@
+package statuspage
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/stytchmigrate"
+)
+
+const maxLanes = 8 // there are four kinds of calls that are held back apart
+
+// lanes are the kinds of calls to Stytch, each with its breaker and its pause.
+type lanes struct {
+	mu sync.Mutex
+	by map[string]*lane // maxLanes at most
+}
+
+type lane struct {
+	state       string // open, half-open, closed; empty: nothing was heard of it
+	since       time.Time
+	pausedUntil time.Time
+}
+
+// note takes in "stytchmigrate: exchange: breaker open" and the like. The event
+// names the lane nowhere but in this text.
+func (l *lanes) note(now time.Time, e *stytchmigrate.Event) {
+	if e.Err == nil {
+		return
+	}
+	text, _ := strings.CutPrefix(e.Err.Error(), "stytchmigrate: ")
+	name, what, ok := strings.Cut(text, ": ")
+	if !ok || word(strings.ReplaceAll(name, " ", "")) == "" {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch what {
+	case "paused":
+		if x := l.at(name); x != nil {
+			x.pausedUntil = now.Add(e.Duration)
+		}
+	case "breaker open", "breaker half-open", "breaker closed":
+		if x := l.at(name); x != nil {
+			x.state, x.since = strings.TrimPrefix(what, "breaker "), now
+		}
+	}
+}
+
+// at returns nil where there are too many. Call it with mu held.
+func (l *lanes) at(name string) *lane {
+	x := l.by[name]
+	if x == nil && len(l.by) < maxLanes {
+		x = new(lane)
+		l.by[strings.Clone(name)] = x
+	}
+	return x
+}
+
+// laneStatus is a row of the page.
+type laneStatus struct {
+	Calls       string    `json:"calls"`
+	Breaker     string    `json:"breaker"`
+	Since       time.Time `json:"since,omitzero"`
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+}
+
+// Bad reports calls that are held back.
+func (s laneStatus) Bad() bool { return s.Breaker != "closed" || !s.PausedUntil.IsZero() }
+
+func (l *lanes) list(now time.Time) []laneStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rows := make([]laneStatus, 0, len(l.by))
+	for name, x := range l.by {
+		row := laneStatus{Calls: name, Breaker: x.state, Since: x.since.UTC()}
+		if x.state == "" {
+			row.Breaker = "closed"
+		}
+		if x.since.IsZero() {
+			row.Since = time.Time{}
+		}
+		if x.pausedUntil.After(now) {
+			row.PausedUntil = x.pausedUntil.UTC()
+		}
+		rows = append(rows, row)
+	}
+	slices.SortFunc(rows, func(a, b laneStatus) int { return strings.Compare(a.Calls, b.Calls) })
+	return rows
+}

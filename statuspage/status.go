@@ -1,0 +1,111 @@
+package statuspage
+
+import (
+	"time"
+
+	"example.com/stytchmigrate"
+)
+
+// status is all that the page knows at a moment. Its JSON is what the page
+// answers to programs.
+type status struct {
+	Scope      string            `json:"scope"`
+	At         time.Time         `json:"at"`
+	Since      time.Time         `json:"since"`
+	Removal    verdict           `json:"removal"`
+	Sessions   sessionCounts     `json:"legacy_sessions"`
+	LastLegacy time.Time         `json:"last_legacy_session,omitzero"`
+	Requests   map[string]uint64 `json:"requests"`
+	Hours      []hourStatus      `json:"hours"`
+	Failures   []failureStatus   `json:"failures"`
+	Lanes      []laneStatus      `json:"held_back"`
+	Kinds      []kindStatus      `json:"events"`
+	Dial       *Setting          `json:"dial,omitempty"`
+}
+
+// counts are of distinct legacy sessions. One can be in several.
+type counts struct {
+	Seen        uint64 `json:"seen"`
+	Migrated    uint64 `json:"migrated"`
+	Left        uint64 `json:"left_alone"`
+	Refused     uint64 `json:"refused"`
+	Unavailable uint64 `json:"unavailable"`
+}
+
+type sessionCounts struct {
+	counts
+	ErrorPercent float64 `json:"error_percent"`
+}
+
+type hourStatus struct {
+	From time.Time `json:"from"`
+	counts
+	Requests uint64 `json:"requests"`
+}
+
+type kindStatus struct {
+	Kind  string    `json:"kind"`
+	Title string    `json:"-"`
+	Count uint64    `json:"count"`
+	Last  time.Time `json:"last,omitzero"`
+}
+
+func (d *distinct) counts() counts {
+	return counts{
+		Seen: d[seen].count(), Migrated: d[migrated].count(), Left: d[left].count(),
+		Refused: d[refused].count(), Unavailable: d[unavailable].count(),
+	}
+}
+
+// status reads all numbers once. Those of requests that come meanwhile may be in
+// one and not in another.
+func (p *Page) status(now time.Time) *status {
+	s := &status{
+		Scope: "this process, since it started", At: now.UTC(), Since: p.started.UTC(),
+		Sessions:   sessionCounts{p.distinct.counts(), errorPercent},
+		LastLegacy: p.latest(allOutcomes...), Removal: p.verdict(now),
+		Requests: make(map[string]uint64, outcomes), Hours: p.hourly(now),
+		Failures: p.failures.list(), Lanes: p.lanes.list(now), Dial: p.dial.get(),
+	}
+	for o := range p.outcomes {
+		s.Requests[stytchmigrate.Outcome(o).String()] = p.outcomes[o].n.Load()
+	}
+	for i := range p.kinds {
+		row := kindStatus{Kind: "other", Title: "Events of other kinds", Count: p.kinds[i].n.Load(), Last: p.kinds[i].when()}
+		if i < len(kinds) {
+			row.Kind, row.Title = kinds[i].name, kinds[i].title
+		} else if row.Count == 0 {
+			continue
+		}
+		s.Kinds = append(s.Kinds, row)
+	}
+	return s
+}
+
+func (p *Page) hourly(now time.Time) []hourStatus {
+	from, list := p.hours.last(now)
+	rows := make([]hourStatus, shownHours)
+	for i, h := range list {
+		rows[i].From = from.Add(time.Duration(i) * time.Hour)
+		if h != nil {
+			rows[i].counts, rows[i].Requests = h.distinct.counts(), h.requests.Load()
+		}
+	}
+	return rows
+}
+
+var allOutcomes = []stytchmigrate.Outcome{
+	stytchmigrate.OutcomeAnonymous, stytchmigrate.OutcomeAuthenticated, stytchmigrate.OutcomeMigrated,
+	stytchmigrate.OutcomeLegacy, stytchmigrate.OutcomeRefused, stytchmigrate.OutcomeUnavailable,
+}
+
+// latest returns when a legacy session last had one of these outcomes, the zero
+// time for never.
+func (p *Page) latest(of ...stytchmigrate.Outcome) (t time.Time) {
+	for _, o := range of {
+		if x := p.legacy[o].when(); x.After(t) {
+			t = x
+		}
+	}
+	return t
+}
