@@ -93,10 +93,10 @@ func round(x float64) float64 {
 	return s
 }
 
-// ceiling is the next of 1, 2, 4, 10, 20, 40, 100, …
+// ceiling is the next of 1, 2, 4, 6, 8, 10, 20, 40, …
 func ceiling(n uint64) uint64 {
 	for unit := uint64(1); ; unit *= 10 {
-		for _, f := range []uint64{1, 2, 4} {
+		for _, f := range []uint64{1, 2, 4, 6, 8} {
 			if unit*f >= n || unit > 1e17 {
 				return unit * f
 			}

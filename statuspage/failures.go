@@ -21,7 +21,7 @@ const (
 const (
 	timedOut  = "(time-out)"
 	ruledOut  = "(refused by a rule, not by Stytch)"
-	noAnswer  = "(no answer in Stytch’s form)"
+	noAnswer  = "(no answer in Stytch's form)"
 	malformed = "(not a word)"
 	older     = "(others, longer ago)"
 )

@@ -38,22 +38,22 @@ type view struct {
 	Saved bool
 }
 
-// moment is a time for the template: exact, and how long ago.
-type moment struct{ ISO, Ago string }
+// moment is a time for the template: for programs, for people, and how long ago.
+type moment struct{ ISO, Text, Ago string }
 
 // Moment tells t as the page does. It is empty for the zero time.
 func (v *view) Moment(t time.Time) moment {
 	if t.IsZero() {
 		return moment{}
 	}
-	m := moment{ISO: t.UTC().Format(time.RFC3339), Ago: ago(v.At, t)}
+	m := moment{ISO: t.UTC().Format(time.RFC3339), Text: t.UTC().Format(time.DateTime), Ago: ago(v.At, t)}
 	if t.After(v.At) {
 		m.Ago = "in " + span(t.Sub(v.At))
 	}
 	return m
 }
 
-// Count groups digits by a thin space, which every reader of numbers can read.
+// Count groups digits by a narrow space, by which no reader takes them for a fraction.
 func (v *view) Count(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -68,7 +68,7 @@ var kinds = [...]struct{ name, title string }{
 	{"conflict", "Conflicts: two people's sessions in one request"},
 	{"logout", "Logouts"},
 	{"jwks", "Key set could not be fetched"},
-	{"store", "Store failed, or held what can’t be read"},
+	{"store", "Store failed, or held what can't be read"},
 	{"brake", "Stytch knew so few sessions that it was not believed"},
 }
 

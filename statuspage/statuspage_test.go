@@ -163,7 +163,7 @@ func TestFailures(t *testing.T) {
 		"7 too_many_requests":                  {"request-id-test-6", "request-id-test-5", "request-id-test-4", "request-id-test-3", "request-id-test-2"},
 		"1 (refused by a rule, not by Stytch)": {},
 		"1 (time-out)":                         {},
-		"1 (no answer in Stytch’s form)":       {},
+		"1 (no answer in Stytch's form)":       {},
 		"1 (not a word)":                       {},
 	}, got)
 	assert.NotContains(t, get(page, "/").Body.String(), "example.com")
