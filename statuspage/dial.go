@@ -8,36 +8,55 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"example.com/stytchmigrate"
 )
 
-// Dial lets the page show how far the migration is turned up, and change it, on
-// this process. What the numbers do is up to the functions.
+// Dial lets the page show the rollout in force, and change it, on this process.
+// The functions are those of the Middleware that feeds the page:
+//
+//	Get: func() stytchmigrate.Rollout { return auth.Rollout() },
+//	Set: func(_ context.Context, r stytchmigrate.Rollout) error { return auth.SetRollout(r) },
 type Dial struct {
-	// Stages may be chosen, in this order. Leave out those that must not be
-	// reached by a click.
-	Stages []string
+	// Stages may be chosen, in this order. Nil: all but StageRetired, which signs
+	// people out.
+	Stages []stytchmigrate.Stage
 
-	// Get returns the setting in force. Nil: there is no dial.
-	Get func() Setting
+	// Get returns the rollout in force. Nil: there is no dial.
+	Get func() stytchmigrate.Rollout
 
-	// Set changes it. Nil: the page shows it only. The text of an error is shown.
-	Set func(context.Context, Setting) error
+	// Set changes it. Nil: the page shows it only. It is given the request's
+	// context, for who wants to note whose doing it was. The text of an error is shown.
+	Set func(context.Context, stytchmigrate.Rollout) error
 }
 
-// Setting is what a Dial shows.
-type Setting struct {
+// dialStatus is the rollout as programs read it.
+type dialStatus struct {
 	Stage     string    `json:"stage"`
-	HoldBack  float64   `json:"hold_back"`      // percent of legacy sessions, 0 to 100
-	PerSecond float64   `json:"per_second"`     // exchanges; 0: no limit
-	Until     time.Time `json:"until,omitzero"` // zero: no end
+	HoldBack  float64   `json:"hold_back"`
+	PerSecond float64   `json:"per_second"`
+	Until     time.Time `json:"until,omitzero"`
 }
 
-func (d *Dial) get() *Setting {
+func (d *Dial) status() *dialStatus {
 	if d.Get == nil {
 		return nil
 	}
-	s := d.Get()
-	return &s
+	r := d.Get()
+	return &dialStatus{r.Stage.String(), r.HoldBack, r.PerSecond, r.Until.UTC()}
+}
+
+// stages are those that may be chosen. The one in force is, or a browser would
+// choose another by itself.
+func (d *Dial) stages(now stytchmigrate.Stage) []stytchmigrate.Stage {
+	list := d.Stages
+	if list == nil {
+		list = []stytchmigrate.Stage{stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageKeep, stytchmigrate.StageReplace}
+	}
+	if !slices.Contains(list, now) {
+		list = append([]stytchmigrate.Stage{now}, list...)
+	}
+	return list
 }
 
 const (
@@ -51,22 +70,23 @@ const (
 type dialForm struct {
 	Stage, HoldBack, PerSecond, Until string
 
-	Stages   []string
+	Stages   []stytchmigrate.Stage
 	ReadOnly bool
 	Errors   map[string]string // by field; "" is Set's
 }
 
-func (d *Dial) form(s *Setting) *dialForm {
-	if s == nil {
+// form returns nil where there is no dial.
+func (d *Dial) form() *dialForm {
+	if d.Get == nil {
 		return nil
 	}
-	f := &dialForm{Stage: s.Stage, HoldBack: number(s.HoldBack), PerSecond: number(s.PerSecond), Stages: d.Stages, ReadOnly: d.Set == nil}
-	if !s.Until.IsZero() {
-		f.Until = s.Until.UTC().Format(untilForm)
+	r := d.Get()
+	f := &dialForm{
+		Stage: r.Stage.String(), HoldBack: number(r.HoldBack), PerSecond: number(r.PerSecond),
+		Stages: d.stages(r.Stage), ReadOnly: d.Set == nil,
 	}
-	// Else a browser would choose another stage by itself.
-	if !slices.Contains(f.Stages, s.Stage) {
-		f.Stages = append([]string{s.Stage}, f.Stages...)
+	if !r.Until.IsZero() {
+		f.Until = r.Until.UTC().Format(untilForm)
 	}
 	return f
 }
@@ -76,7 +96,7 @@ func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 // turn sets what a form asks for. It returns nil where that was done, and else
 // the form with what was sent and what is wrong with it.
 func (d *Dial) turn(r *http.Request) *dialForm {
-	f := d.form(d.get())
+	f := d.form()
 	field := func(name string) string {
 		v := strings.TrimSpace(r.PostForm.Get(name))
 		return v[:min(len(v), maxInput)]
@@ -101,10 +121,12 @@ func (f *dialForm) wrong(name, text string) {
 }
 
 // parse reads the fields, and says of each what is wrong with it.
-func (f *dialForm) parse() Setting {
-	s := Setting{Stage: f.Stage}
-	if !slices.Contains(f.Stages, f.Stage) {
+func (f *dialForm) parse() (s stytchmigrate.Rollout) {
+	i := slices.IndexFunc(f.Stages, func(s stytchmigrate.Stage) bool { return s.String() == f.Stage })
+	if i < 0 {
 		f.wrong("stage", "Choose one of the stages.")
+	} else {
+		s.Stage = f.Stages[i]
 	}
 	var err error
 	if s.HoldBack, err = strconv.ParseFloat(f.HoldBack, 64); err != nil || !(s.HoldBack >= 0 && s.HoldBack <= 100) {

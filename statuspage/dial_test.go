@@ -5,21 +5,22 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 
+	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/statuspage"
 )
 
 // turnable is a dial of s, which fails with err.
-func turnable(s *statuspage.Setting, err error) statuspage.Dial {
+func turnable(s *stytchmigrate.Rollout, err error) statuspage.Dial {
 	return statuspage.Dial{
-		Stages: []string{"observe", "keep", "replace"},
-		Get:    func() statuspage.Setting { return *s },
-		Set: func(_ context.Context, to statuspage.Setting) error {
+		Get: func() stytchmigrate.Rollout { return *s },
+		Set: func(_ context.Context, to stytchmigrate.Rollout) error {
 			if err == nil {
 				*s = to
 			}
@@ -42,13 +43,13 @@ func post(page *statuspage.Page, form string, header ...string) *httptest.Respon
 func TestTurningTheDial(t *testing.T) {
 	for _, tt := range []struct {
 		form string
-		want statuspage.Setting
+		want stytchmigrate.Rollout
 	}{
-		{"stage=keep&hold_back=12.5&per_second=3&until=2030-01-31T18:00", statuspage.Setting{Stage: "keep", HoldBack: 12.5, PerSecond: 3, Until: time.Date(2030, 1, 31, 18, 0, 0, 0, time.UTC)}},
-		{"stage=replace&hold_back=+100+&per_second=0&until=", statuspage.Setting{Stage: "replace", HoldBack: 100}},
-		{"stage=observe&hold_back=0&per_second=0.25&until=2030-01-31T18:00:30", statuspage.Setting{Stage: "observe", PerSecond: 0.25, Until: time.Date(2030, 1, 31, 18, 0, 30, 0, time.UTC)}},
+		{"stage=keep&hold_back=12.5&per_second=3&until=2030-01-31T18:00", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 12.5, PerSecond: 3, Until: time.Date(2030, 1, 31, 18, 0, 0, 0, time.UTC)}},
+		{"stage=replace&hold_back=+100+&per_second=0&until=", stytchmigrate.Rollout{Stage: stytchmigrate.StageReplace, HoldBack: 100}},
+		{"stage=observe&hold_back=0&per_second=0.25&until=2030-01-31T18:00:30", stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, PerSecond: 0.25, Until: time.Date(2030, 1, 31, 18, 0, 30, 0, time.UTC)}},
 	} {
-		got := statuspage.Setting{Stage: "observe"}
+		got := stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve}
 		page := statuspage.New(statuspage.Options{Dial: turnable(&got, nil)})
 		w := post(page, tt.form, "Sec-Fetch-Site", "same-origin")
 		assert.Equal(t, http.StatusSeeOther, w.Code, w.Body.String())
@@ -56,7 +57,7 @@ func TestTurningTheDial(t *testing.T) {
 		assert.Equal(t, tt.want, got)
 		shown := get(page, "/ops?saved=1").Body.String()
 		assert.Contains(t, shown, "The dial was changed.")
-		assert.Contains(t, shown, `<option selected="selected">`+got.Stage+"</option>")
+		assert.Contains(t, shown, `<option selected="selected">`+got.Stage.String()+"</option>")
 	}
 }
 
@@ -75,7 +76,7 @@ func TestWrongInput(t *testing.T) {
 		{"no time", "stage=keep&hold_back=1&per_second=1&until=tomorrow", "until", "Give a time like 2030-01-31T18:00, in UTC, or nothing.", `value="tomorrow"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := statuspage.Setting{Stage: "observe", HoldBack: 55}
+			got := stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: 55}
 			w := post(statuspage.New(statuspage.Options{Dial: turnable(&got, nil)}), tt.form)
 			assert.Equal(t, http.StatusUnprocessableEntity, w.Code)
 			body := w.Body.String()
@@ -84,14 +85,14 @@ func TestWrongInput(t *testing.T) {
 			assert.Equal(t, 2, strings.Count(body, tt.text), "above, and at the field")
 			assert.Contains(t, body, tt.kept)
 			assert.Contains(t, body, "<title>Not changed: ")
-			assert.Equal(t, statuspage.Setting{Stage: "observe", HoldBack: 55}, got)
+			assert.Equal(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: 55}, got)
 			elements(t, body)
 		})
 	}
 }
 
 func TestErrorOfSetIsShown(t *testing.T) {
-	page := statuspage.New(statuspage.Options{Dial: turnable(&statuspage.Setting{Stage: "keep"}, errors.New("stytchmigrate: rollout: no <way>"))})
+	page := statuspage.New(statuspage.Options{Dial: turnable(&stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, errors.New("stytchmigrate: rollout: no <way>"))})
 	w := post(page, "stage=replace&hold_back=7&per_second=0")
 	assert.Equal(t, http.StatusUnprocessableEntity, w.Code)
 	assert.Contains(t, w.Body.String(), "<li>stytchmigrate: rollout: no &lt;way&gt;</li>")
@@ -113,16 +114,16 @@ func TestFormFromAnotherSite(t *testing.T) {
 		{"a sandbox", "Origin", "null", http.StatusForbidden},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := statuspage.Setting{Stage: "observe"}
+			got := stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve}
 			w := post(statuspage.New(statuspage.Options{Dial: turnable(&got, nil)}), form, tt.header, tt.value)
 			assert.Equal(t, tt.want, w.Code)
-			assert.Equal(t, tt.want == http.StatusSeeOther, got.Stage == "keep")
+			assert.Equal(t, tt.want == http.StatusSeeOther, got.Stage == stytchmigrate.StageKeep)
 		})
 	}
 }
 
 func TestFormThatCannotBeRead(t *testing.T) {
-	got := statuspage.Setting{Stage: "observe"}
+	got := stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve}
 	page := statuspage.New(statuspage.Options{Dial: turnable(&got, nil)})
 	assert.Equal(t, http.StatusBadRequest, post(page, "stage=keep&hold_back=1&per_second=1&x="+strings.Repeat("x", 4<<10)).Code)
 	assert.Equal(t, http.StatusBadRequest, post(page, "stage=%zz").Code)
@@ -133,13 +134,34 @@ func TestFormThatCannotBeRead(t *testing.T) {
 		page.ServeHTTP(w, r)
 		return w.Code
 	}())
-	assert.Equal(t, "observe", got.Stage)
+	assert.Equal(t, stytchmigrate.StageObserve, got.Stage)
 }
 
 func TestDialThatIsOnlyShown(t *testing.T) {
-	page := statuspage.New(statuspage.Options{Dial: statuspage.Dial{Get: func() statuspage.Setting { return statuspage.Setting{Stage: "keep", HoldBack: 90} }}})
+	page := statuspage.New(statuspage.Options{Dial: statuspage.Dial{Get: func() stytchmigrate.Rollout {
+		return stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 90}
+	}}})
 	body := get(page, "/").Body.String()
 	assert.Contains(t, body, "<dt>held back, percent</dt><dd>90</dd>")
 	assert.NotContains(t, body, "<form")
 	assert.NotContains(t, get(statuspage.New(statuspage.Options{}), "/").Body.String(), `id="dial"`)
+}
+
+// The stage in force can be chosen whatever is offered: else a form that changes
+// another field would change it too.
+func TestStagesThatAreOffered(t *testing.T) {
+	now := stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired}
+	dial := turnable(&now, nil)
+	stages := func() []string {
+		var out []string
+		for _, m := range regexp.MustCompile(`<option[^>]*>(\w+)`).FindAllStringSubmatch(get(statuspage.New(statuspage.Options{Dial: dial}), "/").Body.String(), -1) {
+			out = append(out, m[1])
+		}
+		return out
+	}
+	assert.Equal(t, []string{"retired", "observe", "shadow", "keep", "replace"}, stages())
+	now.Stage = stytchmigrate.StageKeep
+	assert.Equal(t, []string{"observe", "shadow", "keep", "replace"}, stages(), "which deletes is not offered")
+	dial.Stages = []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageRetired}
+	assert.Equal(t, []string{"keep", "retired"}, stages())
 }

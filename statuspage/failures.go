@@ -21,13 +21,14 @@ const (
 const (
 	timedOut  = "(time-out)"
 	ruledOut  = "(refused by a rule, not by Stytch)"
+	noRoom    = "(left alone for want of room)"
 	noAnswer  = "(no answer in Stytch's form)"
 	malformed = "(not a word)"
 	older     = "(others, longer ago)"
 )
 
-// failures are requests that were refused or could not be served, by Stytch's
-// error type.
+// failures are requests that were refused, could not be told about, or found no
+// room, by Stytch's error type.
 type failures struct {
 	mu      sync.Mutex
 	by      map[string]*failure // maxFailures at most
@@ -91,6 +92,8 @@ func labelOf(e *stytchmigrate.Event) string {
 		return timedOut
 	case e.Outcome == stytchmigrate.OutcomeRefused:
 		return ruledOut
+	case e.Outcome == stytchmigrate.OutcomeLegacy:
+		return noRoom
 	}
 	return noAnswer
 }

@@ -137,7 +137,7 @@ func (p *Page) write(w http.ResponseWriter, r *http.Request, code int, form *dia
 	v := &view{status: p.status(time.Now()), CSS: template.CSS(css), Form: form, Saved: r.URL.Query().Get("saved") == "1" && form == nil}
 	v.Chart = newChart(v.Hours)
 	if form == nil {
-		v.Form = p.dial.form(v.Dial)
+		v.Form = p.dial.form()
 	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, v); err != nil {

@@ -20,7 +20,7 @@ type status struct {
 	Failures   []failureStatus   `json:"failures"`
 	Lanes      []laneStatus      `json:"held_back"`
 	Kinds      []kindStatus      `json:"events"`
-	Dial       *Setting          `json:"dial,omitempty"`
+	Dial       *dialStatus       `json:"dial,omitempty"`
 }
 
 // counts are of distinct legacy sessions. One can be in several.
@@ -65,7 +65,7 @@ func (p *Page) status(now time.Time) *status {
 		Sessions:   sessionCounts{p.distinct.counts(), errorPercent},
 		LastLegacy: p.latest(allOutcomes...), Removal: p.verdict(now),
 		Requests: make(map[string]uint64, outcomes), Hours: p.hourly(now),
-		Failures: p.failures.list(), Lanes: p.lanes.list(now), Dial: p.dial.get(),
+		Failures: p.failures.list(), Lanes: p.lanes.list(now), Dial: p.dial.status(),
 	}
 	for o := range p.outcomes {
 		s.Requests[stytchmigrate.Outcome(o).String()] = p.outcomes[o].n.Load()

@@ -67,6 +67,7 @@ var kinds = [...]struct{ name, title string }{
 	{"mismatch", "Mismatches: Stytch's user is somebody else"},
 	{"conflict", "Conflicts: two people's sessions in one request"},
 	{"logout", "Logouts"},
+	{"revocation", "Session that nobody is to have could not be revoked"},
 	{"jwks", "Key set could not be fetched"},
 	{"store", "Store failed, or held what can't be read"},
 	{"brake", "Stytch knew so few sessions that it was not believed"},
@@ -144,7 +145,7 @@ func (p *Page) request(now time.Time, e *stytchmigrate.Event) {
 	case e.Outcome == stytchmigrate.OutcomeUnavailable:
 		p.untold.add(now)
 	}
-	if e.Outcome == stytchmigrate.OutcomeRefused || e.Outcome == stytchmigrate.OutcomeUnavailable {
+	if e.Err != nil || e.Outcome == stytchmigrate.OutcomeRefused || e.Outcome == stytchmigrate.OutcomeUnavailable {
 		p.failures.note(now, e)
 	}
 }

@@ -154,6 +154,7 @@ func TestFailures(t *testing.T) {
 		failed(stytchmigrate.OutcomeRefused, "", "", errors.New("stytchmigrate: no verified email")),
 		failed(stytchmigrate.OutcomeUnavailable, "", "", fmt.Errorf("stytchmigrate: %w", context.DeadlineExceeded)),
 		failed(stytchmigrate.OutcomeUnavailable, "", "", errors.New("ada@example.com: connection refused")),
+		failed(stytchmigrate.OutcomeLegacy, "", "", errors.New("stytchmigrate: no room")), failed(stytchmigrate.OutcomeLegacy, "", "", nil),
 		failed(stytchmigrate.OutcomeRefused, "ada@example.com", "<script>", nil))
 	got := map[string][]string{}
 	for _, f := range read(t, page).Failures {
@@ -162,6 +163,7 @@ func TestFailures(t *testing.T) {
 	assert.Equal(t, map[string][]string{
 		"7 too_many_requests":                  {"request-id-test-6", "request-id-test-5", "request-id-test-4", "request-id-test-3", "request-id-test-2"},
 		"1 (refused by a rule, not by Stytch)": {},
+		"1 (left alone for want of room)":      {},
 		"1 (time-out)":                         {},
 		"1 (no answer in Stytch's form)":       {},
 		"1 (not a word)":                       {},
@@ -194,7 +196,7 @@ func TestWhatIsHeldBack(t *testing.T) {
 
 func TestKindsAreCounted(t *testing.T) {
 	page := statuspage.New(statuspage.Options{})
-	for i, kind := range []string{"created", "mismatch", "conflict", "logout", "jwks", "store", "brake", "new", "newer"} {
+	for i, kind := range []string{"created", "mismatch", "conflict", "logout", "jwks", "store", "brake", "revocation", "new", "newer"} {
 		for range i + 1 {
 			observe(page, stytchmigrate.Event{Kind: kind, Fingerprint: "a"})
 		}
@@ -203,7 +205,7 @@ func TestKindsAreCounted(t *testing.T) {
 	for _, k := range read(t, page).Kinds {
 		got[k.Kind] = k.Count
 	}
-	assert.Equal(t, map[string]uint64{"created": 1, "mismatch": 2, "conflict": 3, "logout": 4, "jwks": 5, "store": 6, "brake": 7, "other": 17}, got)
+	assert.Equal(t, map[string]uint64{"created": 1, "mismatch": 2, "conflict": 3, "logout": 4, "jwks": 5, "store": 6, "brake": 7, "revocation": 8, "other": 19}, got)
 	assert.Zero(t, read(t, page).Sessions.Seen, "the event of the request counts its session")
 }
 
