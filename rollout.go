@@ -95,13 +95,14 @@ func (m *Middleware) SetRollout(r Rollout) error {
 type rollout struct {
 	inForce atomic.Pointer[Rollout]
 	pace    pace
+	shadow  shadow
 }
 
 // stopped reports that nothing is exchanged any more.
 func (r *Rollout) stopped() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }
 
 func newRollout(r Rollout) *rollout {
-	out := new(rollout)
+	out := &rollout{shadow: newShadow()}
 	out.inForce.Store(&r)
 	return out
 }
@@ -154,6 +155,12 @@ func (m *Middleware) move(ctx context.Context, r *http.Request, f *foundLegacy) 
 	case m.migrator.isHeldBack(now.HoldBack, f):
 	case now.Stage == StageRetired:
 		return verdict{change: change{expire: []*LegacyCookie{f.cookie}, strip: true}}
+	case now.Stage == StageShadow && !now.stopped():
+		v := m.leaveAlone(ctx, f, nil)
+		if v.outcome == OutcomeLegacy {
+			m.try(r, f, now.PerSecond)
+		}
+		return v
 	case now.Stage != StageObserve && !now.stopped():
 		return m.migrate(ctx, r, f, now.Stage)
 	}

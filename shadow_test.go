@@ -1,0 +1,71 @@
+package stytchmigrate_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+const triedOut = "legacy" + keep + "migrate revoke"
+
+// Each legacy session is tried out once. Nobody sees anything of it, and it moves
+// later as if it had not been.
+func TestShadow(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		assert.Equal(t, triedOut, a.get("sid=ada-1").settled())
+		assert.Equal(t, leftAlone, a.get("sid=ada-1").settled())
+		assert.Equal(t, triedOut, a.get("sid=ada-2").settled())
+		for _, s := range a.stytch.Sessions() {
+			assert.False(t, s.Live)
+		}
+		assert.Empty(t, a.events)
+		a.roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep})
+		assert.Equal(t, movedKept, a.get("sid=ada-1").String())
+	}, stage(stytchmigrate.StageShadow))
+}
+
+// A user who is another person at Stytch is told of, once.
+func TestShadowMismatch(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.UpdateUser(a.ada.ID, func(u *stytchtest.User) { u.ExternalID = "eve" })
+		assert.Equal(t, triedOut, a.get("sid=ada-1").settled())
+		assert.Equal(t, leftAlone, a.get("sid=ada-1").settled())
+		if assert.Len(t, a.events, 1) {
+			e := a.events[0]
+			assert.Equal(t, []string{"mismatch", "legacy", a.ada.ID, "ada"}, []string{e.Kind, e.Outcome.String(), e.UserID, e.Subject})
+		}
+	}, stage(stytchmigrate.StageShadow))
+}
+
+// No request waits, no more than a few exchanges are under way, and no user is made.
+func TestShadowIsNoBurden(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = everybody
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
+		for i := range 50 {
+			began := time.Now()
+			assert.Equal(t, "legacy", a.parallel(fmt.Sprint("sid=ada-", i)).saw)
+			assert.Zero(t, time.Since(began))
+		}
+		time.Sleep(2 * time.Second)
+		assert.Equal(t, 4, a.stytch.Count(stytchtest.Migrate))
+		a.stytch.Heal(stytchtest.Any)
+		a.stytch.RemoveUser(a.ada.ID)
+		assert.Equal(t, "legacy"+keep+"migrate", a.get("sid=ada-99").settled())
+		assert.Equal(t, leftAlone, a.get("sid=ada-99").settled(), "a no is remembered")
+	}, stage(stytchmigrate.StageShadow), func(c *stytchmigrate.Config) { c.CreateUsers = true })
+}
+
+// What could not be told is tried again.
+func TestShadowInAnOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(401, "unauthorized_credentials"))
+		assert.Equal(t, "legacy"+keep+"migrate", a.get("sid=ada-1").settled())
+		assert.Equal(t, triedOut, a.get("sid=ada-1").settled())
+	}, stage(stytchmigrate.StageShadow))
+}
