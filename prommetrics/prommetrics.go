@@ -1,0 +1,162 @@
+// Package prommetrics counts the events of stytchmigrate for Prometheus. It is a
+// module of its own, so that only who uses it depends on Prometheus's client.
+//
+// dashboard.json beside it is a dashboard for Grafana.
+//
+//	metrics := prommetrics.New(prometheus.DefaultRegisterer)
+//	auth, err := stytchmigrate.New(stytchmigrate.Config{OnEvent: metrics.Observe, …})
+//
+// The number of time series is bounded, whatever requests and answers hold: no
+// label is anything but a word of a fixed list.
+package prommetrics
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"example.com/stytchmigrate"
+)
+
+const (
+	namespace = "stytchmigrate"
+	outcomes  = int(stytchmigrate.OutcomeUnavailable) + 1
+	other     = "other"
+)
+
+// Metrics are the counters. Make them with [New]. They are safe for concurrent
+// use.
+type Metrics struct {
+	// By outcome; the last: of a later version. Resolved beforehand: looking a
+	// label up at each request costs more than counting.
+	requests [outcomes + 1]prometheus.Counter
+	took     [outcomes + 1]prometheus.Observer
+	legacy   [outcomes + 1]prometheus.Counter
+
+	lastLegacy prometheus.Gauge
+	kinds      map[string]prometheus.Counter
+	errors     map[string]prometheus.Counter
+	breakers   map[string]prometheus.Gauge
+}
+
+// The values that labels have, besides "other".
+var (
+	kinds = []string{
+		"mismatch", "created", "conflict", "logout", "revocation", "jwks", "store", "brake", "breaker", "paused",
+	}
+
+	// What Stytch answers to exchanges and session calls. "none" is for errors
+	// without a type: no answer, or a rule of the middleware's.
+	errorTypes = []string{
+		"none", "bad_request", "email_not_found", "internal_server_error", "invalid_project_id_authentication",
+		"invalid_secret_authentication", "invalid_session_token", "invalid_userinfo_url", "jwt_invalid_audience",
+		"jwt_invalid_claims", "jwt_invalid_issuer", "migrate_from_external_email_does_not_exist",
+		"migrate_from_external_missing_userinfo", "migrate_from_external_unexpected_response", "project_not_found",
+		"server_unavailable", "session_not_found", "too_few_tokens_authenticated", "too_many_requests",
+		"unable_to_parse_session_jwt", "unauthorized_credentials", "user_lock_limit_reached", "user_not_found",
+	}
+
+	lanes  = []string{"exchange", "user", "session", "unvouched session"}
+	states = map[string]float64{"breaker closed": 0, "breaker half-open": 1, "breaker open": 2}
+)
+
+// buckets go from an answer of memory to the longest that a request waits.
+var buckets = []float64{.00001, .0001, .001, .01, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+// New registers the metrics with reg. It panics where metrics of these names are
+// registered already, as two of them would count everything twice.
+func New(reg prometheus.Registerer) *Metrics {
+	counter := func(name, help, label string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, []string{label})
+		reg.MustRegister(v)
+		return v
+	}
+	requests := counter("requests_total", "Requests by what the middleware found out about them.", "outcome")
+	legacy := counter("legacy_session_requests_total", "Requests that carried a legacy session, by outcome.", "outcome")
+	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "request_duration_seconds", Help: "How long the middleware took, without the handler.", Buckets: buckets,
+	}, []string{"outcome"})
+	breakers := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "breaker_state", Help: "Whether calls to Stytch are held back: 0 closed, 1 half-open, 2 open.",
+	}, []string{"calls"})
+	m := &Metrics{
+		lastLegacy: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "last_legacy_session_timestamp_seconds", Help: "When a legacy session was last seen; 0: not since the start.",
+		}),
+		kinds:    resolve(counter("events_total", "Events that deserve a look, and logouts, by kind.", "kind"), kinds),
+		errors:   resolve(counter("errors_total", "Requests with an error, by Stytch's error type; none: a rule, or no answer.", "error_type"), errorTypes),
+		breakers: make(map[string]prometheus.Gauge),
+	}
+	reg.MustRegister(took, breakers, m.lastLegacy)
+	for i := range m.requests {
+		name := other
+		if i < outcomes {
+			name = stytchmigrate.Outcome(i).String()
+		}
+		m.requests[i], m.took[i], m.legacy[i] = requests.WithLabelValues(name), took.WithLabelValues(name), legacy.WithLabelValues(name)
+	}
+	for _, name := range lanes {
+		m.breakers[name] = breakers.WithLabelValues(name)
+	}
+	return m
+}
+
+// resolve makes all series there will be: they begin with 0, so that the first
+// event of a kind is an increase.
+func resolve(v *prometheus.CounterVec, values []string) map[string]prometheus.Counter {
+	out := map[string]prometheus.Counter{"": v.WithLabelValues(other)}
+	for _, value := range values {
+		out[value] = v.WithLabelValues(value)
+	}
+	return out
+}
+
+// Observe counts an event. It is for Config.OnEvent, alone or called by a function
+// that also does something else. It does not wait.
+func (m *Metrics) Observe(_ context.Context, e stytchmigrate.Event) {
+	if e.Kind != "request" {
+		count(m.kinds, e.Kind)
+		if e.Kind == "breaker" && e.Err != nil {
+			m.turned(e.Err.Error())
+		}
+		return
+	}
+	i := outcomes
+	if e.Outcome >= 0 && int(e.Outcome) < outcomes {
+		i = int(e.Outcome)
+	}
+	m.requests[i].Inc()
+	m.took[i].Observe(e.Duration.Seconds())
+	if e.Fingerprint != "" {
+		m.legacy[i].Inc()
+		m.lastLegacy.Set(float64(time.Now().UnixMilli()) / 1000)
+	}
+	switch {
+	case e.ErrorType != "":
+		count(m.errors, e.ErrorType)
+	case e.Err != nil:
+		count(m.errors, "none")
+	}
+}
+
+// count adds to "other" what is not in the list.
+func count(by map[string]prometheus.Counter, value string) {
+	c, ok := by[value]
+	if !ok {
+		c = by[""]
+	}
+	c.Inc()
+}
+
+// turned takes in "stytchmigrate: exchange: breaker open" and the like. The event
+// names the calls nowhere but in this text.
+func (m *Metrics) turned(text string) {
+	text, _ = strings.CutPrefix(text, "stytchmigrate: ")
+	calls, what, _ := strings.Cut(text, ": ")
+	state, known := states[what]
+	if gauge := m.breakers[calls]; gauge != nil && known {
+		gauge.Set(state)
+	}
+}
