@@ -87,7 +87,7 @@ func (s *sessions) askStytch(ctx context.Context, in authenticateRequest, want e
 	}
 	k, err := s.learn(out, at)
 	if err == nil {
-		s.brake.saidYes(k)
+		s.isAlive(k)
 	}
 	return k, err
 }

@@ -33,6 +33,7 @@ type brake struct {
 	doubt   bool                // the witness is a "no" too
 	alive   *known              // the last "yes"
 	told    time.Time           // that it was said aloud last
+	pulled  bool                // and not yet that it is over
 }
 
 // errBrake stands in for a "no" that is not believed.
@@ -48,7 +49,7 @@ func (s *sessions) believe(ctx context.Context, said error, sessionID string) er
 		_, err := s.client.authenticate(outbound.Vouched(ctx), authenticateRequest{SessionToken: string(witness.tokens.session)})
 		switch answerOf(err) {
 		case yes:
-			s.brake.saidYes(witness)
+			s.isAlive(witness)
 			return said
 		case cantTell:
 			return said
@@ -61,14 +62,28 @@ func (s *sessions) believe(ctx context.Context, said error, sessionID string) er
 	return errBrake
 }
 
-// saidYes hears that Stytch knows a session.
-func (b *brake) saidYes(k *known) {
+// isAlive hears that Stytch knows a session.
+func (s *sessions) isAlive(k *known) {
+	if s.brake.saidYes(k) {
+		s.loud(kindBrake, nil)
+	}
+}
+
+// saidYes hears that Stytch knows a session. It reports whether that released the
+// brake.
+func (b *brake) saidYes(k *known) (released bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turn()
 	b.row, b.doubt, b.alive = nil, false, k
 	add(&b.yes, k.session.SessionID)
+	released = b.pulled && !b.mostAreNo()
+	b.pulled = b.pulled && !released
+	return released
 }
+
+// mostAreNo is to be called with mu held.
+func (b *brake) mostAreNo() bool { return len(b.yes)+len(b.no) >= brakeFew && len(b.no) > len(b.yes) }
 
 // saidNo hears that Stytch does not know a session that should be alive. It
 // reports whether that is to be believed, and which session to ask about first,
@@ -87,7 +102,7 @@ func (b *brake) saidNo(sessionID string) (believed bool, witness *known) {
 	add(&b.row, sessionID)
 	add(&b.no, sessionID)
 	delete(b.yes, sessionID)
-	if b.doubt || len(b.row) >= brakeRow || len(b.yes)+len(b.no) >= brakeFew && len(b.no) > len(b.yes) {
+	if b.doubt || len(b.row) >= brakeRow || b.mostAreNo() {
 		return false, nil
 	}
 	k := b.alive
@@ -112,7 +127,7 @@ func (b *brake) toTell() bool {
 	if time.Since(b.told) < brakeWindow {
 		return false
 	}
-	b.told = time.Now()
+	b.told, b.pulled = time.Now(), true
 	return true
 }
 

@@ -61,6 +61,9 @@ func TestStytchKnowsNobody(t *testing.T) {
 				for _, b := range tabs {
 					assert.Contains(t, b.visit().String(), "authenticated")
 				}
+				told := a.told("brake")
+				assert.Equal(t, "brake recovered", told[len(told)-1])
+				assert.NotContains(t, told[:len(told)-1], "brake recovered")
 			})
 		})
 	}

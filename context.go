@@ -10,6 +10,7 @@ import (
 type found struct {
 	by      *browser // of the Middleware that found it; nil in NewContext
 	outcome Outcome
+	cause   string // see Event; "" where err tells it
 	user    *User
 	session *Session
 	legacy  *foundLegacy // whatever the outcome is; Logout ends it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"example.com/stytchmigrate/internal/outbound"
@@ -61,15 +62,37 @@ type Event struct {
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read
 	//   - brake: Stytch suddenly knows so few sessions that it is not believed
-	//   - breaker: calls to Stytch failed and so are held back, or no longer. Err says
-	//     which: "stytchmigrate: exchange: breaker open", half-open or closed, of
-	//     exchange, user, session or unvouched session
+	//   - breaker: calls to Stytch failed and so are held back, or no longer
 	//   - paused: Stytch asked for no more exchanges for a time
+	//
+	// Kinds jwks, store and brake come once more when it works again: with Cause
+	// "recovered", and without Err.
 	Kind string
 
 	// Outcome is of the request that the event is about. Look at Kind first: what
 	// concerns no single request has the zero value, OutcomeAnonymous.
 	Outcome Outcome
+
+	// Cause is why the outcome is what it is, in a word:
+	//
+	//   - of authenticated: memory, where nothing had to be checked; verified, where
+	//     the JWT's signature was; asked, where Stytch was
+	//   - of migrated: exchange, or record, where it had become a session before
+	//   - of legacy: observe, shadow, held_back, until and per_second, which are the
+	//     rollout's; in_flight, where there was no place for one more exchange
+	//   - of refused: logged_out; identity, whom nothing verifies; another_person, whom
+	//     Stytch knows under that email or id; stytch, which said no (see ErrorType)
+	//   - of unavailable: no_answer, or none that can be used; stytch, which can't tell;
+	//     held_back, as the breaker is open or Stytch asked for a pause; brake;
+	//     application, where Resolve or another of its functions failed
+	//
+	// Of kinds jwks, store and brake it is failed or recovered; of breaker open,
+	// half_open or closed; else it is empty.
+	Cause string
+
+	// Calls is which calls kinds breaker and paused are about: exchange, user,
+	// session, or "unvouched session", of cookies that anybody could have made up.
+	Calls string
 
 	// Duration is how long the middleware took, the handler not included; of
 	// "breaker" and "paused", how long calls are held back, or were.
@@ -87,6 +110,7 @@ type Event struct {
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("kind", e.Kind), slog.String("outcome", e.Outcome.String()), slog.Duration("duration", e.Duration)}
 	for _, a := range []slog.Attr{
+		slog.String("cause", e.Cause), slog.String("calls", e.Calls),
 		slog.String("request_id", e.RequestID), slog.String("user_id", e.UserID), slog.String("subject", e.Subject),
 		slog.String("fingerprint", e.Fingerprint), slog.String("error_type", e.ErrorType),
 	} {
@@ -147,18 +171,64 @@ func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy []*found
 
 // event is what can be told of a request without a secret or an email.
 func (m *Middleware) event(kind string, f *found) Event {
-	e := Event{Kind: kind, Outcome: f.outcome, Err: f.err}
+	e := Event{Kind: kind, Outcome: f.outcome, Cause: f.cause, Err: f.err}
 	if f.user != nil {
 		e.UserID = identifier(f.user.UserID)
 	}
 	if f.legacy != nil && m.cfg.OnEvent != nil {
 		e.Fingerprint = m.migrator.fingerprint(f.legacy)
 	}
+	if f.err == nil {
+		return e
+	}
+	if e.Cause == "" {
+		e.Cause = causeOf(f.err)
+	}
 	var api *Error
 	if errors.As(f.err, &api) {
 		e.RequestID, e.ErrorType = api.RequestID, api.Type
 	}
 	return e
+}
+
+// The causes that no error tells. What an error tells is in causeOf.
+const (
+	causeMemory   = "memory"
+	causeVerified = "verified"
+	causeAsked    = "asked"
+	causeExchange = "exchange"
+	causeRecord   = "record"
+	causeHeldBack = "held_back"
+	causeUntil    = "until"
+
+	causeFailed    = "failed"
+	causeRecovered = "recovered"
+)
+
+// causeOf is why an error made a request what it is.
+func causeOf(err error) string {
+	var call *callError
+	switch errors.As(err, &call); {
+	case errors.Is(err, errLoggedOut):
+		return "logged_out"
+	case errors.Is(err, errAnotherPerson):
+		return "another_person"
+	case errors.Is(err, errPace):
+		return "per_second"
+	case errors.Is(err, errBrake):
+		return "brake"
+	case call == nil:
+		return "application"
+	case call.api != nil:
+		return "stytch"
+	case call.answer == no:
+		return "identity"
+	case call.full && call.op == "migrate":
+		return "in_flight"
+	case call.heldBack():
+		return causeHeldBack
+	}
+	return "no_answer"
 }
 
 func (m *Middleware) emit(ctx context.Context, e Event) {
@@ -178,27 +248,42 @@ func (m *Middleware) logError(ctx context.Context, err error) {
 
 // jwksFetched hears of each fetch of the key set.
 func (m *Middleware) jwksFetched(err error, keys int) {
+	ctx := context.Background() // of no request: those that wait share the fetch
 	if err == nil {
+		if m.keysFailed.Swap(false) {
+			m.loud(kindJWKS, nil)
+		}
 		return
 	}
-	ctx := context.Background() // of no request: those that wait share the fetch
+	m.keysFailed.Store(true)
 	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
-	m.emit(ctx, Event{Kind: kindJWKS, Err: err})
+	m.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err})
 }
 
-// loud tells, in the log and as an event, of what concerns no single request. It
-// is called from calls that requests share: the application's code runs elsewhere.
+// loud tells, in the log and as an event, of what concerns no single request; with
+// a nil err, that it is over. It is called from calls that requests share: the
+// application's code runs elsewhere.
 func (m *Middleware) loud(kind string, err error) {
 	apart(func() {
-		ctx := context.Background()
-		m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
-		m.emit(ctx, Event{Kind: kind, Err: err})
+		ctx, e := context.Background(), Event{Kind: kind, Err: err}
+		switch {
+		case err == nil:
+			e.Cause = causeRecovered
+			m.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: "+kind+": "+causeRecovered)
+		case kind != kindRevocation:
+			e.Cause = causeFailed
+			fallthrough
+		default:
+			m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
+		}
+		m.emit(ctx, e)
 	})
 }
 
 // noticed hears of calls that are held back from now on, or no longer.
 func (m *Middleware) noticed(n outbound.Notice) {
 	kind, level := kindBreaker, slog.LevelInfo
+	cause := strings.ReplaceAll(strings.TrimPrefix(n.What, "breaker "), "-", "_")
 	switch n.What {
 	case "paused":
 		kind, level = kindPaused, slog.LevelWarn
@@ -208,5 +293,5 @@ func (m *Middleware) noticed(n outbound.Notice) {
 	ctx := context.Background() // of no request: it is about all of them
 	m.cfg.Logger.LogAttrs(ctx, level, "stytchmigrate: "+n.What, slog.String("calls", n.Lane),
 		slog.Uint64("failures", uint64(n.Failures)), slog.Duration("duration", n.For))
-	m.emit(ctx, Event{Kind: kind, Duration: n.For, Err: fmt.Errorf("stytchmigrate: %s: %s", n.Lane, n.What)})
+	m.emit(ctx, Event{Kind: kind, Cause: cause, Calls: n.Lane, Duration: n.For, Err: fmt.Errorf("stytchmigrate: %s: %s", n.Lane, n.What)})
 }

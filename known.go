@@ -132,7 +132,7 @@ func (s *sessions) put(k *known) {
 // complete fills in what would be made anew for each request otherwise.
 func (s *sessions) complete(k *known) {
 	k.cookie = keyOf('t', string(k.tokens.session))
-	k.found = &found{by: s.by, outcome: OutcomeAuthenticated, user: k.user, session: k.session}
+	k.found = &found{by: s.by, outcome: OutcomeAuthenticated, cause: causeMemory, user: k.user, session: k.session}
 }
 
 // adopt serves a session in memory by another JWT of it, and makes that known.

@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -42,7 +43,8 @@ type Middleware struct {
 	rollout  *rollout
 	probes   *client // of Check: its calls count in no lane, and are not logged
 
-	elsewhere sync.Once // said that hosts are outside of Cookies.Domain
+	elsewhere  sync.Once   // said that hosts are outside of Cookies.Domain
+	keysFailed atomic.Bool // the last fetch of the key set did
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would
@@ -194,7 +196,7 @@ func (m *Middleware) hide(ctx context.Context, v *verdict) {
 
 // decideStytch judges a request by its Stytch session, if it has one.
 func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *requestCookies) verdict {
-	st := stytchState{alive: m.sessions.remembered(c)}
+	st := stytchState{alive: m.sessions.remembered(c), cause: causeMemory}
 	if st.alive == nil && c.hasStytch() {
 		st = m.sessions.find(ctx, c)
 	}
@@ -218,7 +220,7 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 		}
 		return v
 	}
-	v := verdict{found: found{outcome: OutcomeAuthenticated, user: st.alive.user, session: st.alive.session}}
+	v := verdict{found: found{outcome: OutcomeAuthenticated, cause: st.cause, user: st.alive.user, session: st.alive.session}}
 	if st.write {
 		v.change.set = &st.alive.tokens
 	}

@@ -55,6 +55,8 @@ type exchange struct {
 	userID string // of the Stytch user that the event is about
 	until  time.Time
 
+	recorded bool // it was made before, see settling.resume
+
 	told atomic.Bool // the event is some request's already
 }
 
@@ -64,7 +66,7 @@ func (x *exchange) toOne() *exchange {
 	if x.event == "" || x.told.CompareAndSwap(false, true) {
 		return x
 	}
-	return &exchange{answer: x.answer, known: x.known, err: x.err, until: x.until}
+	return &exchange{answer: x.answer, known: x.known, err: x.err, until: x.until, recorded: x.recorded}
 }
 
 // migrate exchanges a legacy session, or finds out what it became.
@@ -254,7 +256,7 @@ func (m *migrator) ask(ctx context.Context, id userinfo.Identity, in migrateRequ
 		m.client.logError(ctx, "migrate", now.Sub(asked), err)
 		return &exchange{err: err}
 	}
-	m.sessions.brake.saidYes(k)
+	m.sessions.isAlive(k)
 	return &exchange{answer: yes, known: k}
 }
 

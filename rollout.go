@@ -151,20 +151,24 @@ func (m *Middleware) retire(c *requestCookies) (ch change) {
 // to Stytch, if the rollout has it so.
 func (m *Middleware) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
 	now := m.rollout.inForce.Load()
+	cause := now.Stage.String()
 	switch {
 	case m.migrator.isHeldBack(now.HoldBack, f):
+		cause = causeHeldBack
 	case now.Stage == StageRetired:
 		return verdict{change: change{expire: []*LegacyCookie{f.cookie}, strip: true}}
 	case now.Stage == StageShadow && !now.stopped():
-		v := m.leaveAlone(ctx, f, nil)
+		v := m.leaveAlone(ctx, f, cause, nil)
 		if v.outcome == OutcomeLegacy {
 			m.try(r, f, now.PerSecond)
 		}
 		return v
 	case now.Stage != StageObserve && !now.stopped():
 		return m.migrate(ctx, r, f, now.Stage)
+	case now.Stage != StageObserve:
+		cause = causeUntil
 	}
-	return m.leaveAlone(ctx, f, nil)
+	return m.leaveAlone(ctx, f, cause, nil)
 }
 
 // spares reports that the rollout leaves a legacy session as it is.
@@ -174,11 +178,11 @@ func (m *Middleware) spares(now *Rollout, f *foundLegacy) bool {
 
 // leaveAlone is the verdict on a legacy session that does not move now. One that
 // was logged out stays so: who has a copy of its cookie is nobody.
-func (m *Middleware) leaveAlone(ctx context.Context, f *foundLegacy, why error) verdict {
+func (m *Middleware) leaveAlone(ctx context.Context, f *foundLegacy, cause string, why error) verdict {
 	if m.migrator.records.hasEnded(context.WithoutCancel(ctx), m.migrator.key(f)) {
 		return verdict{found: found{outcome: OutcomeRefused, legacy: f, err: errLoggedOut}}
 	}
-	return verdict{found: found{outcome: OutcomeLegacy, legacy: f, err: why}}
+	return verdict{found: found{outcome: OutcomeLegacy, cause: cause, legacy: f, err: why}}
 }
 
 // isHeldBack reports whether a legacy session is among the percentage that is left
@@ -203,13 +207,16 @@ func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegac
 	switch x.answer {
 	case yes:
 		v.outcome, v.user, v.session = OutcomeMigrated, x.known.user, x.known.session
+		if v.cause = causeExchange; x.recorded {
+			v.cause = causeRecord
+		}
 		v.change = beside(stage, f)
 		v.change.set = &x.known.tokens
 	case no:
 		v.outcome = OutcomeRefused
 	default:
 		if isSurplus(x.err) {
-			return m.leaveAlone(ctx, f, x.err)
+			return m.leaveAlone(ctx, f, "", x.err)
 		}
 		v.outcome = OutcomeUnavailable
 		m.logError(r.Context(), x.err)

@@ -64,6 +64,7 @@ type sessions struct {
 // value: it has none.
 type stytchState struct {
 	alive  *known
+	cause  string             // of its being alive, see Event
 	write  bool               // the browser's cookies are behind, and are to be written
 	clear  bool               // the session has ended, by Stytch's word or a Logout here
 	ended  string             // key of the record of the legacy session that ended with it
@@ -137,7 +138,7 @@ func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) s
 	}
 	jwt = strings.Clone(jwt) // what is remembered of it keeps no header alive
 	if k := s.bySession(c.SessionID); k != nil {
-		return stytchState{alive: s.adopt(k, c, jwt)}
+		return stytchState{alive: s.adopt(k, c, jwt), cause: causeVerified}
 	}
 	wait, cancel := context.WithTimeout(ctx, userWait)
 	defer cancel()
@@ -148,14 +149,14 @@ func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) s
 	case err == nil && (k.user.UserID != c.UserID || k.session.SessionID != c.SessionID):
 		return stytchState{clear: true, event: kindMismatch}
 	case err == nil:
-		return stytchState{alive: s.adopt(k, c, jwt)}
+		return stytchState{alive: s.adopt(k, c, jwt), cause: causeAsked}
 	case answerOf(err) == no:
 		return stytchState{clear: true, ended: s.lost(ctx, "", c)}
 	}
 	if s.ended.Contains(c.SessionID) { // while Stytch was waited for
 		return stytchState{clear: true}
 	}
-	return stytchState{alive: s.partial(c, jwt)}
+	return stytchState{alive: s.partial(c, jwt), cause: causeVerified}
 }
 
 // refresh serves a session that only Stytch can vouch for: a token alone, or a
@@ -163,6 +164,7 @@ func (s *sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) s
 func (s *sessions) refresh(ctx context.Context, opaque []string, j verifiedJWTs) stytchState {
 	if k := s.fresh(opaque, j.stale); k != nil {
 		st := s.agreed(k, j.stale)
+		st.cause = causeMemory
 		// A browser without a JWT cookie may be one whose JWT is too long for it.
 		// Its token was written back by the request that asked.
 		st.write = st.write && j.came
@@ -252,7 +254,7 @@ func (s *sessions) agreed(k *known, stale *sessionjwt.Claims) stytchState {
 	if stale != nil && stale.UserID != k.user.UserID {
 		return stytchState{clear: true, event: kindMismatch}
 	}
-	return stytchState{alive: k, write: true}
+	return stytchState{alive: k, cause: causeAsked, write: true}
 }
 
 // extension is the session_duration_minutes that a call asks for: none while

@@ -165,7 +165,7 @@ func (t *settling) resume(ctx context.Context, r *record) *exchange {
 		if k.asked.After(r.At) {
 			t.records.put(ctx, t.key, t.session.ID, "", k.record())
 		}
-		return &exchange{answer: yes, known: k}
+		return &exchange{answer: yes, known: k, recorded: true}
 	case errors.Is(err, errEnded):
 		return nil // revoked by the package, on another machine; where a logout did it, the next look tells
 	case answerOf(err) != no || now.Before(session.StartedAt.Add(knownEverywhere)):

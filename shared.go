@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -23,7 +24,8 @@ type sharedStore struct {
 	store   Store
 	wait    time.Duration // for one call
 	breaker *gobreaker.CircuitBreaker[storeReply]
-	failed  func(err error) // hears of each call that failed; the error's text is ours
+	failed  func(err error) // hears of each call that failed, the error's text is ours; and nil when one has worked again
+	failing atomic.Bool
 }
 
 type storeReply struct {
@@ -73,6 +75,9 @@ func (s *sharedStore) release(ctx context.Context, key, owner string) {
 func (s *sharedStore) do(ctx context.Context, op string, call func(context.Context) (storeReply, error)) (storeReply, error) {
 	reply, err := s.breaker.Execute(func() (storeReply, error) { return s.timed(ctx, call) })
 	if err == nil {
+		if s.failing.Load() && s.failing.Swap(false) { // a read alone, for nearly all
+			s.failed(nil)
+		}
 		return reply, nil
 	}
 	skipped := errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
@@ -82,6 +87,7 @@ func (s *sharedStore) do(ctx context.Context, op string, call func(context.Conte
 	}
 	err = fmt.Errorf("stytchmigrate: store: %s: %s", op, storeReason(err))
 	if !skipped && !left {
+		s.failing.Store(true)
 		s.failed(err)
 	}
 	return storeReply{}, err

@@ -1,0 +1,186 @@
+package stytchmigrate_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// Each row is a request, S for ada's Stytch cookies, and why it came to what it
+// did, by the event of the last of its requests.
+func TestCause(t *testing.T) {
+	const observe, shadow, retired = stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageRetired
+	stages := func(s stytchmigrate.Stage, percent float64) func(*testing.T, *app) {
+		return func(t *testing.T, a *app) { a.roll(t, stytchmigrate.Rollout{Stage: s, HoldBack: percent}) }
+	}
+	failing := func(op stytchtest.Op, f stytchtest.Fault) func(*testing.T, *app) {
+		return func(_ *testing.T, a *app) { a.stytch.FailAll(op, f) }
+	}
+	resolved := func(f func(string) (stytchmigrate.LegacySession, error)) func(*testing.T, *app) {
+		return func(_ *testing.T, a *app) { a.resolve = f }
+	}
+	for name, row := range map[string]struct {
+		cookies string
+		before  func(*testing.T, *app)
+		wait    time.Duration // and once more
+		want    string
+	}{
+		"no cookie":              {"", nil, 0, "anonymous "},
+		"no session":             {"sid=nobody", nil, 0, "anonymous "},
+		"retired":                {"sid=ada-1", stages(retired, 0), 0, "anonymous "},
+		"a JWT for the first":    {"S", nil, 0, "authenticated asked"},
+		"a JWT without an ask":   {"S", failing(stytchtest.Authenticate, stytchtest.Error(503, "down")), 0, "authenticated verified"},
+		"a JWT that is known":    {"S", nil, time.Second, "authenticated memory"},
+		"a JWT that has run out": {"S", nil, 6 * time.Minute, "authenticated asked"},
+		"an exchange":            {"sid=ada-1", nil, 0, "migrated exchange"},
+		"a late tab":             {"sid=ada-1", nil, time.Second, "migrated record"},
+		"observed":               {"sid=ada-1", stages(observe, 0), 0, "legacy observe"},
+		"in the shadow":          {"sid=ada-1", stages(shadow, 0), 0, "legacy shadow"},
+		"held back":              {"sid=ada-1", stages(stytchmigrate.StageKeep, 100), 0, "legacy held_back"},
+		"held back, observed":    {"sid=ada-1", stages(observe, 100), 0, "legacy held_back"},
+		"too late": {"sid=ada-1", func(t *testing.T, a *app) {
+			a.roll(t, stytchmigrate.Rollout{Until: time.Now()})
+		}, 0, "legacy until"},
+		"too many at once": {"sid=ada-1", func(t *testing.T, a *app) {
+			a.roll(t, stytchmigrate.Rollout{PerSecond: 1})
+			a.get("sid=bob-1")
+		}, 0, "legacy per_second"},
+		"logged out": {"sid=ada-1", func(t *testing.T, a *app) { a.logOut("sid=ada-1") }, 0, "refused logged_out"},
+		"logged out, and observed": {"sid=ada-1", func(t *testing.T, a *app) {
+			a.logOut("sid=ada-1")
+			a.roll(t, stytchmigrate.Rollout{Stage: observe})
+		}, 0, "refused logged_out"},
+		"an email that nobody verified": {"sid=ada-1", resolved(func(v string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", v)
+			s.Identity.EmailVerified = false
+			return s, nil
+		}), 0, "refused identity"},
+		"somebody else": {"sid=ada-1", resolved(func(v string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", v)
+			s.Token = "bob-token"
+			return s, nil
+		}), 0, "refused another_person"},
+		"an unknown user": {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Error(404, "user_not_found")), 0, "refused stytch"},
+		"an answer":       {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Error(503, "down")), 0, "unavailable stytch"},
+		"no answer":       {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Reset()), 0, "unavailable no_answer"},
+		"silence":         {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Silence()), 0, "unavailable no_answer"},
+		"half an answer":  {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Respond(200, "{}")), 0, "unavailable no_answer"},
+		"an open breaker": {"sid=ada-1", func(t *testing.T, a *app) {
+			a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
+			for range 5 {
+				a.get("sid=bob-1")
+			}
+		}, 0, "unavailable held_back"},
+		"an error of Resolve": {"sid=ada-1", resolved(func(string) (stytchmigrate.LegacySession, error) {
+			return stytchmigrate.LegacySession{}, errors.New("database")
+		}), 0, "unavailable application"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				stytch, _ := a.signedIn(a.ada)
+				cookies := map[bool]string{true: stytch, false: row.cookies}[row.cookies == "S"]
+				if row.before != nil {
+					row.before(t, a)
+				}
+				a.get(cookies)
+				if row.wait > 0 {
+					time.Sleep(row.wait)
+					a.get(cookies)
+				}
+				require.NotEmpty(t, a.requests)
+				last := a.requests[len(a.requests)-1]
+				assert.Equal(t, row.want, last.Outcome.String()+" "+last.Cause)
+			})
+		})
+	}
+}
+
+// One more than is in flight is left alone, and says so.
+func TestCauseOfNoPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = everybody
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
+		a.crowd(33, func(i int, r *http.Request) (*http.Request, time.Duration) {
+			r.Header.Set("Cookie", fmt.Sprint("sid=ada-", i))
+			return r, 0
+		})
+		causes := map[string]int{}
+		for _, e := range a.requests {
+			causes[e.Outcome.String()+" "+e.Cause]++
+		}
+		assert.Equal(t, map[string]int{"migrated exchange": 32, "legacy in_flight": 1}, causes)
+	})
+}
+
+// What was told to fail is told to work again, once.
+func TestKeySetRecovers(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		cookies, _ := a.signedIn(a.ada)
+		a.stytch.FailAll(stytchtest.JWKS, stytchtest.Error(503, "down"))
+		a.get(cookies)
+		time.Sleep(2 * time.Minute)
+		a.stytch.Heal(stytchtest.Any)
+		other, _ := a.signedIn(a.bob)
+		a.get(other)
+		time.Sleep(2 * time.Minute)
+		third, _ := a.signedIn(a.bob)
+		a.get(third)
+		assert.Equal(t, []string{"jwks failed", "jwks recovered"}, a.told("jwks"))
+		assert.Contains(t, a.log.String(), `"level":"INFO","msg":"stytchmigrate: jwks: recovered"`)
+	})
+}
+
+func TestStoreRecovers(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		store := newSharedMemory()
+		a.on(a.machines(t, 1, sharing(store))[0])
+		store.fail(down)
+		a.get("sid=ada-1")
+		store.fail(nil)
+		time.Sleep(6 * time.Second)
+		a.get("sid=ada-2")
+		a.get("sid=ada-3")
+		assert.Equal(t, []string{"store failed", "store failed", "store failed", "store recovered"}, a.told("store"))
+	})
+}
+
+// Calls names what is held back, and Cause how it stands.
+func TestCallsOfABreaker(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
+		for range 5 {
+			a.get("sid=ada-1")
+		}
+		time.Sleep(6 * time.Second)
+		a.stytch.Heal(stytchtest.Any)
+		a.get("sid=ada-1")
+		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(429, "too_few_tokens_authenticated").WithHeader("Retry-After", "20"))
+		a.get("sid=bob-1")
+		var got []string
+		for _, e := range a.heard() {
+			got = append(got, e.Kind+" "+e.Calls+" "+e.Cause)
+		}
+		assert.Equal(t, []string{"breaker exchange open", "breaker exchange half_open", "breaker exchange closed", "paused exchange paused"}, got)
+	})
+}
+
+// told is the events of a kind, with their cause; only those that are over have no error.
+func (a *app) told(kind string) (out []string) {
+	for _, e := range a.heard() {
+		if e.Kind == kind {
+			out = append(out, e.Kind+" "+e.Cause)
+			if (e.Err == nil) != (e.Cause == "recovered") {
+				out = append(out, "wrong error")
+			}
+		}
+	}
+	return out
+}
