@@ -172,6 +172,25 @@ func TestCallsOfABreaker(t *testing.T) {
 	})
 }
 
+// The stage is of the moment, and also of requests that nothing had to be looked
+// up for.
+func TestStageOfEvents(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		cookies, _ := a.signedIn(a.ada)
+		for _, s := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageShadow} {
+			a.roll(t, stytchmigrate.Rollout{Stage: s})
+			a.requests = nil
+			for _, sent := range []string{"", "sid=ada-1", cookies, cookies} {
+				a.get(sent)
+			}
+			for _, e := range a.requests {
+				assert.Equal(t, s, e.Stage, e.Outcome)
+			}
+			assert.Contains(t, a.requests[0].LogValue().String(), "stage="+s.String())
+		}
+	})
+}
+
 // told is the events of a kind, with their cause; only those that are over have no error.
 func (a *app) told(kind string) (out []string) {
 	for _, e := range a.heard() {

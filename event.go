@@ -90,6 +90,9 @@ type Event struct {
 	// half_open or closed; else it is empty.
 	Cause string
 
+	// Stage is the rollout's, of kind request.
+	Stage Stage
+
 	// Calls is which calls kinds breaker and paused are about: exchange, user,
 	// session, or "unvouched session", of cookies that anybody could have made up.
 	Calls string
@@ -109,6 +112,9 @@ type Event struct {
 // LogValue is the event as attributes.
 func (e Event) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("kind", e.Kind), slog.String("outcome", e.Outcome.String()), slog.Duration("duration", e.Duration)}
+	if e.Kind == kindRequest {
+		attrs = append(attrs, slog.String("stage", e.Stage.String()))
+	}
 	for _, a := range []slog.Attr{
 		slog.String("cause", e.Cause), slog.String("calls", e.Calls),
 		slog.String("request_id", e.RequestID), slog.String("user_id", e.UserID), slog.String("subject", e.Subject),
@@ -130,7 +136,7 @@ func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration)
 		return
 	}
 	e := m.event(kindRequest, &v.found)
-	e.Duration = took
+	e.Duration, e.Stage = took, m.rollout.inForce.Load().Stage
 	if v.event != "" {
 		odd := e
 		odd.Kind = v.event

@@ -30,7 +30,7 @@ func (m *Middleware) quick(w http.ResponseWriter, r *http.Request, next http.Han
 	ctx := r.Context()
 	if m.cfg.OnEvent != nil {
 		e := m.event(kindRequest, f)
-		e.Duration = time.Since(start)
+		e.Duration, e.Stage = time.Since(start), m.rollout.inForce.Load().Stage
 		m.emit(ctx, e)
 	} else if jwt == "" && m.goesUntold(ctx) {
 		next.ServeHTTP(w, r)
