@@ -1,8 +1,6 @@
 package statuspage
 
 import (
-	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -17,13 +15,24 @@ const (
 	maxWord     = 64
 )
 
-// What a failure is called that came without an error type.
+// What a failure is called that came without an error type, by its cause. In
+// brackets, for these are no words of Stytch's.
+var called = map[string]string{
+	"no_answer":      "(no answer that can be used)",
+	"held_back":      "(not asked: breaker or pause)",
+	"stytch":         "(an error without a type)",
+	"brake":          "(not believed: Stytch knew too few)",
+	"application":    "(the application's own code failed)",
+	"identity":       "(nobody verified who it is)",
+	"another_person": "(Stytch's user is somebody else)",
+	"logged_out":     "(logged out before)",
+	"per_second":     "(left alone: exchanges a second)",
+	"in_flight":      "(left alone: no place in flight)",
+}
+
 const (
-	timedOut  = "(time-out)"
-	ruledOut  = "(refused by a rule, not by Stytch)"
-	noRoom    = "(left alone for want of room)"
-	noAnswer  = "(no answer in Stytch's form)"
 	malformed = "(not a word)"
+	unknown   = "(of a later version)"
 	older     = "(others, longer ago)"
 )
 
@@ -82,20 +91,16 @@ func (f *failures) makeRoom() {
 // labelOf names a failure by a word of bounded length. The error's text is not
 // taken: it may quote what the application's own code said.
 func labelOf(e *stytchmigrate.Event) string {
-	switch {
-	case e.ErrorType != "":
-		if w := word(e.ErrorType); w != "" {
-			return w
+	if e.ErrorType == "" {
+		if label := called[e.Cause]; label != "" {
+			return label
 		}
-		return malformed
-	case errors.Is(e.Err, context.DeadlineExceeded):
-		return timedOut
-	case e.Outcome == stytchmigrate.OutcomeRefused:
-		return ruledOut
-	case e.Outcome == stytchmigrate.OutcomeLegacy:
-		return noRoom
+		return unknown
 	}
-	return noAnswer
+	if w := word(e.ErrorType); w != "" {
+		return w
+	}
+	return malformed
 }
 
 // word returns s if it looks like an error type or a request id, and else "". An

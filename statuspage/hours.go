@@ -17,6 +17,7 @@ const (
 	left // alone, for now
 	refused
 	unavailable
+	moved // here, or it came beside a Stytch session
 	fates
 )
 
@@ -26,8 +27,11 @@ type distinct [fates]sketch
 func (d *distinct) add(o stytchmigrate.Outcome, hash uint64) {
 	d[seen].add(hash)
 	switch o {
+	case stytchmigrate.OutcomeAuthenticated:
+		d[moved].add(hash)
 	case stytchmigrate.OutcomeMigrated:
 		d[migrated].add(hash)
+		d[moved].add(hash)
 	case stytchmigrate.OutcomeLegacy:
 		d[left].add(hash)
 	case stytchmigrate.OutcomeRefused:

@@ -23,28 +23,19 @@ type lane struct {
 	pausedUntil time.Time
 }
 
-// note takes in "stytchmigrate: exchange: breaker open" and the like. The event
-// names the lane nowhere but in this text.
 func (l *lanes) note(now time.Time, e *stytchmigrate.Event) {
-	if e.Err == nil {
-		return
-	}
-	text, _ := strings.CutPrefix(e.Err.Error(), "stytchmigrate: ")
-	name, what, ok := strings.Cut(text, ": ")
-	if !ok || word(strings.ReplaceAll(name, " ", "")) == "" {
+	if word(strings.ReplaceAll(e.Calls, " ", "")) == "" {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch what {
-	case "paused":
-		if x := l.at(name); x != nil {
-			x.pausedUntil = now.Add(e.Duration)
-		}
-	case "breaker open", "breaker half-open", "breaker closed":
-		if x := l.at(name); x != nil {
-			x.state, x.since = strings.TrimPrefix(what, "breaker "), now
-		}
+	x := l.at(e.Calls)
+	switch {
+	case x == nil:
+	case e.Kind == "paused":
+		x.pausedUntil = now.Add(e.Duration)
+	case e.Cause == "open", e.Cause == "half_open", e.Cause == "closed":
+		x.state, x.since = strings.ReplaceAll(e.Cause, "_", "-"), now
 	}
 }
 

@@ -26,8 +26,8 @@ func busy(dial statuspage.Dial) *statuspage.Page {
 	page := statuspage.New(statuspage.Options{Dial: dial})
 	observe(page, request(stytchmigrate.OutcomeMigrated, "a"), request(stytchmigrate.OutcomeLegacy, "b"), request(stytchmigrate.OutcomeUnavailable, "c"),
 		stytchmigrate.Event{Kind: "request", Outcome: stytchmigrate.OutcomeRefused, Fingerprint: "d", ErrorType: "session_not_found", RequestID: "request-id-test-1"},
-		stytchmigrate.Event{Kind: "breaker", Err: errors.New("stytchmigrate: exchange: breaker open")},
-		stytchmigrate.Event{Kind: "paused", Duration: time.Minute, Err: errors.New("stytchmigrate: exchange: paused")},
+		stytchmigrate.Event{Kind: "breaker", Calls: "exchange", Cause: "open"},
+		stytchmigrate.Event{Kind: "paused", Calls: "exchange", Duration: time.Minute},
 		stytchmigrate.Event{Kind: "created"}, stytchmigrate.Event{Kind: "unheard of"})
 	return page
 }
@@ -176,7 +176,7 @@ func TestEscaping(t *testing.T) {
 	page := busy(dial)
 	for _, kind := range []string{"request", "breaker", "paused", "store", evil} {
 		observe(page, stytchmigrate.Event{Kind: kind, Outcome: stytchmigrate.OutcomeUnavailable, RequestID: evil, UserID: evil, Subject: evil,
-			Fingerprint: evil, ErrorType: evil, Err: errors.New("stytchmigrate: " + evil + ": breaker open")})
+			Fingerprint: evil, ErrorType: evil, Calls: evil, Cause: evil, Err: errors.New(evil)})
 	}
 	bodies := []string{get(page, "/").Body.String(), get(page, "/?saved="+"%22%3E%3Cscript%3E").Body.String(),
 		post(page, "stage="+evil+"&hold_back=0&per_second=0").Body.String(), post(page, "stage=keep&hold_back="+evil+"&per_second="+evil+"&until="+evil).Body.String()}

@@ -14,6 +14,7 @@ type status struct {
 	Since      time.Time         `json:"since"`
 	Removal    verdict           `json:"removal"`
 	Sessions   sessionCounts     `json:"legacy_sessions"`
+	Stages     []stageStatus     `json:"stages"`
 	LastLegacy time.Time         `json:"last_legacy_session,omitzero"`
 	Requests   map[string]uint64 `json:"requests"`
 	Hours      []hourStatus      `json:"hours"`
@@ -34,7 +35,14 @@ type counts struct {
 
 type sessionCounts struct {
 	counts
+	ToMove       uint64  `json:"to_move"` // seen, and never with a Stytch session
 	ErrorPercent float64 `json:"error_percent"`
+}
+
+// stageStatus is of the time in which the rollout had a stage.
+type stageStatus struct {
+	Stage string `json:"stage"`
+	counts
 }
 
 type hourStatus struct {
@@ -44,10 +52,16 @@ type hourStatus struct {
 }
 
 type kindStatus struct {
-	Kind  string    `json:"kind"`
-	Title string    `json:"-"`
-	Count uint64    `json:"count"`
-	Last  time.Time `json:"last,omitzero"`
+	Kind      string    `json:"kind"`
+	Title     string    `json:"-"`
+	Count     uint64    `json:"count"`
+	Last      time.Time `json:"last,omitzero"`
+	Recovered time.Time `json:"recovered,omitzero"` // since when it works again
+}
+
+// Failing reports a thing that failed when it was last heard of.
+func (k kindStatus) Failing() bool {
+	return (k.Kind == "jwks" || k.Kind == "store" || k.Kind == "brake") && k.Count > 0 && k.Recovered.IsZero()
 }
 
 func (d *distinct) counts() counts {
@@ -57,12 +71,30 @@ func (d *distinct) counts() counts {
 	}
 }
 
+// toMove is how many have not been seen with a Stytch session. Both numbers are
+// estimates, of which the second can be the larger.
+func (d *distinct) toMove() uint64 {
+	all, done := d[seen].count(), d[moved].count()
+	return all - min(all, done)
+}
+
+// byStage leaves out stages in which no legacy session came.
+func (p *Page) byStage() []stageStatus {
+	rows := []stageStatus{}
+	for _, s := range []stytchmigrate.Stage{stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageKeep, stytchmigrate.StageReplace, stytchmigrate.StageRetired} {
+		if row := (stageStatus{s.String(), p.stages[s].counts()}); row.Seen > 0 {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
 // status reads all numbers once. Those of requests that come meanwhile may be in
 // one and not in another.
 func (p *Page) status(now time.Time) *status {
 	s := &status{
 		Scope: "this process, since it started", At: now.UTC(), Since: p.started.UTC(),
-		Sessions:   sessionCounts{p.distinct.counts(), errorPercent},
+		Sessions: sessionCounts{p.distinct.counts(), p.distinct.toMove(), errorPercent}, Stages: p.byStage(),
 		LastLegacy: p.latest(allOutcomes...), Removal: p.verdict(now),
 		Requests: make(map[string]uint64, outcomes), Hours: p.hourly(now),
 		Failures: p.failures.list(), Lanes: p.lanes.list(now), Dial: p.dial.status(),
@@ -72,6 +104,9 @@ func (p *Page) status(now time.Time) *status {
 	}
 	for i := range p.kinds {
 		row := kindStatus{Kind: "other", Title: "Events of other kinds", Count: p.kinds[i].n.Load(), Last: p.kinds[i].when()}
+		if at := p.over[i].when(); at.After(row.Last) {
+			row.Recovered = at
+		}
 		if i < len(kinds) {
 			row.Kind, row.Title = kinds[i].name, kinds[i].title
 		} else if row.Count == 0 {

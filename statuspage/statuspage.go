@@ -40,7 +40,7 @@ type Options struct {
 }
 
 // Page is an http.Handler that shows what [Page.Observe] heard. Make it with
-// [New]. It is safe for concurrent use, and its memory, some 700 KB, does not grow
+// [New]. It is safe for concurrent use, and its memory, some 900 KB, does not grow
 // with the number of sessions, users or errors.
 type Page struct {
 	quiet   time.Duration
@@ -53,13 +53,18 @@ type Page struct {
 	legacy   [outcomes]tally // of those with a legacy session
 	untold   tally           // requests of which it can't be told whether they have one
 	distinct distinct
+	stages   [stages]distinct
 	hours    hours
 	kinds    [len(kinds) + 1]tally // the last: of a kind that this package does not know
+	over     [len(kinds) + 1]tally // that what failed works again
 	failures failures
 	lanes    lanes
 }
 
-const outcomes = int(stytchmigrate.OutcomeUnavailable) + 1
+const (
+	outcomes = int(stytchmigrate.OutcomeUnavailable) + 1
+	stages   = int(stytchmigrate.StageRetired) + 1
+)
 
 // kinds of events that are counted and no more, and what the page says of each.
 var kinds = [...]struct{ name, title string }{
@@ -115,7 +120,11 @@ func (p *Page) Observe(_ context.Context, e stytchmigrate.Event) {
 	case "breaker", "paused":
 		p.lanes.note(now, &e)
 	default:
-		p.kinds[kindOf(e.Kind)].add(now)
+		of := &p.kinds
+		if e.Cause == "recovered" {
+			of = &p.over
+		}
+		of[kindOf(e.Kind)].add(now)
 	}
 }
 
@@ -142,6 +151,9 @@ func (p *Page) request(now time.Time, e *stytchmigrate.Event) {
 		hash := maphash.String(p.seed, e.Fingerprint)
 		p.distinct.add(e.Outcome, hash)
 		hour.distinct.add(e.Outcome, hash)
+		if s := e.Stage; s >= 0 && int(s) < stages {
+			p.stages[s].add(e.Outcome, hash)
+		}
 	case e.Outcome == stytchmigrate.OutcomeUnavailable:
 		p.untold.add(now)
 	}

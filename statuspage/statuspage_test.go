@@ -29,7 +29,9 @@ type told struct {
 			Text  string
 		}
 	}
+	Stages   []stage
 	Sessions struct {
+		ToMove                               uint64 `json:"to_move"`
 		Seen, Migrated, Refused, Unavailable uint64
 		Left                                 uint64  `json:"left_alone"`
 		ErrorPercent                         float64 `json:"error_percent"`
@@ -50,9 +52,17 @@ type told struct {
 		PausedUntil    time.Time `json:"paused_until"`
 	} `json:"held_back"`
 	Kinds []struct {
-		Kind  string
-		Count uint64
+		Kind      string
+		Count     uint64
+		Recovered time.Time
 	} `json:"events"`
+}
+
+type stage struct {
+	Stage          string
+	Seen, Migrated uint64
+	Left           uint64 `json:"left_alone"`
+	Refused        uint64
 }
 
 func get(h http.Handler, target string, header ...string) *httptest.ResponseRecorder {
@@ -144,29 +154,29 @@ func TestHoursOfTheDay(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	page := statuspage.New(statuspage.Options{})
-	failed := func(o stytchmigrate.Outcome, errorType, id string, err error) stytchmigrate.Event {
-		return stytchmigrate.Event{Kind: "request", Outcome: o, ErrorType: errorType, RequestID: id, Err: err}
+	failed := func(o stytchmigrate.Outcome, cause, errorType, id string, err error) stytchmigrate.Event {
+		return stytchmigrate.Event{Kind: "request", Outcome: o, Cause: cause, ErrorType: errorType, RequestID: id, Err: err}
 	}
 	for i := range 7 {
-		observe(page, failed(stytchmigrate.OutcomeUnavailable, "too_many_requests", fmt.Sprintf("request-id-test-%d", i), errors.New("x")))
+		observe(page, failed(stytchmigrate.OutcomeUnavailable, "stytch", "too_many_requests", fmt.Sprintf("request-id-test-%d", i), errors.New("x")))
 	}
 	observe(page,
-		failed(stytchmigrate.OutcomeRefused, "", "", errors.New("stytchmigrate: no verified email")),
-		failed(stytchmigrate.OutcomeUnavailable, "", "", fmt.Errorf("stytchmigrate: %w", context.DeadlineExceeded)),
-		failed(stytchmigrate.OutcomeUnavailable, "", "", errors.New("ada@example.com: connection refused")),
-		failed(stytchmigrate.OutcomeLegacy, "", "", errors.New("stytchmigrate: no room")), failed(stytchmigrate.OutcomeLegacy, "", "", nil),
-		failed(stytchmigrate.OutcomeRefused, "ada@example.com", "<script>", nil))
+		failed(stytchmigrate.OutcomeRefused, "identity", "", "", errors.New("stytchmigrate: no verified email")),
+		failed(stytchmigrate.OutcomeUnavailable, "no_answer", "", "", errors.New("ada@example.com: connection refused")),
+		failed(stytchmigrate.OutcomeUnavailable, "of_tomorrow", "", "", errors.New("x")),
+		failed(stytchmigrate.OutcomeLegacy, "in_flight", "", "", errors.New("no room")), failed(stytchmigrate.OutcomeLegacy, "observe", "", "", nil),
+		failed(stytchmigrate.OutcomeRefused, "stytch", "ada@example.com", "<script>", nil))
 	got := map[string][]string{}
 	for _, f := range read(t, page).Failures {
 		got[fmt.Sprintf("%d %s", f.Count, f.Type)] = f.IDs
 	}
 	assert.Equal(t, map[string][]string{
-		"7 too_many_requests":                  {"request-id-test-6", "request-id-test-5", "request-id-test-4", "request-id-test-3", "request-id-test-2"},
-		"1 (refused by a rule, not by Stytch)": {},
-		"1 (left alone for want of room)":      {},
-		"1 (time-out)":                         {},
-		"1 (no answer in Stytch's form)":       {},
-		"1 (not a word)":                       {},
+		"7 too_many_requests":                {"request-id-test-6", "request-id-test-5", "request-id-test-4", "request-id-test-3", "request-id-test-2"},
+		"1 (nobody verified who it is)":      {},
+		"1 (no answer that can be used)":     {},
+		"1 (of a later version)":             {},
+		"1 (left alone: no place in flight)": {},
+		"1 (not a word)":                     {},
 	}, got)
 	assert.NotContains(t, get(page, "/").Body.String(), "example.com")
 }
@@ -174,8 +184,8 @@ func TestFailures(t *testing.T) {
 func TestWhatIsHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := statuspage.New(statuspage.Options{})
-		breaker := func(text string) stytchmigrate.Event {
-			return stytchmigrate.Event{Kind: "breaker", Err: errors.New("stytchmigrate: " + text)}
+		breaker := func(calls, state string) stytchmigrate.Event {
+			return stytchmigrate.Event{Kind: "breaker", Calls: calls, Cause: state}
 		}
 		state := func() (out []string) {
 			for _, h := range read(t, page).Held {
@@ -184,12 +194,12 @@ func TestWhatIsHeldBack(t *testing.T) {
 			return out
 		}
 		assert.Empty(t, state())
-		observe(page, breaker("unvouched session: breaker open"), breaker("exchange: breaker half-open"),
-			stytchmigrate.Event{Kind: "paused", Duration: time.Minute, Err: errors.New("stytchmigrate: exchange: paused")},
-			stytchmigrate.Event{Kind: "breaker"}, breaker("nonsense"), breaker("ada@example.com: breaker open"), breaker("user: on fire"))
+		observe(page, breaker("unvouched session", "open"), breaker("exchange", "half_open"),
+			stytchmigrate.Event{Kind: "paused", Calls: "exchange", Duration: time.Minute},
+			breaker("", "open"), breaker("ada@example.com", "open"))
 		assert.Equal(t, []string{"exchange half-open true", "unvouched session open false"}, state())
 		time.Sleep(time.Minute)
-		observe(page, breaker("unvouched session: breaker closed"))
+		observe(page, breaker("unvouched session", "closed"), breaker("unvouched session", "on fire"))
 		assert.Equal(t, []string{"exchange half-open false", "unvouched session closed false"}, state())
 	})
 }
@@ -219,7 +229,7 @@ func TestNothingGrows(t *testing.T) {
 				stytchmigrate.Event{Kind: "request", Outcome: stytchmigrate.OutcomeRefused, Fingerprint: fmt.Sprint(i), ErrorType: fmt.Sprintf("type_%d", i), RequestID: fmt.Sprint("id", i)},
 				stytchmigrate.Event{Kind: "request", Outcome: stytchmigrate.OutcomeRefused, ErrorType: long[:len(long)-i], RequestID: long, Fingerprint: long},
 				stytchmigrate.Event{Kind: fmt.Sprint("kind", i)},
-				stytchmigrate.Event{Kind: "breaker", Err: fmt.Errorf("stytchmigrate: lane%s: breaker open", strings.Repeat("y", i%60))})
+				stytchmigrate.Event{Kind: "breaker", Calls: "lane" + strings.Repeat("y", i%60), Cause: "open"})
 		}
 	}
 	flood(1000)

@@ -1,0 +1,61 @@
+package statuspage_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/statuspage"
+)
+
+// What failed is told to be over, and is not counted once more for that.
+func TestWhatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := statuspage.New(statuspage.Options{})
+		shown := func(sentence string) bool { return strings.Contains(get(page, "/").Body.String(), sentence) }
+		assert.False(t, shown("not yet over"))
+		observe(page, stytchmigrate.Event{Kind: "jwks", Cause: "failed"}, stytchmigrate.Event{Kind: "logout"})
+		assert.True(t, shown("not yet over"))
+		time.Sleep(time.Minute)
+		observe(page, stytchmigrate.Event{Kind: "jwks", Cause: "recovered"})
+		assert.False(t, shown("not yet over"))
+		assert.True(t, shown(`<span class="good">over</span>`))
+		for _, k := range read(t, page).Kinds {
+			if k.Kind == "jwks" {
+				assert.EqualValues(t, 1, k.Count)
+				assert.Equal(t, time.Now().UTC(), k.Recovered)
+			}
+		}
+		time.Sleep(time.Minute)
+		observe(page, stytchmigrate.Event{Kind: "jwks", Cause: "failed"})
+		assert.True(t, shown("not yet over"))
+	})
+}
+
+// A session counts in each stage in which it came, and is still to move until it
+// has come with a Stytch session.
+func TestByStage(t *testing.T) {
+	page := statuspage.New(statuspage.Options{})
+	in := func(s stytchmigrate.Stage, o stytchmigrate.Outcome, sessions ...string) {
+		for _, id := range sessions {
+			e := request(o, id)
+			e.Stage = s
+			observe(page, e)
+		}
+	}
+	in(stytchmigrate.StageObserve, stytchmigrate.OutcomeLegacy, "a", "b", "c", "d")
+	assert.EqualValues(t, 4, read(t, page).Sessions.ToMove)
+	in(stytchmigrate.StageKeep, stytchmigrate.OutcomeMigrated, "a")
+	in(stytchmigrate.StageKeep, stytchmigrate.OutcomeAuthenticated, "a", "b")
+	in(stytchmigrate.StageKeep, stytchmigrate.OutcomeRefused, "c")
+	in(stytchmigrate.Stage(77), stytchmigrate.OutcomeLegacy, "d")
+	in(stytchmigrate.Stage(-1), stytchmigrate.OutcomeLegacy, "d")
+	got := read(t, page)
+	assert.EqualValues(t, 2, got.Sessions.ToMove)
+	assert.Equal(t, []stage{{"observe", 4, 0, 4, 0}, {"keep", 3, 1, 0, 1}}, got.Stages)
+	assert.Contains(t, get(page, "/").Body.String(), `<th scope="row">keep</th><td class="n">3</td><td class="n">1</td>`)
+}
