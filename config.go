@@ -32,7 +32,7 @@ const (
 // Functions of a Config are called by several requests at once, each in the
 // goroutine of a request, and never while a lock is held. Off requests, in
 // goroutines of their own: OnEvent for what concerns no single request (kinds
-// revocation, jwks, store, brake, breaker and paused, and mismatch in StageShadow),
+// revocation, jwks, store, brake, breaker and paused, and shadow and mismatch in StageShadow),
 // and the methods of Store.
 type Config struct {
 	ProjectID string // project-live-… or project-test-…

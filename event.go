@@ -39,6 +39,7 @@ const (
 	kindConflict   = "conflict"
 	kindMismatch   = "mismatch"
 	kindCreated    = "created"
+	kindShadow     = "shadow"
 	kindLogout     = "logout"
 	kindRevocation = "revocation"
 	kindJWKS       = "jwks"
@@ -57,6 +58,8 @@ type Event struct {
 	//   - mismatch: Stytch's user is not, or no longer, the legacy session's person;
 	//     or Stytch answered with another session than was asked about
 	//   - created: Config.CreateUsers made a user
+	//   - shadow: StageShadow tried a legacy session out. Outcome, Cause and ErrorType
+	//     are what it would have come to
 	//   - conflict: one request carried two people's sessions
 	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched

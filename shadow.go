@@ -46,6 +46,7 @@ func (m *Middleware) try(r *http.Request, f *foundLegacy, perSecond float64) {
 		<-s.slots
 		if err != nil && !again {
 			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(err)))
+			m.triedOut(r.Context(), f, err, 0)
 		}
 		return
 	}
@@ -79,22 +80,33 @@ func (m *Middleware) compare(ctx context.Context, f *foundLegacy, key string, in
 	defer cancel()
 	began := time.Now()
 	out, err := m.client.migrate(asking, in)
+	took := time.Since(began)
 	if err != nil {
 		if answerOf(err) != no {
 			m.rollout.shadow.done.Remove(key)
 		}
+		m.triedOut(ctx, f, err, took)
 		return
 	}
-	took := time.Since(began)
 	revoking, stop := context.WithTimeout(ctx, m.cfg.Timeout)
 	defer stop()
 	m.migrator.revokeToken(revoking, out.SessionToken)
 	if isPersonOf(&out.User, f.session.Identity) {
+		m.triedOut(ctx, f, nil, took)
 		return
 	}
+	m.triedOut(ctx, f, errAnotherPerson, took)
 	v := verdict{found: found{outcome: OutcomeLegacy, legacy: f, err: errAnotherPerson}}
 	e := m.event(kindMismatch, &v.found)
 	e.Duration, e.UserID, e.Subject, e.Fingerprint = took, identifier(out.User.UserID), subjectOf(f), m.migrator.fingerprint(f)
 	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+kindMismatch, slog.Any("event", e))
+	m.emit(ctx, e)
+}
+
+// triedOut tells what a legacy session would have come to.
+func (m *Middleware) triedOut(ctx context.Context, f *foundLegacy, err error, took time.Duration) {
+	outcome := [...]Outcome{cantTell: OutcomeUnavailable, yes: OutcomeMigrated, no: OutcomeRefused}[answerOf(err)]
+	e := m.event(kindShadow, &found{outcome: outcome, legacy: f, err: err})
+	e.Duration = took
 	m.emit(ctx, e)
 }

@@ -2,6 +2,7 @@ package stytchmigrate_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func TestShadow(t *testing.T) {
 		for _, s := range a.stytch.Sessions() {
 			assert.False(t, s.Live)
 		}
-		assert.Empty(t, a.events)
+		assert.Equal(t, []string{"shadow migrated", "shadow migrated"}, a.triedOut())
 		a.roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep})
 		assert.Equal(t, movedKept, a.get("sid=ada-1").String())
 	}, stage(stytchmigrate.StageShadow))
@@ -35,8 +36,9 @@ func TestShadowMismatch(t *testing.T) {
 		a.stytch.UpdateUser(a.ada.ID, func(u *stytchtest.User) { u.ExternalID = "eve" })
 		assert.Equal(t, triedOut, a.get("sid=ada-1").settled())
 		assert.Equal(t, leftAlone, a.get("sid=ada-1").settled())
-		if assert.Len(t, a.events, 1) {
-			e := a.events[0]
+		assert.Equal(t, []string{"shadow refused another_person", "mismatch legacy another_person"}, a.triedOut())
+		if assert.Len(t, a.events, 2) {
+			e := a.events[1]
 			assert.Equal(t, []string{"mismatch", "legacy", a.ada.ID, "ada"}, []string{e.Kind, e.Outcome.String(), e.UserID, e.Subject})
 		}
 	}, stage(stytchmigrate.StageShadow))
@@ -67,5 +69,33 @@ func TestShadowInAnOutage(t *testing.T) {
 		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(401, "unauthorized_credentials"))
 		assert.Equal(t, "legacy"+keep+"migrate", a.get("sid=ada-1").settled())
 		assert.Equal(t, triedOut, a.get("sid=ada-1").settled())
+		assert.Equal(t, []string{"shadow unavailable stytch", "shadow migrated"}, a.triedOut())
+		assert.Equal(t, "unauthorized_credentials", a.events[0].ErrorType)
+		assert.NotEmpty(t, a.events[0].RequestID)
+		assert.NotEmpty(t, a.events[0].Fingerprint)
 	}, stage(stytchmigrate.StageShadow))
+}
+
+// Who could not move is told of, whether Stytch says so or is not even asked.
+func TestShadowRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.RemoveUser(a.ada.ID)
+		assert.Equal(t, "legacy"+keep+"migrate", a.get("sid=ada-1").settled())
+		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("bob", v)
+			s.Identity.EmailVerified = false
+			return s, nil
+		}
+		assert.Equal(t, leftAlone, a.get("sid=bob-1").settled())
+		assert.Equal(t, leftAlone, a.get("sid=bob-1").settled())
+		assert.Equal(t, []string{"shadow refused stytch", "shadow refused identity"}, a.triedOut())
+	}, stage(stytchmigrate.StageShadow))
+}
+
+// triedOut is what came of the exchanges in the shadow.
+func (a *app) triedOut() (out []string) {
+	for _, e := range a.heard() {
+		out = append(out, strings.TrimSpace(e.Kind+" "+e.Outcome.String()+" "+e.Cause))
+	}
+	return out
 }

@@ -1,6 +1,7 @@
 package statuspage_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -34,6 +35,33 @@ func TestWhatIsOver(t *testing.T) {
 		observe(page, stytchmigrate.Event{Kind: "jwks", Cause: "failed"})
 		assert.True(t, shown("not yet over"))
 	})
+}
+
+// What the shadow finds out counts in its row, and among the failures, and moves
+// nobody.
+func TestShadow(t *testing.T) {
+	page := statuspage.New(statuspage.Options{})
+	for id, o := range map[string]stytchmigrate.Outcome{"a": stytchmigrate.OutcomeMigrated, "b": stytchmigrate.OutcomeRefused} {
+		e := request(stytchmigrate.OutcomeLegacy, id)
+		e.Stage, e.Cause = stytchmigrate.StageShadow, "shadow"
+		tried := stytchmigrate.Event{Kind: "shadow", Outcome: o, Fingerprint: id}
+		if o == stytchmigrate.OutcomeRefused {
+			tried.ErrorType, tried.RequestID, tried.Err = "user_not_found", "request-id-test-1", errors.New("x")
+		}
+		observe(page, e, tried)
+	}
+	observe(page, stytchmigrate.Event{Kind: "shadow", Outcome: 77, Fingerprint: "c"})
+	got := read(t, page)
+	assert.Equal(t, []stage{{"shadow", 2, 1, 2, 1}}, got.Stages)
+	assert.EqualValues(t, 0, got.Sessions.Migrated)
+	assert.EqualValues(t, 2, got.Sessions.ToMove)
+	if assert.Len(t, got.Failures, 1) {
+		assert.Equal(t, "user_not_found", got.Failures[0].Type)
+	}
+	assert.EqualValues(t, 2, got.Requests["legacy"])
+	for _, k := range got.Kinds {
+		assert.Zero(t, k.Count, k.Kind)
+	}
 }
 
 // A session counts in each stage in which it came, and is still to move until it

@@ -117,6 +117,10 @@ func (p *Page) Observe(_ context.Context, e stytchmigrate.Event) {
 	switch e.Kind {
 	case "request":
 		p.request(now, &e)
+	case "shadow":
+		if e.Fingerprint != "" && e.Outcome >= 0 && int(e.Outcome) < outcomes {
+			p.triedOut(now, &e)
+		}
 	case "breaker", "paused":
 		p.lanes.note(now, &e)
 	default:
@@ -158,6 +162,15 @@ func (p *Page) request(now time.Time, e *stytchmigrate.Event) {
 		p.untold.add(now)
 	}
 	if e.Err != nil || e.Outcome == stytchmigrate.OutcomeRefused || e.Outcome == stytchmigrate.OutcomeUnavailable {
+		p.failures.note(now, e)
+	}
+}
+
+// triedOut counts what a legacy session would have come to: in the row of its
+// stage, and nowhere else among the sessions.
+func (p *Page) triedOut(now time.Time, e *stytchmigrate.Event) {
+	p.stages[stytchmigrate.StageShadow].add(e.Outcome, maphash.String(p.seed, e.Fingerprint))
+	if e.Err != nil {
 		p.failures.note(now, e)
 	}
 }
