@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"example.com/stytchmigrate"
 )
@@ -99,7 +100,7 @@ func (d *Dial) turn(r *http.Request) *dialForm {
 	f := d.form()
 	field := func(name string) string {
 		v := strings.TrimSpace(r.PostForm.Get(name))
-		return v[:min(len(v), maxInput)]
+		return shown(v[:min(len(v), maxInput)])
 	}
 	f.Stage, f.HoldBack, f.PerSecond, f.Until = field("stage"), field("hold_back"), field("per_second"), field("until")
 	s := f.parse()
@@ -107,7 +108,7 @@ func (d *Dial) turn(r *http.Request) *dialForm {
 		return f
 	}
 	if err := d.Set(r.Context(), s); err != nil {
-		f.wrong("", strings.ToValidUTF8(cut(err.Error(), maxMessage), ""))
+		f.wrong("", shown(cut(err.Error(), maxMessage)))
 		return f
 	}
 	return nil
@@ -145,6 +146,16 @@ func (f *dialForm) parse() (s stytchmigrate.Rollout) {
 	}
 	f.wrong("until", "Give a time like 2030-01-31T18:00, in UTC, or nothing.")
 	return s
+}
+
+// shown leaves out what is no text: control characters, and bytes that are none.
+func shown(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
 }
 
 // cut returns the first n bytes of s, and says that there was more.
