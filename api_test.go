@@ -1,0 +1,88 @@
+package stytchmigrate_test
+
+import (
+	"bytes"
+	"flag"
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var update = flag.Bool("update", false, "write testdata/api.txt anew")
+
+// What the packages export is what others compile against. It changes here, on
+// purpose, or not at all: go test -run TestAPI -update .
+func TestAPI(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	for _, dir := range []string{".", "userinfo", "statuspage", "stytchtest", "storetest", "redisstore", "prommetrics"} {
+		b.WriteString("package " + dir + "\n\n" + strings.Join(exported(t, dir), "\n") + "\n\n")
+	}
+	const file = "testdata/api.txt"
+	if *update {
+		require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), b.String(), "see CHANGELOG, and run with -update")
+}
+
+// exported are the exported declarations of a package, without comments, in order.
+func exported(t *testing.T, dir string) (list []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	require.NoError(t, err)
+	set := token.NewFileSet()
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.FileExports(f)
+		for _, d := range f.Decls {
+			if text := declared(t, d); text != "" {
+				list = append(list, text)
+			}
+		}
+	}
+	require.NotEmpty(t, list, dir)
+	slices.Sort(list)
+	return list
+}
+
+// declared is a declaration as source; "" for an import, or a method of a type
+// that nobody can name.
+func declared(t *testing.T, d ast.Decl) string {
+	t.Helper()
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Body = nil; d.Recv != nil && !exportedType(d.Recv.List[0].Type) {
+			return ""
+		}
+	case *ast.GenDecl:
+		if d.Tok == token.IMPORT {
+			return ""
+		}
+	}
+	var b bytes.Buffer
+	require.NoError(t, format.Node(&b, token.NewFileSet(), d)) // a set of its own: line breaks are no part of it
+	return b.String()
+}
+
+func exportedType(e ast.Expr) bool {
+	if star, ok := e.(*ast.StarExpr); ok {
+		e = star.X
+	}
+	name, ok := e.(*ast.Ident)
+	return !ok || name.IsExported()
+}
