@@ -98,6 +98,8 @@ func TestKeepOldLogout(t *testing.T) {
 		"later":                            {oldLogout, 2, method("GET"), leftLater, !alive},
 		"later, by POST":                   {oldLogout, 2, method("POST"), leftLater, !alive},
 		"later, by an image":               {oldLogout, 2, fetch("same-origin no-cors image"), leftLater, !alive},
+		"emptied":                          {set(""), 2, method("GET"), "authenticated ada | +sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
+		"emptied, then saved":              {both(set(""), set("ada-1")), 2, method("GET"), "authenticated ada | +sid +sid | no-store | -", alive},
 		"saved before":                     {both(set("ada-1"), oldLogout), 2, method("GET"), "authenticated ada | +sid -sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
 		"saved after":                      {both(oldLogout, set("ada-1")), 2, method("GET"), "authenticated ada | -sid +sid | no-store | -", alive},
 		"saved":                            {set("ada-1"), 2, method("GET"), saved, alive},

@@ -59,7 +59,7 @@ type word int
 
 const (
 	nothing   word = iota
-	userLeft       // the handler saw the cookie of the session that moved, or stays, and expired it: an old logout
+	userLeft       // the handler saw the cookie of the session that moved, or stays, and expired or emptied it: an old logout
 	overruled      // somebody signed in, or the handler manages the Stytch cookies itself
 )
 
@@ -175,7 +175,7 @@ func (s *swap) listen(theirs []*http.Cookie) word {
 			return overruled
 		case s.shown && c.Name == s.legacy.cookie.Name:
 			said = nothing
-			if c.MaxAge < 0 {
+			if c.MaxAge < 0 || c.Value == "" { // emptied, or nothing that anybody could read: no session comes back with it
 				said = userLeft
 			}
 		}
