@@ -100,6 +100,9 @@ func TestKeepOldLogout(t *testing.T) {
 		"later, by an image":               {oldLogout, 2, fetch("same-origin no-cors image"), leftLater, !alive},
 		"emptied":                          {set(""), 2, method("GET"), "authenticated ada | +sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
 		"emptied, then saved":              {both(set(""), set("ada-1")), 2, method("GET"), "authenticated ada | +sid +sid | no-store | -", alive},
+		"a visitor's in its place":         {set("visitor"), 2, method("GET"), "authenticated ada | +sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
+		"a visitor's, at first, by POST":   {both(oldLogout, set("visitor")), 1, method("POST"), "migrated ada | -sid +sid -stytch_session -stytch_session_jwt | no-store | migrate revoke", !alive},
+		"a visitor's before":               {both(set("visitor"), set("ada-1")), 2, method("GET"), "authenticated ada | +sid +sid | no-store | -", alive},
 		"saved before":                     {both(set("ada-1"), oldLogout), 2, method("GET"), "authenticated ada | +sid -sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
 		"saved after":                      {both(oldLogout, set("ada-1")), 2, method("GET"), "authenticated ada | -sid +sid | no-store | -", alive},
 		"saved":                            {set("ada-1"), 2, method("GET"), saved, alive},
@@ -122,6 +125,26 @@ func TestKeepOldLogout(t *testing.T) {
 					assert.NotContains(t, a.get(cookies).saw, "ada")
 				}
 			}, stage(stytchmigrate.StageKeep))
+		})
+	}
+}
+
+// Each row is a visitor's cookie of another name, or a session that is saved in
+// the format of another entry: nobody has left.
+func TestKeepBesideAnotherCookie(t *testing.T) {
+	for line, want := range map[string]string{
+		"older=visitor": "migrated ada | +older +stytch_session +stytch_session_jwt | no-store | migrate",
+		"sid=ada-2":     "migrated ada | +sid +stytch_session +stytch_session_jwt | no-store | migrate",
+		"older=bob-1":   "migrated ada | +older | no-store | migrate",
+	} {
+		inBubble(t, func(t *testing.T, a *app) {
+			a.handler = setCookie(line)
+			assert.Equal(t, want, a.get("sid=ada-1").settled())
+		}, stage(stytchmigrate.StageKeep), olderCookie, func(c *stytchmigrate.Config) {
+			nobody := func(*http.Request, string) (stytchmigrate.LegacySession, error) {
+				return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+			}
+			c.Legacy = append([]stytchmigrate.LegacyCookie{{Name: "sid", Resolve: nobody}}, c.Legacy...)
 		})
 	}
 }

@@ -26,7 +26,8 @@ const (
 	// StageKeep exchanges legacy sessions and leaves the browser both: machines
 	// without the middleware go on to serve its user, and so does everything that is
 	// kept in the old session. Switching back signs nobody out. A handler that
-	// expires or empties the legacy cookie has logged its user out of both.
+	// expires or empties the legacy cookie, or puts one without a session in its
+	// place, has logged its user out of both.
 	StageKeep
 
 	// StageShadow tries the exchange out, once for each legacy session: what comes of

@@ -59,7 +59,7 @@ type word int
 
 const (
 	nothing   word = iota
-	userLeft       // the handler saw the cookie of the session that moved, or stays, and expired or emptied it: an old logout
+	userLeft       // the handler saw the cookie of the session that moved, or stays, and left no session in it: an old logout
 	overruled      // somebody signed in, or the handler manages the Stytch cookies itself
 )
 
@@ -168,40 +168,46 @@ func (s *swap) commit(w http.ResponseWriter) word {
 func (s *swap) listen(theirs []*http.Cookie) word {
 	said := nothing
 	for _, c := range theirs {
-		switch {
-		case s.browser.isStytch(c.Name):
-			return overruled
-		case c.MaxAge >= 0 && s.signsIn(c):
-			return overruled
+		switch w := s.hear(c); {
+		case w == overruled:
+			return w
 		case s.shown && c.Name == s.legacy.cookie.Name:
-			said = nothing
-			if c.MaxAge < 0 || c.Value == "" { // emptied, or nothing that anybody could read: no session comes back with it
-				said = userLeft
-			}
+			said = w // the last one counts
 		}
 	}
 	return said
 }
 
-// signsIn reports whether a legacy cookie that the handler set puts an end to
-// the session that came with the request. It does not if it is that very session,
-// saved again; nor if there is no session in it and the handler, from which the
-// old cookie was hidden, took the user for a new visitor: sites that give each of
-// those a cookie would lose everybody who moves.
-func (s *swap) signsIn(c *http.Cookie) bool {
+// hear is listen for one cookie. A legacy cookie that the handler set puts an end
+// to the session that came with the request, unless it is that very session, saved
+// again. Without a session in it, it is a logout if the handler saw who it is that
+// it gives a visitor's cookie, an expired or an empty one. If it did not, it took
+// the user for a new visitor: sites that give each of those a cookie would lose
+// everybody who moves.
+func (s *swap) hear(c *http.Cookie) word {
+	said := nothing
+	switch {
+	case s.browser.isStytch(c.Name):
+		return overruled
+	case s.shown && c.Name == s.legacy.cookie.Name:
+		said = userLeft
+	}
+	if c.MaxAge < 0 || c.Value == "" { // or nothing that anybody could read
+		return said
+	}
 	for i := range s.browser.legacy {
-		if s.browser.legacy[i].Name != c.Name || c.Value == "" {
+		if s.browser.legacy[i].Name != c.Name {
 			continue
 		}
 		f, several, err := s.browser.legacy[i].find(s.request, []string{c.Value})
 		switch {
-		case err != nil || several:
-			return true
-		case f == nil && s.shown, f != nil && !s.hasMoved(f):
-			return true
+		case err != nil || several || f != nil && !s.hasMoved(f):
+			return overruled
+		case f != nil:
+			said = nothing
 		}
 	}
-	return false
+	return said
 }
 
 func (s *swap) hasMoved(f *foundLegacy) bool {

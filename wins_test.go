@@ -47,6 +47,7 @@ func TestWhatTheHandlerDoesWins(t *testing.T) {
 		"signs out the old way":                   {"POST", setCookie("sid=; Max-Age=0"), "-sid -stytch_session -stytch_session_jwt -sid -csrf", "anonymous"},
 		"signs out the old way, by a date":        {"POST", setCookie("sid=; Expires=Thu, 01 Jan 1970 00:00:01 GMT"), "+sid -stytch_session -stytch_session_jwt -sid -csrf", "anonymous"},
 		"signs out the old way, by nothing in it": {"POST", setCookie("sid="), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
+		"signs out by a visitor's session":        {"POST", setCookie("sid=visitor"), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
 		"sets a Stytch cookie":                    {"GET", setCookie("stytch_session=own; Secure"), "+stytch_session", ""},
 		"sets a Stytch JWT":                       {"GET", setCookie("stytch_session_jwt=own; Secure"), "+stytch_session_jwt", ""},
 		"deletes the Stytch cookies":              {"GET", setCookie("stytch_session=; Max-Age=0", "stytch_session_jwt=; Max-Age=0"), "-stytch_session -stytch_session_jwt", "migrated ada"},
