@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -147,6 +148,35 @@ func TestKeepBesideAnotherCookie(t *testing.T) {
 			c.Legacy = append([]stytchmigrate.LegacyCookie{{Name: "sid", Resolve: nobody}}, c.Legacy...)
 		})
 	}
+}
+
+// A proxy to the old code gives up in the midst of the logout's answer.
+func TestKeepOldLogoutThatPanics(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.handler = func(w http.ResponseWriter, r *http.Request) {
+			oldLogout(w, r)
+			w.WriteHeader(http.StatusOK)
+			panic(http.ErrAbortHandler)
+		}
+		assert.PanicsWithValue(t, http.ErrAbortHandler, func() { a.get("sid=ada-1") })
+		synctest.Wait()
+		a.handler = nil
+		assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
+		assert.False(t, a.stytch.Sessions()[0].Live)
+	}, stage(stytchmigrate.StageKeep))
+}
+
+// Nor is anybody logged out by a handler that panics before it has answered.
+func TestKeepPanicBeforeTheAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.handler = func(w http.ResponseWriter, r *http.Request) {
+			oldLogout(w, r)
+			panic(http.ErrAbortHandler)
+		}
+		assert.PanicsWithValue(t, http.ErrAbortHandler, func() { a.get("sid=ada-1") })
+		a.handler = nil
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | -", a.get("sid=ada-1").settled())
+	}, stage(stytchmigrate.StageKeep))
 }
 
 // The Stytch session came from a sign-in before the last one: a logout ends both.

@@ -258,11 +258,15 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 		next.ServeHTTP(w, r)
 		return
 	}
+	// Deferred, for a handler may panic after it has answered: the browser's cookies
+	// are gone then.
+	defer func() {
+		if v.swap.said() == userLeft {
+			m.left(r.Context(), v)
+		}
+	}()
 	next.ServeHTTP(v.swap.wrap(w), r)
-	// Where the handler wrote nothing, net/http sends a 200 after this.
-	if v.swap.commit(w) == userLeft {
-		m.left(r.Context(), v)
-	}
+	v.swap.commit(w) // where the handler wrote nothing, net/http sends a 200 after this
 }
 
 // endedMeanwhile is hasEnded for the session that a response hands out, if any.

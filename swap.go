@@ -127,23 +127,23 @@ type flusher struct{ http.ResponseWriter }
 func (f flusher) Unwrap() http.ResponseWriter { return f.ResponseWriter }
 func (f flusher) FlushError() error           { return http.NewResponseController(f.ResponseWriter).Flush() }
 
-// commit writes the lines, once, and returns what the handler had to say.
-func (s *swap) commit(w http.ResponseWriter) word {
+// commit writes the lines, once.
+func (s *swap) commit(w http.ResponseWriter) {
 	s.mu.Lock()
-	done, said := s.done, s.word
+	done := s.done
 	s.mu.Unlock()
 	if done { // without a look at the header, of which net/http would make a copy for each write
-		return said
+		return
 	}
 	h := w.Header()
 	theirs := s.browser.setBy(h)
-	said = s.listen(theirs) // runs Resolve, so not under the lock
+	said := s.listen(theirs) // runs Resolve, so not under the lock
 	ended := s.ended()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.done {
-		return s.word
+		return
 	}
 	s.done = true
 	switch {
@@ -158,6 +158,12 @@ func (s *swap) commit(w http.ResponseWriter) word {
 	if len(theirs) > 0 {
 		noStore(h)
 	}
+}
+
+// said is what the handler had to say; nothing, before it has answered.
+func (s *swap) said() word {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.word
 }
 
