@@ -15,10 +15,12 @@ import (
 
 func Example() {
 	reg := prometheus.NewRegistry()
+	metrics := prommetrics.New(reg)
 	auth, err := stytchmigrate.New(stytchmigrate.Config{
-		ProjectID: "project-test-11111111-1111-4111-8111-111111111111",
-		Secret:    "secret-test-11111111111",
-		OnEvent:   prommetrics.New(reg).Observe,
+		ProjectID:  "project-test-11111111-1111-4111-8111-111111111111",
+		Secret:     "secret-test-11111111111",
+		OnEvent:    metrics.Observe,
+		HTTPClient: &http.Client{Transport: metrics.Transport(nil)},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -29,9 +31,9 @@ func Example() {
 	mux.Handle("/", auth.Handler(http.NotFoundHandler()))
 
 	mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
-	metrics := httptest.NewRecorder()
-	mux.ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
-	for line := range strings.Lines(metrics.Body.String()) {
+	page := httptest.NewRecorder()
+	mux.ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	for line := range strings.Lines(page.Body.String()) {
 		if strings.HasPrefix(line, `stytchmigrate_requests_total{outcome="an`) {
 			fmt.Print(line)
 		}

@@ -1,10 +1,15 @@
-// Package prommetrics counts the events of stytchmigrate for Prometheus. It is a
-// module of its own, so that only who uses it depends on Prometheus's client.
-//
-// dashboard.json beside it is a dashboard for Grafana.
+// Package prommetrics counts the events of stytchmigrate, and its calls to Stytch,
+// for Prometheus. It is a module of its own, so that only who uses it depends on
+// Prometheus's client.
 //
 //	metrics := prommetrics.New(prometheus.DefaultRegisterer)
-//	auth, err := stytchmigrate.New(stytchmigrate.Config{OnEvent: metrics.Observe, …})
+//	auth, err := stytchmigrate.New(stytchmigrate.Config{
+//		OnEvent:    metrics.Observe,
+//		HTTPClient: &http.Client{Transport: metrics.Transport(nil)},
+//		…
+//	})
+//
+// dashboard.json beside it is a dashboard for Grafana.
 //
 // The number of time series is bounded, whatever requests and answers hold: no
 // label is anything but a word of a fixed list.
@@ -39,6 +44,7 @@ type Metrics struct {
 	kinds      map[string]prometheus.Counter
 	errors     map[string]prometheus.Counter
 	breakers   map[string]prometheus.Gauge
+	calls      [len(callNames)]callMetrics
 }
 
 // The values that labels have, besides "other".
@@ -88,6 +94,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		kinds:    resolve(counter("events_total", "Events that deserve a look, and logouts, by kind.", "kind"), kinds),
 		errors:   resolve(counter("errors_total", "Requests with an error, by Stytch's error type; none: a rule, or no answer.", "error_type"), errorTypes),
 		breakers: make(map[string]prometheus.Gauge),
+		calls:    newCalls(reg),
 	}
 	reg.MustRegister(took, breakers, m.lastLegacy)
 	for i := range m.requests {
