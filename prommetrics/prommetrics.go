@@ -17,7 +17,6 @@ package prommetrics
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +42,8 @@ type Metrics struct {
 	lastLegacy prometheus.Gauge
 	kinds      map[string]prometheus.Counter
 	errors     map[string]prometheus.Counter
+	causes     [outcomes]map[string]prometheus.Counter // nil: the outcome has none
+	failing    map[string]prometheus.Gauge
 	breakers   map[string]prometheus.Gauge
 	calls      [len(callNames)]callMetrics
 }
@@ -64,8 +65,18 @@ var (
 		"unable_to_parse_session_jwt", "unauthorized_credentials", "user_lock_limit_reached", "user_not_found",
 	}
 
+	causes = [outcomes][]string{
+		stytchmigrate.OutcomeAuthenticated: {"memory", "verified", "asked"},
+		stytchmigrate.OutcomeMigrated:      {"exchange", "record"},
+		stytchmigrate.OutcomeLegacy:        {"observe", "shadow", "held_back", "until", "per_second", "in_flight"},
+		stytchmigrate.OutcomeRefused:       {"logged_out", "identity", "another_person", "stytch"},
+		stytchmigrate.OutcomeUnavailable:   {"no_answer", "stytch", "held_back", "brake", "application"},
+	}
+
 	lanes  = []string{"exchange", "user", "session", "unvouched session"}
-	states = map[string]float64{"breaker closed": 0, "breaker half-open": 1, "breaker open": 2}
+	states = map[string]float64{"closed": 0, "half_open": 1, "open": 2}
+
+	parts = []string{"jwks", "store", "brake"} // events say when they fail, and when no longer
 )
 
 // buckets go from an answer of memory to the longest that a request waits.
@@ -74,29 +85,22 @@ var buckets = []float64{.00001, .0001, .001, .01, .05, .1, .25, .5, 1, 2.5, 5, 1
 // New registers the metrics with reg. It panics where metrics of these names are
 // registered already, as two of them would count everything twice.
 func New(reg prometheus.Registerer) *Metrics {
-	counter := func(name, help, label string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, []string{label})
-		reg.MustRegister(v)
-		return v
-	}
-	requests := counter("requests_total", "Requests by what the middleware found out about them.", "outcome")
-	legacy := counter("legacy_session_requests_total", "Requests that carried a legacy session, by outcome.", "outcome")
+	requests := newCounter(reg, "requests_total", "Requests by what the middleware found out about them.", "outcome")
+	legacy := newCounter(reg, "legacy_session_requests_total", "Requests that carried a legacy session, by outcome.", "outcome")
 	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "request_duration_seconds", Help: "How long the middleware took, without the handler.", Buckets: buckets,
 	}, []string{"outcome"})
-	breakers := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "breaker_state", Help: "Whether calls to Stytch are held back: 0 closed, 1 half-open, 2 open.",
-	}, []string{"calls"})
 	m := &Metrics{
 		lastLegacy: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "last_legacy_session_timestamp_seconds", Help: "When a legacy session was last seen; 0: not since the start.",
 		}),
-		kinds:    resolve(counter("events_total", "Events that deserve a look, and logouts, by kind.", "kind"), kinds),
-		errors:   resolve(counter("errors_total", "Requests with an error, by Stytch's error type; none: a rule, or no answer.", "error_type"), errorTypes),
-		breakers: make(map[string]prometheus.Gauge),
+		kinds:    resolve(newCounter(reg, "events_total", "Events that deserve a look, and logouts, by kind.", "kind"), kinds),
+		errors:   resolve(newCounter(reg, "errors_total", "Requests with an error, by Stytch's error type; none: a rule, or no answer.", "error_type"), errorTypes),
+		failing:  newGauges(reg, "failing", "Whether the key set, the store or the brake is in trouble: 1 from its event until that says that it recovered.", "kind", parts),
+		breakers: newGauges(reg, "breaker_state", "Whether calls to Stytch are held back: 0 closed, 1 half-open, 2 open.", "calls", lanes),
 		calls:    newCalls(reg),
 	}
-	reg.MustRegister(took, breakers, m.lastLegacy)
+	reg.MustRegister(took, m.lastLegacy)
 	for i := range m.requests {
 		name := other
 		if i < outcomes {
@@ -104,10 +108,29 @@ func New(reg prometheus.Registerer) *Metrics {
 		}
 		m.requests[i], m.took[i], m.legacy[i] = requests.WithLabelValues(name), took.WithLabelValues(name), legacy.WithLabelValues(name)
 	}
-	for _, name := range lanes {
-		m.breakers[name] = breakers.WithLabelValues(name)
+	why := newCounter(reg, "causes_total", "Requests by why their outcome is what it is; see Event.Cause.", "outcome", "cause")
+	for o, words := range causes {
+		if words != nil {
+			m.causes[o] = resolve(why.MustCurryWith(prometheus.Labels{"outcome": stytchmigrate.Outcome(o).String()}), words)
+		}
 	}
 	return m
+}
+
+func newCounter(reg prometheus.Registerer, name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	reg.MustRegister(v)
+	return v
+}
+
+func newGauges(reg prometheus.Registerer, name, help, label string, values []string) map[string]prometheus.Gauge {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, []string{label})
+	reg.MustRegister(v)
+	out := make(map[string]prometheus.Gauge)
+	for _, value := range values {
+		out[value] = v.WithLabelValues(value)
+	}
+	return out
 }
 
 // resolve makes all series there will be: they begin with 0, so that the first
@@ -123,19 +146,39 @@ func resolve(v *prometheus.CounterVec, values []string) map[string]prometheus.Co
 // Observe counts an event. It is for Config.OnEvent, alone or called by a function
 // that also does something else. It does not wait.
 func (m *Metrics) Observe(_ context.Context, e stytchmigrate.Event) {
-	if e.Kind != "request" {
-		count(m.kinds, e.Kind)
-		if e.Kind == "breaker" && e.Err != nil {
-			m.turned(e.Err.Error())
-		}
+	if e.Kind == "request" {
+		m.request(&e)
 		return
 	}
+	if e.Cause != "recovered" { // which deserves no look
+		count(m.kinds, e.Kind)
+	}
+	if gauge := m.failing[e.Kind]; gauge != nil {
+		switch e.Cause {
+		case "failed":
+			gauge.Set(1)
+		case "recovered":
+			gauge.Set(0)
+		}
+	}
+	if e.Kind == "breaker" {
+		state, known := states[e.Cause]
+		if gauge := m.breakers[e.Calls]; gauge != nil && known {
+			gauge.Set(state)
+		}
+	}
+}
+
+func (m *Metrics) request(e *stytchmigrate.Event) {
 	i := outcomes
 	if e.Outcome >= 0 && int(e.Outcome) < outcomes {
 		i = int(e.Outcome)
 	}
 	m.requests[i].Inc()
 	m.took[i].Observe(e.Duration.Seconds())
+	if i < outcomes && m.causes[i] != nil && e.Cause != "" {
+		count(m.causes[i], e.Cause)
+	}
 	if e.Fingerprint != "" {
 		m.legacy[i].Inc()
 		m.lastLegacy.Set(float64(time.Now().UnixMilli()) / 1000)
@@ -155,15 +198,4 @@ func count(by map[string]prometheus.Counter, value string) {
 		c = by[""]
 	}
 	c.Inc()
-}
-
-// turned takes in "stytchmigrate: exchange: breaker open" and the like. The event
-// names the calls nowhere but in this text.
-func (m *Metrics) turned(text string) {
-	text, _ = strings.CutPrefix(text, "stytchmigrate: ")
-	calls, what, _ := strings.Cut(text, ": ")
-	state, known := states[what]
-	if gauge := m.breakers[calls]; gauge != nil && known {
-		gauge.Set(state)
-	}
 }
