@@ -98,12 +98,16 @@ func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 // the form with what was sent and what is wrong with it.
 func (d *Dial) turn(r *http.Request) *dialForm {
 	f := d.form()
+	inForce := f.Stage
 	field := func(name string) string {
 		v := strings.TrimSpace(r.PostForm.Get(name))
 		return shown(v[:min(len(v), maxInput)])
 	}
 	f.Stage, f.HoldBack, f.PerSecond, f.Until = field("stage"), field("hold_back"), field("per_second"), field("until")
 	s := f.parse()
+	if f.Errors["stage"] != "" {
+		f.Stage = inForce // the browser would choose the first by itself, and send that next time
+	}
 	if len(f.Errors) > 0 {
 		return f
 	}

@@ -64,7 +64,7 @@ func TestTurningTheDial(t *testing.T) {
 // A wrong field is named, what was sent is kept, and nothing is set.
 func TestWrongInput(t *testing.T) {
 	for _, tt := range []struct{ name, form, id, text, kept string }{
-		{"another stage", "stage=retired&hold_back=0&per_second=0", "stage", "Choose one of the stages.", `value="0"`},
+		{"another stage", "stage=retired&hold_back=0&per_second=0", "stage", "Choose one of the stages.", `<option selected="selected">observe</option>`},
 		{"no stage", "hold_back=0&per_second=0", "stage", "Choose one of the stages.", `value="0"`},
 		{"no number", "stage=keep&hold_back=half&per_second=7", "hold_back", "Give a number from 0 to 100.", `value="half"`},
 		{"more than all", "stage=keep&hold_back=100.1&per_second=7", "hold_back", "Give a number from 0 to 100.", `value="100.1"`},
