@@ -53,14 +53,15 @@ type hour struct {
 // added to the old one at that moment is not missed.
 type hours [shownHours]atomic.Pointer[hour]
 
-// at returns the hour that a time is in. Where the clock was set back it is the
-// hour that is in its place.
+// at returns the hour that a time is in. Whatever else is in its place gives way:
+// where the clock was set back, an hour of the future must not stay there until
+// that has come.
 func (h *hours) at(t time.Time) *hour {
 	n := hourOf(t)
 	place := &h[n%shownHours]
 	for {
 		old := place.Load()
-		if old != nil && old.n >= n {
+		if old != nil && old.n == n {
 			return old
 		}
 		if fresh := (&hour{n: n}); place.CompareAndSwap(old, fresh) {
