@@ -24,17 +24,18 @@ type lane struct {
 }
 
 func (l *lanes) note(now time.Time, e *stytchmigrate.Event) {
-	if word(strings.ReplaceAll(e.Calls, " ", "")) == "" {
-		return
+	paused := e.Kind == "paused"
+	known := paused || e.Cause == "open" || e.Cause == "half_open" || e.Cause == "closed"
+	if !known || word(strings.ReplaceAll(e.Calls, " ", "")) == "" {
+		return // rather no row than one that says closed
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	x := l.at(e.Calls)
-	switch {
+	switch x := l.at(e.Calls); {
 	case x == nil:
-	case e.Kind == "paused":
+	case paused:
 		x.pausedUntil = now.Add(e.Duration)
-	case e.Cause == "open", e.Cause == "half_open", e.Cause == "closed":
+	default:
 		x.state, x.since = strings.ReplaceAll(e.Cause, "_", "-"), now
 	}
 }

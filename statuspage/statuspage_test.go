@@ -196,7 +196,7 @@ func TestWhatIsHeldBack(t *testing.T) {
 		assert.Empty(t, state())
 		observe(page, breaker("unvouched session", "open"), breaker("exchange", "half_open"),
 			stytchmigrate.Event{Kind: "paused", Calls: "exchange", Duration: time.Minute},
-			breaker("", "open"), breaker("ada@example.com", "open"))
+			breaker("", "open"), breaker("ada@example.com", "open"), breaker("user", "on fire"), breaker("session", ""))
 		assert.Equal(t, []string{"exchange half-open true", "unvouched session open false"}, state())
 		time.Sleep(time.Minute)
 		observe(page, breaker("unvouched session", "closed"), breaker("unvouched session", "on fire"))
