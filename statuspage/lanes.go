@@ -58,9 +58,6 @@ type laneStatus struct {
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 }
 
-// Bad reports calls that are held back.
-func (s laneStatus) Bad() bool { return s.Breaker != "closed" || !s.PausedUntil.IsZero() }
-
 func (l *lanes) list(now time.Time) []laneStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -69,9 +66,6 @@ func (l *lanes) list(now time.Time) []laneStatus {
 		row := laneStatus{Calls: name, Breaker: x.state, Since: x.since.UTC()}
 		if x.state == "" {
 			row.Breaker = "closed"
-		}
-		if x.since.IsZero() {
-			row.Since = time.Time{}
 		}
 		if x.pausedUntil.After(now) {
 			row.PausedUntil = x.pausedUntil.UTC()
