@@ -37,7 +37,8 @@ func (s *sketch) add(hash uint64) {
 
 // count estimates how many distinct values were added, by Ertl's estimator ("New
 // cardinality estimation algorithms for HyperLogLog sketches", 2017): unlike the
-// first one it has no range in which it is off to one side.
+// first one it has no range in which it is off to one side. His correction for
+// registers that are full is left out: of a hash of 64 bits none ever is.
 func (s *sketch) count() uint64 {
 	var of [maxRank + 2]float64 // registers by rank
 	for i := range s.words {
@@ -46,8 +47,8 @@ func (s *sketch) count() uint64 {
 		}
 	}
 	const m = float64(registers)
-	z := m * tau(1-of[maxRank+1]/m)
-	for k := maxRank; k >= 1; k-- {
+	z := 0.0
+	for k := maxRank + 1; k >= 1; k-- {
 		z = (z + of[k]) / 2
 	}
 	return uint64(math.Round(m * m / (2 * math.Ln2) / (z + m*sigma(of[0]/m))))
@@ -64,18 +65,4 @@ func sigma(x float64) float64 {
 		return math.Inf(1)
 	}
 	return z
-}
-
-// tau corrects for registers that are full.
-func tau(x float64) float64 {
-	if x == 0 || x == 1 {
-		return 0
-	}
-	y, z := 1.0, 1-x
-	for last := math.NaN(); z != last; {
-		x = math.Sqrt(x)
-		y /= 2
-		last, z = z, z-(1-x)*(1-x)*y
-	}
-	return z / 3
 }

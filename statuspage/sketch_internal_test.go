@@ -50,3 +50,29 @@ func TestSketchAtItsLimits(t *testing.T) {
 	}
 	assert.Positive(t, s.count())
 }
+
+// sigma is the series of the paper, x + Σ x^(2^k)·2^(k-1), and so is the estimate
+// of a sketch of which all but some registers are empty.
+func TestSigma(t *testing.T) {
+	assert.True(t, math.IsInf(sigma(1), 1))
+	for _, x := range []float64{0, 1e-9, 0.1, 0.5, 0.9, 4095.0 / 4096} {
+		want := x
+		for k := 1; k < 40; k++ {
+			want += math.Pow(x, math.Pow(2, float64(k))) * math.Pow(2, float64(k-1))
+		}
+		assert.InDelta(t, want, sigma(x), want*1e-9, x)
+	}
+}
+
+// Registers that are all of one rank are as many values as it takes for that.
+func TestSketchOfOneRank(t *testing.T) {
+	for rank := 1; rank <= maxRank; rank++ {
+		s := new(sketch)
+		for i := range uint64(registers) {
+			s.add(i<<maxRank | 1<<(maxRank-rank))
+			s.add(i<<maxRank | 1<<(maxRank-1)) // what is lower changes nothing
+		}
+		want := registers * math.Pow(2, float64(rank)) / (2 * math.Ln2)
+		assert.InEpsilon(t, want, float64(s.count()), 0.001, "rank %d", rank)
+	}
+}
