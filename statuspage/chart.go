@@ -2,6 +2,7 @@ package statuspage
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -88,10 +89,7 @@ func newBar(h hourStatus, x, width float64, top uint64) bar {
 
 func scale(n, top uint64) float64 { return float64(n) / float64(top) * (plotBottom - plotTop) }
 
-func round(x float64) float64 {
-	s, _ := strconv.ParseFloat(strconv.FormatFloat(x, 'f', 1, 64), 64)
-	return s
-}
+func round(x float64) float64 { return math.Round(x*10) / 10 }
 
 // ceiling is the next of 1, 2, 4, 6, 8, 10, 20, 40, …
 func ceiling(n uint64) uint64 {
