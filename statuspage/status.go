@@ -95,7 +95,7 @@ func (p *Page) status(now time.Time) *status {
 	s := &status{
 		Scope: "this process, since it started", At: now.UTC(), Since: p.started.UTC(),
 		Sessions: sessionCounts{p.distinct.counts(), p.distinct.toMove(), errorPercent}, Stages: p.byStage(),
-		LastLegacy: p.latest(allOutcomes...), Removal: p.verdict(now),
+		LastLegacy: latest(p.legacy[:]), Removal: p.verdict(now),
 		Requests: make(map[string]uint64, outcomes), Hours: p.hourly(now),
 		Failures: p.failures.list(), Lanes: p.lanes.list(now), Dial: p.dial.status(),
 	}
@@ -129,16 +129,10 @@ func (p *Page) hourly(now time.Time) []hourStatus {
 	return rows
 }
 
-var allOutcomes = []stytchmigrate.Outcome{
-	stytchmigrate.OutcomeAnonymous, stytchmigrate.OutcomeAuthenticated, stytchmigrate.OutcomeMigrated,
-	stytchmigrate.OutcomeLegacy, stytchmigrate.OutcomeRefused, stytchmigrate.OutcomeUnavailable,
-}
-
-// latest returns when a legacy session last had one of these outcomes, the zero
-// time for never.
-func (p *Page) latest(of ...stytchmigrate.Outcome) (t time.Time) {
-	for _, o := range of {
-		if x := p.legacy[o].when(); x.After(t) {
+// latest returns when any of them last was, the zero time for never.
+func latest(of []tally) (t time.Time) {
+	for i := range of {
+		if x := of[i].when(); x.After(t) {
 			t = x
 		}
 	}

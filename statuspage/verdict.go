@@ -34,18 +34,13 @@ func (p *Page) verdict(now time.Time) verdict {
 	up := now.Sub(p.started)
 	say(up >= p.quiet, "This process has watched for %s; it takes %s to tell.", span(up), v.Quiet)
 
-	var heard time.Time // a page that nobody feeds must not say that all is well
-	for o := range p.outcomes {
-		if t := p.outcomes[o].when(); t.After(heard) {
-			heard = t
-		}
-	}
+	heard := latest(p.outcomes[:]) // a page that nobody feeds must not say that all is well
 	say(!heard.IsZero() && now.Sub(heard) < day, "Last request of any kind: %s. Without requests nothing can be told.", ago(now, heard))
 
-	last := p.latest(allOutcomes...)
+	last := latest(p.legacy[:])
 	say(p.quietSince(now, last), "Last legacy session: %s. None may have come for %s.", ago(now, last), v.Quiet)
 
-	stuck := p.latest(stytchmigrate.OutcomeLegacy, stytchmigrate.OutcomeRefused, stytchmigrate.OutcomeUnavailable)
+	stuck := latest(p.legacy[stytchmigrate.OutcomeLegacy:]) // and those after it: Refused, Unavailable
 	say(p.quietSince(now, stuck), "Last one that did not move (left alone, refused or unavailable): %s.", ago(now, stuck))
 
 	untold := p.untold.when()
