@@ -139,7 +139,7 @@ func echoFrame(s *shop) http.Handler {
 	return e
 }
 
-// ginFrame wraps the engine: see TestGinMiddlewareLosesTheCookies.
+// ginFrame wraps the engine: see Example_ginUse.
 func ginFrame(s *shop) http.Handler {
 	e := gin.New()
 	e.Use(gin.RecoveryWithWriter(io.Discard))
