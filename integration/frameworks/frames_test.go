@@ -49,6 +49,7 @@ var frames = []frame{
 	{"alice", aliceFrame, nil, recoveredOutside},
 	{"ReverseProxy inside", proxyInside, nil, "502" + swapped + "migrate"},
 	{"ReverseProxy outside", plain, proxyOutside, "502 | - | - | migrate"},
+	{"nginx outside", plain, nginxOutside, "502 | - | - | migrate"},
 }
 
 // mux has the shop's handlers for whatever serves an http.Handler.
