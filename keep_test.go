@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -147,6 +148,60 @@ func TestKeepBesideAnotherCookie(t *testing.T) {
 			}
 			c.Legacy = append([]stytchmigrate.LegacyCookie{{Name: "sid", Resolve: nobody}}, c.Legacy...)
 		})
+	}
+}
+
+// Each row is a request with ada's Stytch cookies that the old code serves, as
+// Stytch can't be asked or somebody signed in later, and logs out: whoever comes
+// next at that browser is nobody.
+func TestOldLogoutBesideAStytchSession(t *testing.T) {
+	down := func(a *app) { a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down")) }
+	bob := func(a *app) { a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down")) }
+	for name, row := range map[string]struct {
+		script  func(a *app)
+		sid     string
+		rollout stytchmigrate.Rollout
+		want    string
+	}{
+		"Stytch is down":              {down, "ada-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
+		"Stytch is down, in replace":  {down, "ada-1", stytchmigrate.Rollout{HoldBack: 100}, "unavailable"},
+		"a later one, held back":      {nil, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 100}, "legacy"},
+		"a later one, in an outage":   {bob, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
+		"a later one, who is refused": {func(a *app) { a.stytch.RemoveUser(a.bob.ID) }, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.resolve = signedInAt(time.Now().Add(time.Minute))
+				stytch := a.get("sid=ada-1").jar("")
+				time.Sleep(6 * time.Minute)
+				if row.sid == "bob-1" { // of a session that is known, for the rows are about bob
+					stytch = a.get(stytch).jar(stytch)
+				}
+				a.roll(t, row.rollout)
+				if row.script != nil {
+					row.script(a)
+				}
+				a.handler = oldLogout
+				out := a.get(stytch + "; sid=" + row.sid)
+				assert.Equal(t, row.want+" | -sid -stytch_session -stytch_session_jwt -sid | no-store", strings.Join(strings.Split(out.String(), " | ")[:3], " | "))
+				synctest.Wait()
+				a.handler = nil
+				a.stytch.Heal(stytchtest.Any)
+				time.Sleep(10 * time.Second) // until the breaker closes
+				assert.NotContains(t, a.get(stytch).saw, "ada", "nor by a copy")
+				assert.Equal(t, refusedKeep+"-", a.get("sid="+row.sid).String())
+			}, stage(stytchmigrate.StageKeep))
+		})
+	}
+}
+
+// signedInAt resolves the sessions of ada and bob, who signed in at a time.
+func signedInAt(at time.Time) func(string) (stytchmigrate.LegacySession, error) {
+	return func(v string) (stytchmigrate.LegacySession, error) {
+		name, _, _ := strings.Cut(v, "-")
+		s := legacySession(name, v)
+		s.StartedAt = at
+		return s, nil
 	}
 }
 

@@ -181,6 +181,11 @@ func (m *Middleware) decide(r *http.Request, c *requestCookies) verdict {
 	}
 	v := m.decideStytch(ctx, r, c)
 	m.hide(ctx, &v)
+	// The old code serves this user, and may log them out: whoever is at the browser
+	// next must not be the one of the Stytch cookies.
+	if c.hasStytch() && v.session == nil && v.legacy != nil && !v.hidden && len(v.change.expire) == 0 {
+		v.change.watch = true
+	}
 	v.gone = errors.Is(v.err, errNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
 	return v
 }
@@ -262,7 +267,7 @@ func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCooki
 	// are gone then.
 	defer func() {
 		if v.swap.said() == userLeft {
-			m.left(r.Context(), v)
+			m.left(r.Context(), c, v)
 		}
 	}()
 	next.ServeHTTP(v.swap.wrap(w), r)

@@ -234,15 +234,25 @@ func beside(s Stage, f *foundLegacy) change {
 	return change{watch: true}
 }
 
-// left ends both sessions of a user whom the handler has logged out by itself:
-// by expiring the legacy cookie. The Stytch session may have come from another
-// legacy session, as at a sign-in by the old login that was not the last one.
-func (m *Middleware) left(ctx context.Context, v *verdict) {
-	_ = m.migrator.records.end(ctx, m.migrator.key(v.legacy))
-	if origin, _ := v.session.CustomClaims[originClaim].(string); origin != "" {
-		_ = m.migrator.records.end(ctx, origin)
+// left ends the sessions of a user whom the handler has logged out by itself: by
+// expiring the legacy cookie. It is Logout, but nobody waits for Stytch. The Stytch
+// session may have come from another legacy session, as at a sign-in by the old
+// login that was not the last one; or nobody could tell whose it is.
+func (m *Middleware) left(ctx context.Context, c *requestCookies, v *verdict) {
+	ctx = context.WithoutCancel(ctx)
+	legacy := []*foundLegacy{v.legacy}
+	ids, keys, revoke := m.endHere(ctx, &v.found, legacy, c)
+	_ = m.endEverywhere(ctx, legacy, ids, keys)
+	for id := range ids {
+		revoke = append(revoke, revokeRequest{SessionID: id})
 	}
-	m.migrator.revokeLater(ctx, v.session.SessionID)
+	apart(func() {
+		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
+		defer cancel()
+		for _, in := range revoke {
+			m.sessions.abandon(ctx, in)
+		}
+	})
 }
 
 // errPace is why an exchange was not begun: there may be no more of them now.

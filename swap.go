@@ -67,7 +67,7 @@ const (
 // the request that is passed on, whose cookies are what the next one's will be.
 func (b *browser) swap(r *http.Request, c *requestCookies, v *verdict) (*swap, *http.Request) {
 	s := &swap{browser: b, request: r, kept: v.change.watch, ended: func() bool { return false }}
-	if (len(v.change.expire) > 0 || s.kept) && v.session != nil {
+	if s.kept || len(v.change.expire) > 0 && v.session != nil {
 		s.legacy, s.shown = v.legacy, v.legacy != nil && (s.kept || !v.change.hides(r))
 	}
 	if s.kept && v.change.none() {
@@ -148,6 +148,7 @@ func (s *swap) commit(w http.ResponseWriter) {
 	s.done = true
 	switch {
 	case s.logout:
+		said = nothing // more than that: all is ended already
 	case said == overruled, ended: // the Logout's own response cleared what there was then
 		s.lines = nil
 	case said == userLeft:
