@@ -11,7 +11,7 @@ import (
 
 const (
 	maxFailures = 32 // kinds of failures that are kept apart
-	keptIDs     = 5  // request ids of each
+	keptIDs     = 5  // request ids of each, all different
 	maxWord     = 64
 )
 
@@ -62,7 +62,7 @@ func (f *failures) note(now time.Time, e *stytchmigrate.Event) {
 	}
 	x.n++
 	x.last = now
-	if id != "" && id != x.ids[keptIDs-1] {
+	if id != "" && !slices.Contains(x.ids[:], id) {
 		copy(x.ids[:], x.ids[1:])
 		x.ids[keptIDs-1] = strings.Clone(id)
 	}

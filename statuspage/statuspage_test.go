@@ -45,6 +45,7 @@ type told struct {
 	Failures []struct {
 		Type  string `json:"error_type"`
 		Count uint64
+		Last  time.Time
 		IDs   []string `json:"request_ids"`
 	}
 	Held []struct {
