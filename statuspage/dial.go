@@ -14,7 +14,8 @@ import (
 )
 
 // Dial lets the page show the rollout in force, and change it, on this process.
-// The functions are those of the Middleware that feeds the page:
+// The functions are those of the Middleware that feeds the page. Requests call
+// them at the same time:
 //
 //	Get: func() stytchmigrate.Rollout { return auth.Rollout() },
 //	Set: func(_ context.Context, r stytchmigrate.Rollout) error { return auth.SetRollout(r) },
@@ -38,6 +39,9 @@ type dialStatus struct {
 	PerSecond float64   `json:"per_second"`
 	Until     time.Time `json:"until,omitzero"`
 }
+
+// settable reports that the page may change the rollout.
+func (d *Dial) settable() bool { return d.Get != nil && d.Set != nil }
 
 func (d *Dial) status() *dialStatus {
 	if d.Get == nil {

@@ -30,7 +30,11 @@ func turnable(s *stytchmigrate.Rollout, err error) statuspage.Dial {
 }
 
 func post(page *statuspage.Page, form string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, "https://app.example.com/ops", strings.NewReader(form))
+	return postTo(page, "https://app.example.com/ops", form, header...)
+}
+
+func postTo(page http.Handler, target, form string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(form))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -164,4 +168,45 @@ func TestStagesThatAreOffered(t *testing.T) {
 	assert.Equal(t, []string{"observe", "shadow", "keep", "replace"}, stages(), "which deletes is not offered")
 	dial.Stages = []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageRetired}
 	assert.Equal(t, []string{"keep", "retired"}, stages())
+}
+
+// Nobody is told of a change that was not made.
+func TestSavedIsShown(t *testing.T) {
+	const said = "The dial was changed."
+	dial := turnable(new(stytchmigrate.Rollout), nil)
+	shown := func(d statuspage.Dial, target string) bool {
+		return strings.Contains(get(statuspage.New(statuspage.Options{Dial: d}), target).Body.String(), said)
+	}
+	assert.True(t, shown(dial, "/?saved=1"))
+	assert.False(t, shown(dial, "/?saved=0"))
+	assert.False(t, shown(statuspage.Dial{}, "/?saved=1"))
+	assert.False(t, shown(statuspage.Dial{Get: dial.Get}, "/?saved=1"))
+	assert.NotContains(t, post(statuspage.New(statuspage.Options{Dial: dial}), "saved=1").Body.String(), said)
+	wrong := postTo(statuspage.New(statuspage.Options{Dial: dial}), "/?saved=1", "stage=nowhere").Body.String()
+	assert.NotContains(t, wrong, said)
+}
+
+// A dial that cannot be read is none.
+func TestDialWithoutGet(t *testing.T) {
+	page := statuspage.New(statuspage.Options{Dial: statuspage.Dial{Set: func(context.Context, stytchmigrate.Rollout) error { panic("not to be called") }}})
+	w := post(page, "stage=keep&hold_back=0&per_second=0")
+	assert.Equal(t, http.StatusMethodNotAllowed, w.Code)
+	assert.Equal(t, "GET, HEAD", w.Header().Get("Allow"))
+	assert.Contains(t, get(page, "/").Header().Get("Content-Security-Policy"), "form-action 'none'")
+	assert.NotContains(t, get(page, "/").Body.String(), "<form")
+}
+
+type whose struct{}
+
+// Whose doing it was, an application's own middleware knows.
+func TestSetIsGivenTheContext(t *testing.T) {
+	var by any
+	dial := turnable(new(stytchmigrate.Rollout), nil)
+	dial.Set = func(ctx context.Context, _ stytchmigrate.Rollout) error { by = ctx.Value(whose{}); return nil }
+	page := statuspage.New(statuspage.Options{Dial: dial})
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), whose{}, "ada")))
+	})
+	assert.Equal(t, http.StatusSeeOther, postTo(h, "/", "stage=keep&hold_back=0&per_second=0").Code)
+	assert.Equal(t, "ada", by)
 }

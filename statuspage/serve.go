@@ -67,7 +67,6 @@ func (v *view) Count(n uint64) string {
 // behind what does. POST turns the Dial, where there is one.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.setHeaders(w.Header())
-	settable := p.dial.Get != nil && p.dial.Set != nil
 	switch {
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		if wantsJSON(r) {
@@ -75,11 +74,11 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		p.write(w, r, http.StatusOK, nil)
-	case r.Method == http.MethodPost && settable:
+	case r.Method == http.MethodPost && p.dial.settable():
 		p.post(w, r)
 	default:
 		allow := "GET, HEAD"
-		if settable {
+		if p.dial.settable() {
 			allow += ", POST"
 		}
 		w.Header().Set("Allow", allow)
@@ -90,7 +89,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // setHeaders lets the page load nothing, run nothing and be shown in nothing.
 func (p *Page) setHeaders(h http.Header) {
 	action := "'none'"
-	if p.dial.Set != nil {
+	if p.dial.settable() {
 		action = "'self'"
 	}
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+styleHash+
@@ -134,7 +133,7 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Page) write(w http.ResponseWriter, r *http.Request, code int, form *dialForm) {
-	v := &view{status: p.status(time.Now()), CSS: template.CSS(css), Form: form, Saved: r.URL.Query().Get("saved") == "1" && form == nil}
+	v := &view{status: p.status(time.Now()), CSS: template.CSS(css), Form: form, Saved: form == nil && p.dial.settable() && r.URL.Query().Get("saved") == "1"}
 	v.Chart = newChart(v.Hours)
 	if form == nil {
 		v.Form = p.dial.form()
