@@ -32,11 +32,8 @@ type judgement struct {
 // v is the verdict on the Stytch session alone.
 func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *requestCookies, k *known, v verdict) verdict {
 	now := m.rollout.inForce.Load()
-	if now.Stage == StageRetired {
-		set := v.change.set
-		v.change = m.retire(c)
-		v.change.set = set
-		return v
+	if now.retired() {
+		return m.retireBeside(c, v)
 	}
 	j, err := m.judge(r, c, k)
 	if err != nil {
@@ -45,6 +42,9 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	}
 	if j.legacy != nil {
 		v.legacy = j.legacy
+	}
+	if now.Stage == StageRetired && j.legacy != nil && !m.migrator.isHeldBack(now.HoldBack, j.legacy) {
+		return m.retireBeside(c, v)
 	}
 	switch j.ruling {
 	case superseded:
@@ -71,6 +71,15 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 			event:  kindConflict,
 		}
 	}
+	return v
+}
+
+// retireBeside expires the legacy cookies beside a Stytch session, which stays,
+// whoever they are of.
+func (m *Middleware) retireBeside(c *requestCookies, v verdict) verdict {
+	set := v.change.set
+	v.change = m.retire(c)
+	v.change.set = set
 	return v
 }
 

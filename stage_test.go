@@ -2,6 +2,7 @@ package stytchmigrate_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -89,6 +90,35 @@ func TestRetired(t *testing.T) {
 		}
 		assert.Equal(t, unavailableKeep+"-", a.get("sid=ada-1").String(), "who would be held back can't be told")
 	}, stage(stytchmigrate.StageRetired))
+}
+
+// Who is held back is not retired, beside a Stytch session either: another person's
+// is not shown to them, and their cookie stays.
+func TestRetiredButHeldBack(t *testing.T) {
+	for _, row := range []struct {
+		sid  string
+		held float64
+		want string
+	}{
+		{"ada", 100, staysAlone},
+		{"bob+1h", 100, leftAlone},
+		{"bob-1h", 100, staysAnd},
+		{"bob", 100, neither},
+		{"nobody", 100, staysAlone},
+		{"ada", 1e-9, staysAnd},
+		{"bob+1h", 1e-9, staysAnd},
+		{"bob", 1e-9, staysAnd},
+	} {
+		t.Run(fmt.Sprint(row.sid, row.held), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				cookies, _ := a.signedIn(a.ada)
+				a.asks(t, cookies)
+				a.resolve = legacyOf(time.Now(), nil)
+				a.roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: row.held})
+				assert.Equal(t, row.want, a.get(cookies+"; sid="+row.sid).settled())
+			})
+		})
+	}
 }
 
 // No date leads to a deletion, and none keeps what was retired in code.
