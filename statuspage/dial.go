@@ -105,7 +105,7 @@ func (d *Dial) turn(r *http.Request) *dialForm {
 	inForce := f.Stage
 	field := func(name string) string {
 		v := strings.TrimSpace(r.PostForm.Get(name))
-		return shown(v[:min(len(v), maxInput)])
+		return shown(cut(v, maxInput))
 	}
 	f.Stage, f.HoldBack, f.PerSecond, f.Until = field("stage"), field("hold_back"), field("per_second"), field("until")
 	s := f.parse()
@@ -156,17 +156,19 @@ func (f *dialForm) parse() (s stytchmigrate.Rollout) {
 	return s
 }
 
-// shown leaves out what is no text: control characters, and bytes that are none.
+// shown puts a mark in place of what is no text: control characters, and bytes
+// that are none. Were they left out, another number than was sent might be read.
 func shown(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
-			return -1
+			return unicode.ReplacementChar
 		}
 		return r
-	}, strings.ToValidUTF8(s, ""))
+	}, s)
 }
 
-// cut returns the first n bytes of s, and says that there was more.
+// cut returns the first n bytes of s, and says that there was more: a number that
+// was cut must not pass for another one either.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
