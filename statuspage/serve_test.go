@@ -23,7 +23,7 @@ import (
 
 // busy is a page on which every part has something to show.
 func busy(dial statuspage.Dial) *statuspage.Page {
-	page := statuspage.New(statuspage.Options{Dial: dial})
+	page := statuspage.NewApart(statuspage.Options{Dial: dial})
 	observe(page, request(stytchmigrate.OutcomeMigrated, "a"), request(stytchmigrate.OutcomeLegacy, "b"), request(stytchmigrate.OutcomeUnavailable, "c"),
 		stytchmigrate.Event{Kind: "request", Outcome: stytchmigrate.OutcomeRefused, Fingerprint: "d", ErrorType: "session_not_found", RequestID: "request-id-test-1"},
 		stytchmigrate.Event{Kind: "breaker", Calls: "exchange", Cause: "open"},
@@ -152,7 +152,7 @@ func TestMethods(t *testing.T) {
 // other.
 func TestChart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		page := statuspage.New(statuspage.Options{})
+		page := statuspage.NewApart(statuspage.Options{})
 		observe(page, request(stytchmigrate.OutcomeMigrated, "a"), request(stytchmigrate.OutcomeMigrated, "b"))
 		time.Sleep(time.Hour)
 		observe(page, request(stytchmigrate.OutcomeMigrated, "c"), request(stytchmigrate.OutcomeMigrated, "d"), request(stytchmigrate.OutcomeMigrated, "e"), request(stytchmigrate.OutcomeRefused, "f"))

@@ -67,7 +67,7 @@ func TestShadow(t *testing.T) {
 // A session counts in each stage in which it came, and is still to move until it
 // has come with a Stytch session.
 func TestByStage(t *testing.T) {
-	page := statuspage.New(statuspage.Options{})
+	page := statuspage.NewApart(statuspage.Options{})
 	in := func(s stytchmigrate.Stage, o stytchmigrate.Outcome, sessions ...string) {
 		for _, id := range sessions {
 			e := request(o, id)

@@ -98,7 +98,7 @@ func observe(page *statuspage.Page, events ...stytchmigrate.Event) {
 }
 
 func TestLegacySessionsAreCountedOnce(t *testing.T) {
-	page := statuspage.New(statuspage.Options{})
+	page := statuspage.NewApart(statuspage.Options{})
 	for range 3 {
 		observe(page,
 			request(stytchmigrate.OutcomeMigrated, "a"), request(stytchmigrate.OutcomeMigrated, "b"),
@@ -127,7 +127,7 @@ func TestManySessionsAreEstimated(t *testing.T) {
 
 func TestHoursOfTheDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		page := statuspage.New(statuspage.Options{})
+		page := statuspage.NewApart(statuspage.Options{})
 		observe(page, request(stytchmigrate.OutcomeMigrated, "a"))
 		time.Sleep(90 * time.Minute)
 		observe(page, request(stytchmigrate.OutcomeMigrated, "a"), request(stytchmigrate.OutcomeMigrated, "b"), request(stytchmigrate.OutcomeAnonymous, ""))
