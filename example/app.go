@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/securecookie"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/statuspage"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -26,6 +27,7 @@ type app struct {
 	old     *oldLogin
 	auth    *stytchmigrate.Middleware
 	tickets *userinfo.Tickets
+	ops     *statuspage.Page
 	journal *journal
 	standIn *stytchtest.Server // nil where the real API is used
 	down    atomic.Bool        // the stand-in was taken down
@@ -58,7 +60,7 @@ func (a *app) wire(p *project) error {
 	if err != nil {
 		return err
 	}
-	a.tickets = tickets
+	a.tickets, a.ops = tickets, a.newOps()
 	a.auth, err = stytchmigrate.New(stytchmigrate.Config{
 		ProjectID: p.id,
 		Secret:    p.secret,
@@ -75,6 +77,7 @@ func (a *app) wire(p *project) error {
 		// page, but it may have health checks and static files to leave out.
 		Skip:       func(r *http.Request) bool { return r.URL.Path == "/cookies" },
 		HTTPClient: &http.Client{Transport: a.journal},
+		OnEvent:    a.ops.Observe,
 		Logger:     a.log,
 	})
 	return err
@@ -115,6 +118,7 @@ func (a *app) handler() http.Handler {
 	// while the request that is being moved waits inside.
 	outer := http.NewServeMux()
 	outer.Handle("/userinfo", userinfo.Handler(a.redeem))
+	outer.Handle("/ops", operatorsOnly(a.ops)) // outside too: the operators' own requests are none of the migration's
 	outer.Handle("/", a.observe(guarded))
 	return outer
 }

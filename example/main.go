@@ -167,6 +167,7 @@ restart the old cookies are void. Ctrl-C ends it.
   try    log in the old way, look at your cookies, then open "Who am I": that request moves you
          take Stytch down, log in as somebody else: the old session goes on; bring Stytch back
          log out; then log in as Barbara, whose email nobody verified
+         look at ` + base + `/ops, for those who run the migration, and turn the dial
   read   example/app.go, and what "go run ./example -walk" prints
 
 Ctrl-C ends it.

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -34,7 +35,11 @@ func TestWalkFindsEverythingAsItMustBe(t *testing.T) {
 		"POST /v1/sessions/revoke → 200\n",
 		"   outcome          anonymous\n   signed in        nobody\n",
 		"   outcome          refused\n   signed in        Barbara Liskov, by the old session\n",
-		"All 9 steps were as they must be.\n",
+		"   legacy sessions  2 seen, 2 migrated, 0 left alone\n",
+		"   dial             observe\n",
+		"   outcome          legacy\n   signed in        Katherine Johnson, by the old session\n",
+		"   dial             replace\n",
+		"All 11 steps were as they must be.\n",
 	} {
 		assert.Contains(t, out.String(), line)
 	}
@@ -150,6 +155,27 @@ func TestPages(t *testing.T) {
 	assert.Contains(t, read(t, b, "/"), "Nobody is signed in")
 }
 
+func TestTheOperatorsPage(t *testing.T) {
+	a, b := newTestApp(t)
+	_, err := b.login(t.Context(), "ada")
+	require.NoError(t, err)
+	assert.Contains(t, read(t, b, "/"), `<a href="/ops">`)
+	before := a.journal.position()
+	shown := read(t, b, "/ops")
+	assert.Contains(t, shown, "not yet safe to remove")
+	assert.NotContains(t, shown, "ada")
+	s, err := b.ops(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "1 seen, 1 migrated, 0 left alone; replace", s.sessions()+"; "+s.Dial.Stage)
+	assert.Equal(t, map[string]uint64{"anonymous": 1, "migrated": 1, "authenticated": 0, "legacy": 0, "refused": 0, "unavailable": 0}, s.Requests, "the operators' own do not count")
+
+	v, err := b.turn(t.Context(), stytchmigrate.StageKeep, 25)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusSeeOther, v.status)
+	assert.Equal(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 25}, a.auth.Rollout())
+	assert.Equal(t, before, a.journal.position(), "calls to Stytch")
+}
+
 func TestFindingsAreALineEach(t *testing.T) {
 	a, _ := newTestApp(t)
 	assert.Equal(t, "Check: everything is as it must be.\n", a.check(t.Context()))
@@ -188,6 +214,8 @@ func TestForms(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, post("/login", "user=mallory"), "nobody of that name")
 	assert.Equal(t, http.StatusForbidden, post("/login", "user=ada", "Sec-Fetch-Site", "cross-site"), "another site's form")
 	assert.Equal(t, http.StatusForbidden, post("/logout", "", "Origin", "https://evil.example"), "another origin's form")
+	assert.Equal(t, http.StatusForbidden, post("/ops", "stage=observe", "Sec-Fetch-Site", "cross-site"), "another site's dial")
+	assert.Equal(t, http.StatusUnprocessableEntity, post("/ops", "stage=retired&hold_back=0&per_second=0"), "a stage that signs people out")
 	assert.Zero(t, a.standIn.Count(stytchtest.Any), "calls to Stytch")
 }
 

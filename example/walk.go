@@ -41,7 +41,7 @@ func walk(ctx context.Context, out io.Writer) error {
 	go func() { served <- a.serve(serving, l) }()
 
 	w := &walker{app: a, out: out, base: base}
-	w.ada, w.grace, w.katherine, w.barbara = w.browser(), w.browser(), w.browser(), w.browser()
+	w.ada, w.grace, w.katherine, w.barbara, w.operator = w.browser(), w.browser(), w.browser(), w.browser(), w.browser()
 	fmt.Fprintln(out, a.check(ctx))
 	err = w.walk(ctx)
 	end()
@@ -54,7 +54,7 @@ type walker struct {
 	out  io.Writer
 	base *url.URL
 
-	ada, grace, katherine, barbara *browser
+	ada, grace, katherine, barbara, operator *browser
 
 	oldCookie    *http.Cookie // of Ada's first login
 	firstSession string       // id of the Stytch session that it became
@@ -73,6 +73,8 @@ func (w *walker) walk(ctx context.Context) error {
 		{"Her next request moves her: the session is exchanged in it, and the cookies are swapped.", w.move},
 		{"From now on her JWT says who she is. It is checked here, and Stytch is not called.", w.stay},
 		{"Grace has an old cookie too, and ten tabs. One exchange serves all ten, with one session.", w.tenTabs},
+		{"Those who run the migration have a page for it. It counts sessions, and the requests too.", w.count},
+		{"They turn its dial to \"observe\": no more sessions are exchanged until it is turned back.", w.turn},
 		{"Stytch goes down. Nobody is signed out, and no cookie is touched.", w.outage},
 		{"Ada logs out: all cookies go, and Stytch revokes the session. The old cookie is dead too.", w.logOut},
 		{"Ada logs in the old way again. That is a new session, and moves as the first one did.", w.logInAgain},
@@ -177,9 +179,6 @@ func (w *walker) tenTabs(ctx context.Context) error {
 }
 
 func (w *walker) outage(ctx context.Context) error {
-	if _, err := w.katherine.login(ctx, "katherine"); err != nil {
-		return err
-	}
 	w.app.setOutage(true)
 	w.say("Katherine, who has not moved yet, is served by the old session:")
 	k, err := w.katherine.me(ctx)
@@ -260,7 +259,7 @@ func (w *walker) logInAgain(ctx context.Context) error {
 }
 
 func (w *walker) refresh(ctx context.Context) error {
-	w.say("(Nobody waits for it: in step 7 the clock of the stand-in was six minutes slow.)")
+	w.say("(Nobody waits for it: in step 9 the clock of the stand-in was six minutes slow.)")
 	v, err := w.ada.me(ctx)
 	if err != nil {
 		return err
