@@ -19,7 +19,10 @@ import (
 	"example.com/stytchmigrate/internal/outbound"
 )
 
-const maxRetryWait = 60 * time.Second
+const (
+	maxRetryWait = 60 * time.Second
+	timedOut     = "timed out"
+)
 
 // answer is what a reply means for the session it was about. The zero value
 // is "can't tell", so that a path nobody thought of never reads as "no".
@@ -40,6 +43,7 @@ type callError struct {
 	answer     answer
 	retryAfter time.Duration // zero: there is none that makes sense
 	full       bool          // not sent, for as many calls as may be were in flight
+	late       bool          // no answer came in time
 }
 
 // heldBack reports a call that was not sent. Only it has a retryAfter and no
@@ -148,7 +152,7 @@ func safeReason(err error) string {
 	case errors.As(err, &held):
 		return held.Error()
 	case errors.Is(err, context.DeadlineExceeded):
-		return "timed out"
+		return timedOut
 	case errors.Is(err, context.Canceled):
 		return "cancelled"
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -170,7 +174,7 @@ func safeReason(err error) string {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return "connection closed"
 	case errors.As(err, &slow) && slow.Timeout():
-		return "timed out"
+		return timedOut
 	}
 	var u *url.Error
 	if errors.As(err, &u) {

@@ -71,7 +71,8 @@ func TestCause(t *testing.T) {
 		"an unknown user": {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Error(404, "user_not_found")), 0, "refused stytch"},
 		"an answer":       {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Error(503, "down")), 0, "unavailable stytch"},
 		"no answer":       {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Reset()), 0, "unavailable no_answer"},
-		"silence":         {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Silence()), 0, "unavailable no_answer"},
+		"silence":         {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Silence()), 0, "unavailable timed_out"},
+		"silence, before": {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Silence()), 12 * time.Second, "unavailable timed_out"},
 		"half an answer":  {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Respond(200, "{}")), 0, "unavailable no_answer"},
 		"an open breaker": {"sid=ada-1", func(t *testing.T, a *app) {
 			a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))

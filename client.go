@@ -212,7 +212,7 @@ func (c *client) do(op string, req *http.Request) ([]byte, error) {
 	in := c.send(req)
 	switch {
 	case in.status == 0:
-		return nil, &callError{op: op, reason: in.failure, retryAfter: in.heldBack, full: in.full}
+		return nil, &callError{op: op, reason: in.failure, retryAfter: in.heldBack, full: in.full, late: in.failure == timedOut}
 	case in.status != http.StatusOK:
 		api := decodeError(in.status, in.body)
 		return nil, &callError{op: op, api: api, answer: meaning(op, api), retryAfter: retryAfter(in.header)}

@@ -85,8 +85,8 @@ type Event struct {
 	//     rollout's; in_flight, where there was no place for one more exchange
 	//   - of refused: logged_out; identity, whom nothing verifies; another_person, whom
 	//     Stytch knows under that email or id; stytch, which said no (see ErrorType)
-	//   - of unavailable: no_answer, or none that can be used; stytch, which can't tell;
-	//     held_back, as the breaker is open or Stytch asked for a pause; brake;
+	//   - of unavailable: timed_out; no_answer, or none that can be used; stytch, which
+	//     can't tell; held_back, as the breaker is open or Stytch asked for a pause; brake;
 	//     application, where Resolve or another of its functions failed
 	//
 	// Of kinds jwks, store and brake it is failed or recovered; of breaker open,
@@ -236,6 +236,8 @@ func causeOf(err error) string {
 		return "in_flight"
 	case call.heldBack():
 		return causeHeldBack
+	case call.late:
+		return "timed_out"
 	}
 	return "no_answer"
 }

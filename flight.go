@@ -39,7 +39,7 @@ func share[T any](ctx context.Context, g *singleflight.Group, key string, limit 
 
 // errNoAnswer is why a request gave up: its time was over, or its client gone.
 // The call goes on.
-var errNoAnswer = &callError{op: "call", reason: "no answer within the time of the request"}
+var errNoAnswer = &callError{op: "call", reason: "no answer within the time of the request", late: true}
 
 // sleep waits for d, or until ctx is done.
 func sleep(ctx context.Context, d time.Duration) {

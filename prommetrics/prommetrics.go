@@ -40,6 +40,7 @@ type Metrics struct {
 	legacy   [outcomes + 1]prometheus.Counter
 
 	lastLegacy prometheus.Gauge
+	shadow     map[string]prometheus.Counter
 	kinds      map[string]prometheus.Counter
 	errors     map[string]prometheus.Counter
 	causes     [outcomes]map[string]prometheus.Counter // nil: the outcome has none
@@ -70,7 +71,7 @@ var (
 		stytchmigrate.OutcomeMigrated:      {"exchange", "record"},
 		stytchmigrate.OutcomeLegacy:        {"observe", "shadow", "held_back", "until", "per_second", "in_flight"},
 		stytchmigrate.OutcomeRefused:       {"logged_out", "identity", "another_person", "stytch"},
-		stytchmigrate.OutcomeUnavailable:   {"no_answer", "stytch", "held_back", "brake", "application"},
+		stytchmigrate.OutcomeUnavailable:   {"timed_out", "no_answer", "stytch", "held_back", "brake", "application"},
 	}
 
 	lanes  = []string{"exchange", "user", "session", "unvouched session"}
@@ -94,6 +95,8 @@ func New(reg prometheus.Registerer) *Metrics {
 		lastLegacy: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "last_legacy_session_timestamp_seconds", Help: "When a legacy session was last seen; 0: not since the start.",
 		}),
+		shadow: resolve(newCounter(reg, "shadow_exchanges_total", "Legacy sessions that StageShadow tried out, by what they would have come to.", "outcome"),
+			[]string{"migrated", "refused", "unavailable"}),
 		kinds:    resolve(newCounter(reg, "events_total", "Events that deserve a look, and logouts, by kind.", "kind"), kinds),
 		errors:   resolve(newCounter(reg, "errors_total", "Requests with an error, by Stytch's error type; none: a rule, or no answer.", "error_type"), errorTypes),
 		failing:  newGauges(reg, "failing", "Whether the key set, the store or the brake is in trouble: 1 from its event until that says that it recovered.", "kind", parts),
@@ -146,8 +149,12 @@ func resolve(v *prometheus.CounterVec, values []string) map[string]prometheus.Co
 // Observe counts an event. It is for Config.OnEvent, alone or called by a function
 // that also does something else. It does not wait.
 func (m *Metrics) Observe(_ context.Context, e stytchmigrate.Event) {
-	if e.Kind == "request" {
+	switch e.Kind {
+	case "request":
 		m.request(&e)
+		return
+	case "shadow":
+		count(m.shadow, e.Outcome.String())
 		return
 	}
 	if e.Cause != "recovered" { // which deserves no look

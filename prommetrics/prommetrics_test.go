@@ -70,13 +70,15 @@ func TestObserve(t *testing.T) {
 		unheard := request(stytchmigrate.OutcomeUnavailable)
 		unheard.ErrorType = "unheard_of"
 		observe(m, request(stytchmigrate.OutcomeAnonymous), legacy, legacy, unanswered, unheard, request(17), request(-1),
-			stytchmigrate.Event{Kind: "created"}, stytchmigrate.Event{Kind: "unheard of"}, stytchmigrate.Event{Kind: ""})
+			stytchmigrate.Event{Kind: "created"}, stytchmigrate.Event{Kind: "unheard of"}, stytchmigrate.Event{Kind: ""},
+			stytchmigrate.Event{Kind: "shadow", Outcome: stytchmigrate.OutcomeMigrated}, stytchmigrate.Event{Kind: "shadow", Outcome: 17})
 		assert.Equal(t, map[string]float64{
 			"requests_total anonymous": 1, "requests_total refused": 2, "requests_total unavailable": 2, "requests_total other": 2,
 			"request_duration_seconds anonymous": 1, "request_duration_seconds refused": 2, "request_duration_seconds unavailable": 2, "request_duration_seconds other": 2,
 			"legacy_session_requests_total refused": 2, "last_legacy_session_timestamp_seconds": float64(time.Now().Unix()),
 			"errors_total session_not_found": 2, "errors_total none": 1, "errors_total other": 1,
 			"events_total created": 1, "events_total other": 2,
+			"shadow_exchanges_total migrated": 1, "shadow_exchanges_total other": 1,
 		}, series(t, reg))
 	})
 }

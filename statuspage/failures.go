@@ -18,6 +18,7 @@ const (
 // What a failure is called that came without an error type, by its cause. In
 // brackets, for these are no words of Stytch's.
 var called = map[string]string{
+	"timed_out":      "(timed out)",
 	"no_answer":      "(no answer that can be used)",
 	"held_back":      "(not asked: breaker or pause)",
 	"stytch":         "(an error without a type)",
