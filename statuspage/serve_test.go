@@ -24,12 +24,17 @@ import (
 // busy is a page on which every part has something to show.
 func busy(dial statuspage.Dial) *statuspage.Page {
 	page := statuspage.NewApart(statuspage.Options{Dial: dial})
+	occupy(page)
+	return page
+}
+
+// occupy gives every part of a page something to show.
+func occupy(page *statuspage.Page) {
 	observe(page, request(stytchmigrate.OutcomeMigrated, "a"), request(stytchmigrate.OutcomeLegacy, "b"), request(stytchmigrate.OutcomeUnavailable, "c"),
 		stytchmigrate.Event{Kind: "request", Outcome: stytchmigrate.OutcomeRefused, Fingerprint: "d", ErrorType: "session_not_found", RequestID: "request-id-test-1"},
 		stytchmigrate.Event{Kind: "breaker", Calls: "exchange", Cause: "open"},
 		stytchmigrate.Event{Kind: "paused", Calls: "exchange", Duration: time.Minute},
 		stytchmigrate.Event{Kind: "created"}, stytchmigrate.Event{Kind: "unheard of"})
-	return page
 }
 
 // elements reads a page, which is written so that it is XML too. It fails where
