@@ -97,8 +97,12 @@ func TestStructure(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	page := busy(statuspage.Dial{})
-	for _, target := range []string{"/", "/?format=json"} {
-		h := get(page, target).Header()
+	for _, w := range []*httptest.ResponseRecorder{get(page, "/"), get(page, "/?format=json"), post(page, ""), post(busy(turnable(new(stytchmigrate.Rollout), nil)), "")} {
+		h := w.Header()
+		assert.Contains(t, h.Get("Content-Security-Policy"), "default-src 'none'; ")
+		assert.Equal(t, "DENY", h.Get("X-Frame-Options"))
+		assert.Equal(t, "same-origin", h.Get("Cross-Origin-Resource-Policy"))
+		assert.Equal(t, "same-origin", h.Get("Cross-Origin-Opener-Policy"))
 		assert.Equal(t, "no-store", h.Get("Cache-Control"))
 		assert.Equal(t, "nosniff", h.Get("X-Content-Type-Options"))
 		assert.Equal(t, "no-referrer", h.Get("Referrer-Policy"))

@@ -76,3 +76,25 @@ func TestSketchOfOneRank(t *testing.T) {
 		assert.InEpsilon(t, want, float64(s.count()), 0.001, "rank %d", rank)
 	}
 }
+
+// Registers that share a word do not overwrite each other.
+func TestSketchOfNeighbours(t *testing.T) {
+	for round := range 2000 {
+		s := new(sketch)
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range uint64(4) {
+			wg.Go(func() {
+				<-start
+				for rank := 1; rank <= 20; rank++ {
+					s.add(i<<maxRank | 1<<(maxRank-rank))
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		if got := s.words[0].Load(); got != 0x14141414 {
+			t.Fatalf("round %d: the registers are %#x", round, got)
+		}
+	}
+}

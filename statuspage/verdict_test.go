@@ -27,6 +27,7 @@ func TestSafeToRemove(t *testing.T) {
 		{"a second too early", []stytchmigrate.Event{request(stytchmigrate.OutcomeRefused, "a")}, week - time.Second, []stytchmigrate.Event{authenticated}, []int{0, 2, 3}},
 		{"a page that is not fed", nil, 2 * week, nil, []int{1}},
 		{"a page that is fed no more", []stytchmigrate.Event{authenticated}, week, nil, []int{1}},
+		{"one moved just now, after a refusal", []stytchmigrate.Event{request(stytchmigrate.OutcomeRefused, "a")}, week, []stytchmigrate.Event{request(stytchmigrate.OutcomeMigrated, "b")}, []int{2}},
 		{"one moved just now", nil, week, []stytchmigrate.Event{request(stytchmigrate.OutcomeMigrated, "a")}, []int{2}},
 		{"one beside a Stytch session", nil, week, []stytchmigrate.Event{request(stytchmigrate.OutcomeAuthenticated, "a")}, []int{2}},
 		{"one was left alone", nil, week, []stytchmigrate.Event{request(stytchmigrate.OutcomeLegacy, "a")}, []int{2, 3}},
@@ -54,9 +55,32 @@ func TestSafeToRemove(t *testing.T) {
 	}
 }
 
-func TestQuietByDefault(t *testing.T) {
+// A day is what nobody's request, and one that nobody could tell of, are good for,
+// whatever Quiet is.
+func TestVerdictToTheMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		page := statuspage.New(statuspage.Options{Quiet: -1})
+		page := statuspage.New(statuspage.Options{Quiet: time.Hour})
+		holds := func(reason int) bool { return read(t, page).Removal.Reasons[reason].Holds }
+		observe(page, request(stytchmigrate.OutcomeUnavailable, ""))
+		time.Sleep(24*time.Hour - 1)
+		assert.True(t, holds(1), "requests come")
+		assert.False(t, holds(4), "who could not be told of may not have come again")
+		time.Sleep(1)
+		assert.False(t, holds(1))
+		assert.True(t, holds(4))
+	})
+}
+
+func TestQuietByDefault(t *testing.T) {
+	for _, quiet := range []time.Duration{0, -1} {
+		quietByDefault(t, quiet)
+	}
+}
+
+func quietByDefault(t *testing.T, quiet time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		page := statuspage.New(statuspage.Options{Quiet: quiet})
 		time.Sleep(2*week - time.Second)
 		observe(page, request(stytchmigrate.OutcomeAnonymous, ""))
 		assert.False(t, read(t, page).Removal.Safe)
