@@ -148,7 +148,9 @@ func (f *dialForm) parse() (s stytchmigrate.Rollout) {
 		return s
 	}
 	for _, layout := range []string{untilForm, "2006-01-02T15:04", time.RFC3339} { // browsers leave seconds out where they are 0
-		if s.Until, err = time.Parse(layout, f.Until); err == nil {
+		s.Until, err = time.Parse(layout, f.Until)
+		// The zero time would stand for no end, and JSON has no form for the year 10000.
+		if err == nil && !s.Until.IsZero() && s.Until.UTC().Year() <= 9999 {
 			return s
 		}
 	}

@@ -78,6 +78,8 @@ func TestWrongInput(t *testing.T) {
 		{"no end to the pace", "stage=keep&hold_back=1&per_second=Inf", "per_second", "Give a number that is not below 0; 0 is no limit.", `value="Inf"`},
 		{"nothing", "stage=keep&hold_back=1&per_second=", "per_second", "Give a number that is not below 0; 0 is no limit.", `value="1"`},
 		{"no time", "stage=keep&hold_back=1&per_second=1&until=tomorrow", "until", "Give a time like 2030-01-31T18:00, in UTC, or nothing.", `value="tomorrow"`},
+		{"a year that JSON has no form for", "stage=keep&hold_back=1&per_second=1&until=9999-12-31T23:59:59-14:00", "until", "Give a time like 2030-01-31T18:00, in UTC, or nothing.", `value="9999-12-31T23:59:59-14:00"`},
+		{"the time that stands for never", "stage=keep&hold_back=1&per_second=1&until=0001-01-01T00:00", "until", "Give a time like 2030-01-31T18:00, in UTC, or nothing.", `value="0001-01-01T00:00"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: 55}
