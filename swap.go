@@ -171,16 +171,24 @@ func (s *swap) said() word {
 // listen finds out whether the handler's own cookies overrule the change. A
 // handler that sets a legacy cookie has signed somebody in, and one that touches
 // a Stytch cookie manages these itself. Either withdraws the whole change, and
-// the next request is judged by what the browser then holds.
+// the next request is judged by what the browser then holds. Of several lines the
+// last one for a scope counts, as it does to the browser.
 func (s *swap) listen(theirs []*http.Cookie) word {
-	said := nothing
+	last := map[CookieScope]word{}
 	for _, c := range theirs {
 		switch w := s.hear(c); {
 		case w == overruled:
 			return w
 		case s.shown && c.Name == s.legacy.cookie.Name:
-			said = w // the last one counts
+			last[CookieScope{c.Domain, c.Path}.normal()] = w
 		}
+	}
+	said := nothing
+	for _, w := range last {
+		if w == nothing { // saved there: a cookie that moves is cleared where it was
+			return nothing
+		}
+		said = w
 	}
 	return said
 }
