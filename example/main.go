@@ -130,6 +130,9 @@ func (a *app) serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	// Check asked this very server. Shutdown would wait for a connection that was
+	// opened for it, and that nothing was sent over.
+	http.DefaultClient.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
