@@ -83,6 +83,13 @@ func TestCause(t *testing.T) {
 		"an error of Resolve": {"sid=ada-1", resolved(func(string) (stytchmigrate.LegacySession, error) {
 			return stytchmigrate.LegacySession{}, errors.New("database")
 		}), 0, "unavailable application"},
+		"an error of Resolve in an outage": {"stytch_session=madeup; sid=ada-1", func(_ *testing.T, a *app) {
+			a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
+			a.resolve = func(string) (stytchmigrate.LegacySession, error) {
+				return stytchmigrate.LegacySession{}, errors.New("database")
+			}
+		}, 0, "unavailable application"},
+		"an outage": {"stytch_session=madeup", failing(stytchtest.Authenticate, stytchtest.Error(503, "down")), 0, "unavailable stytch"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, a *app) {

@@ -210,6 +210,8 @@ const (
 	causeHeldBack = "held_back"
 	causeUntil    = "until"
 
+	causeApplication = "application" // an error may tell something else of the same request
+
 	causeFailed    = "failed"
 	causeRecovered = "recovered"
 )
@@ -227,7 +229,7 @@ func causeOf(err error) string {
 	case errors.Is(err, errBrake):
 		return "brake"
 	case call == nil:
-		return "application"
+		return causeApplication
 	case call.api != nil:
 		return "stytch"
 	case call.answer == no:

@@ -213,6 +213,9 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 		f, err := m.stillServed(r, c)
 		m.logError(r.Context(), err)
 		v := verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
+		if err != nil { // whoever looks whether old cookies still come must hear of this one
+			v.cause = causeApplication
+		}
 		v.hidden = f != nil && st.stale != nil && st.stale.LegacySession != m.migrator.key(f)
 		return v
 	case st.nobody:

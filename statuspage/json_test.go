@@ -21,7 +21,7 @@ const wholeJSON = `{
 		{"holds": true, "text": "Last request of any kind: 30 seconds ago. Without requests nothing can be told."},
 		{"holds": false, "text": "Last legacy session: 30 seconds ago. None may have come for 14 days."},
 		{"holds": false, "text": "Last one that did not move (left alone, refused or unavailable): 30 seconds ago."},
-		{"holds": true, "text": "Last request of which nobody could tell whose it is: never. Whoever that was has a day to come again."}]},
+		{"holds": true, "text": "Last old cookie of which nobody could tell whose it is: never. Whoever that was has a day to come again."}]},
 	"legacy_sessions": {"seen": 4, "migrated": 1, "left_alone": 1, "refused": 1, "unavailable": 1, "to_move": 3, "error_percent": 1.6},
 	"stages": [{"stage": "replace", "seen": 4, "migrated": 1, "left_alone": 1, "refused": 1, "unavailable": 1}],
 	"last_legacy_session": "2000-01-01T01:00:00Z",

@@ -158,7 +158,9 @@ func (p *Page) request(now time.Time, e *stytchmigrate.Event) {
 		if s := e.Stage; s >= 0 && int(s) < stages {
 			p.stages[s].add(e.Outcome, hash)
 		}
-	case e.Outcome == stytchmigrate.OutcomeUnavailable:
+	case e.Outcome == stytchmigrate.OutcomeUnavailable && (e.Cause == "application" || e.Cause == ""):
+		// By any other cause there was no legacy cookie: anybody can send made-up Stytch
+		// cookies until they are held back, and would keep the verdict waiting for ever.
 		p.untold.add(now)
 	}
 	if e.Err != nil || e.Outcome == stytchmigrate.OutcomeRefused || e.Outcome == stytchmigrate.OutcomeUnavailable {

@@ -20,8 +20,8 @@ type reason struct {
 	Text  string `json:"text"`
 }
 
-// day is how long an outage may be over before those whom it kept from being told
-// apart have come again.
+// day is how long an outage of the old sessions may be over before those whom it
+// kept from being told apart have come again.
 const day = 24 * time.Hour
 
 // verdict goes by times, which are exact, and not by estimates.
@@ -45,7 +45,7 @@ func (p *Page) verdict(now time.Time) verdict {
 
 	untold := p.untold.when()
 	say(untold.IsZero() || now.Sub(untold) >= day,
-		"Last request of which nobody could tell whose it is: %s. Whoever that was has a day to come again.", ago(now, untold))
+		"Last old cookie of which nobody could tell whose it is: %s. Whoever that was has a day to come again.", ago(now, untold))
 	return v
 }
 

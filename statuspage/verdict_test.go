@@ -34,6 +34,8 @@ func TestSafeToRemove(t *testing.T) {
 		{"one was refused", nil, week, []stytchmigrate.Event{request(stytchmigrate.OutcomeRefused, "a")}, []int{2, 3}},
 		{"one could not be told", nil, week, []stytchmigrate.Event{request(stytchmigrate.OutcomeUnavailable, "a")}, []int{2, 3}},
 		{"of one nobody knows", nil, week, []stytchmigrate.Event{request(stytchmigrate.OutcomeUnavailable, "")}, []int{4}},
+		{"whose old cookie can't be told", nil, week, []stytchmigrate.Event{caused("application")}, []int{4}},
+		{"of rubbish Stytch cookies", nil, week, []stytchmigrate.Event{caused("held_back"), caused("stytch"), caused("no_answer"), caused("timed_out"), caused("brake")}, nil},
 		{"that was long ago", []stytchmigrate.Event{request(stytchmigrate.OutcomeUnavailable, "")}, week, []stytchmigrate.Event{anonymous}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -53,6 +55,13 @@ func TestSafeToRemove(t *testing.T) {
 			})
 		})
 	}
+}
+
+// caused is a request without a legacy session about which nothing can be told.
+func caused(cause string) stytchmigrate.Event {
+	e := request(stytchmigrate.OutcomeUnavailable, "")
+	e.Cause = cause
+	return e
 }
 
 // A day is what nobody's request, and one that nobody could tell of, are good for,
