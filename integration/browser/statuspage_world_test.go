@@ -55,12 +55,21 @@ func printed(t *testing.T, r *http.Request, live func(*statuspage.Page)) http.Ha
 func busyDays(page *statuspage.Page) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	users := 0
-	for range 60 {
+	for h := range 60 {
 		time.Sleep(time.Hour)
-		hour := time.Now().Hour()
-		for range 40 + 30*(12-abs(hour-14)) {
+		for range 40 + 30*(12-abs(time.Now().Hour()-14)) {
 			users++
-			page.Observe(context.Background(), request(rng, users))
+			e := request(rng, users)
+			switch {
+			case h < 20 && e.Fingerprint != "":
+				tried := e
+				tried.Kind, e.Stage = "shadow", stytchmigrate.StageShadow
+				e.Outcome, e.Cause, e.Err = stytchmigrate.OutcomeLegacy, "shadow", nil
+				page.Observe(context.Background(), tried)
+			case h < 30:
+				e.Stage = stytchmigrate.StageKeep
+			}
+			page.Observe(context.Background(), e)
 		}
 	}
 	trouble(page)
@@ -75,7 +84,7 @@ func request(rng *rand.Rand, user int) stytchmigrate.Event {
 	case n < 60:
 		e.Outcome = stytchmigrate.OutcomeLegacy
 	case n < 62:
-		e.Outcome, e.ErrorType, e.RequestID = stytchmigrate.OutcomeRefused, "user_not_found", fmt.Sprintf("request-id-test-%036d", user)
+		e.Outcome, e.Cause, e.ErrorType, e.RequestID = stytchmigrate.OutcomeRefused, "stytch", "user_not_found", fmt.Sprintf("request-id-test-%036d", user)
 		e.Err = errors.New("stytchmigrate: migrate: no user has that email")
 	case n < 90:
 		e.Outcome, e.Fingerprint = stytchmigrate.OutcomeAuthenticated, ""
@@ -91,19 +100,20 @@ func trouble(page *statuspage.Page) {
 	for i := range 37 {
 		tell(stytchmigrate.Event{
 			Kind: "request", Outcome: stytchmigrate.OutcomeUnavailable, Fingerprint: fmt.Sprint("unlucky ", i),
-			ErrorType: "service_unavailable", RequestID: fmt.Sprintf("request-id-test-%036d", i), Err: errors.New("stytchmigrate: migrate: 503"),
+			Cause: "stytch", ErrorType: "service_unavailable", RequestID: fmt.Sprintf("request-id-test-%036d", i), Err: errors.New("stytchmigrate: migrate: 503"),
 		})
 	}
-	tell(stytchmigrate.Event{Kind: "request", Outcome: stytchmigrate.OutcomeUnavailable, Err: context.DeadlineExceeded})
-	tell(stytchmigrate.Event{Kind: "breaker", Duration: 5 * time.Second, Err: errors.New("stytchmigrate: exchange: breaker open")})
-	tell(stytchmigrate.Event{Kind: "breaker", Err: errors.New("stytchmigrate: session: breaker closed")})
-	tell(stytchmigrate.Event{Kind: "paused", Duration: 5 * time.Minute, Err: errors.New("stytchmigrate: exchange: paused")})
+	tell(stytchmigrate.Event{Kind: "request", Outcome: stytchmigrate.OutcomeUnavailable, Cause: "timed_out", Err: context.DeadlineExceeded})
+	tell(stytchmigrate.Event{Kind: "breaker", Cause: "open", Calls: "exchange", Duration: 5 * time.Second})
+	tell(stytchmigrate.Event{Kind: "breaker", Cause: "closed", Calls: "session"})
+	tell(stytchmigrate.Event{Kind: "paused", Cause: "paused", Calls: "exchange", Duration: 5 * time.Minute})
 	for kind, n := range map[string]int{"logout": 1204, "mismatch": 3, "conflict": 1, "store": 12, "jwks": 1} {
 		for range n {
 			tell(stytchmigrate.Event{Kind: kind})
 		}
 	}
 	time.Sleep(90 * time.Second)
+	tell(stytchmigrate.Event{Kind: "store", Cause: "recovered"})
 }
 
 func abs(n int) int { return max(n, -n) }
