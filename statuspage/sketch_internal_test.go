@@ -38,6 +38,15 @@ func TestSketchCounts(t *testing.T) {
 	}
 }
 
+// A hash of zeros alone has a rank too.
+func TestSketchOfTheLastRank(t *testing.T) {
+	s := new(sketch)
+	for i := range uint64(registers) {
+		s.add(i<<maxRank | i%2)
+	}
+	assert.InEpsilon(t, registers*math.Pow(2, maxRank)/(2*math.Ln2)/0.75, float64(s.count()), 0.001)
+}
+
 // Registers at their limits are no numbers without end.
 func TestSketchAtItsLimits(t *testing.T) {
 	s := new(sketch)
@@ -79,7 +88,7 @@ func TestSketchOfOneRank(t *testing.T) {
 
 // Registers that share a word do not overwrite each other.
 func TestSketchOfNeighbours(t *testing.T) {
-	for round := range 2000 {
+	for round := range 500 {
 		s := new(sketch)
 		var wg sync.WaitGroup
 		start := make(chan struct{})
@@ -97,4 +106,11 @@ func TestSketchOfNeighbours(t *testing.T) {
 			t.Fatalf("round %d: the registers are %#x", round, got)
 		}
 	}
+}
+
+// Requests come while both numbers are read: the second may have more in it.
+func TestNoFewerThanNobodyIsToMove(t *testing.T) {
+	d := new(distinct)
+	d[moved].add(1)
+	assert.Zero(t, d.toMove())
 }

@@ -15,24 +15,31 @@ import (
 
 // What failed is told to be over, and is not counted once more for that.
 func TestWhatIsOver(t *testing.T) {
+	for _, kind := range []string{"jwks", "store", "brake"} {
+		whatIsOver(t, kind)
+	}
+}
+
+func whatIsOver(t *testing.T, kind string) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		page := statuspage.New(statuspage.Options{})
 		shown := func(sentence string) bool { return strings.Contains(get(page, "/").Body.String(), sentence) }
 		assert.False(t, shown("not yet over"))
-		observe(page, stytchmigrate.Event{Kind: "jwks", Cause: "failed"}, stytchmigrate.Event{Kind: "logout"})
+		observe(page, stytchmigrate.Event{Kind: kind, Cause: "failed"}, stytchmigrate.Event{Kind: "logout"})
 		assert.True(t, shown("not yet over"))
 		time.Sleep(time.Minute)
-		observe(page, stytchmigrate.Event{Kind: "jwks", Cause: "recovered"})
+		observe(page, stytchmigrate.Event{Kind: kind, Cause: "recovered"})
 		assert.False(t, shown("not yet over"))
 		assert.True(t, shown(`<span class="good">over</span>`))
 		for _, k := range read(t, page).Kinds {
-			if k.Kind == "jwks" {
+			if k.Kind == kind {
 				assert.EqualValues(t, 1, k.Count)
 				assert.Equal(t, time.Now().UTC(), k.Recovered)
 			}
 		}
 		time.Sleep(time.Minute)
-		observe(page, stytchmigrate.Event{Kind: "jwks", Cause: "failed"})
+		observe(page, stytchmigrate.Event{Kind: kind, Cause: "failed"})
 		assert.True(t, shown("not yet over"))
 	})
 }
@@ -80,10 +87,11 @@ func TestByStage(t *testing.T) {
 	in(stytchmigrate.StageKeep, stytchmigrate.OutcomeMigrated, "a")
 	in(stytchmigrate.StageKeep, stytchmigrate.OutcomeAuthenticated, "a", "b")
 	in(stytchmigrate.StageKeep, stytchmigrate.OutcomeRefused, "c")
+	in(stytchmigrate.StageRetired, stytchmigrate.OutcomeLegacy, "d") // held back
 	in(stytchmigrate.Stage(77), stytchmigrate.OutcomeLegacy, "d")
 	in(stytchmigrate.Stage(-1), stytchmigrate.OutcomeLegacy, "d")
 	got := read(t, page)
 	assert.EqualValues(t, 2, got.Sessions.ToMove)
-	assert.Equal(t, []stage{{"observe", 4, 0, 4, 0}, {"keep", 3, 1, 0, 1}}, got.Stages)
+	assert.Equal(t, []stage{{"observe", 4, 0, 4, 0}, {"keep", 3, 1, 0, 1}, {"retired", 1, 0, 1, 0}}, got.Stages)
 	assert.Contains(t, get(page, "/").Body.String(), `<th scope="row">keep</th><td class="n">3</td><td class="n">1</td>`)
 }
