@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/statuspage"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -29,16 +31,16 @@ type estate struct {
 	stytch   *stytchtest.Server
 	auth     *stytchmigrate.Middleware
 	machines []http.Handler // with the middleware, and without
+	page     *statuspage.Page
 
-	mu       sync.Mutex
-	outcomes map[string]int // of the requests since the rollout was changed
-	odd      []string       // events that deserve a look
+	mu  sync.Mutex
+	odd []string // events that deserve a look
 }
 
 // newEstate has n users at Stytch, of whom user i's old session is "old-i".
 func newEstate(t *testing.T, n int) *estate {
 	t.Helper()
-	e := &estate{stytch: stytchtest.NewServer(t, stytchtest.Config{InProcess: true}), outcomes: map[string]int{}}
+	e := &estate{stytch: stytchtest.NewServer(t, stytchtest.Config{InProcess: true}), page: statuspage.New(statuspage.Options{})}
 	for i := range n {
 		u := stytchtest.Person(fmt.Sprintf("user%d@example.com", i))
 		u.ExternalID = fmt.Sprint("user-", i)
@@ -83,14 +85,13 @@ func whoIsThere(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (e *estate) observe(_ context.Context, ev stytchmigrate.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if ev.Kind == "request" {
-		e.outcomes[ev.Outcome.String()]++
-		return
+func (e *estate) observe(ctx context.Context, ev stytchmigrate.Event) {
+	e.page.Observe(ctx, ev)
+	if ev.Kind != "request" {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.odd = append(e.odd, ev.Kind)
 	}
-	e.odd = append(e.odd, ev.Kind)
 }
 
 var estateURL = &url.URL{Scheme: "https", Host: "app.example.com", Path: "/"}
@@ -117,6 +118,50 @@ func (e *estate) live() (n int) {
 	return n
 }
 
+// shown is what the page of the estate tells.
+type shown struct {
+	Requests map[string]int `json:"requests"` // by outcome
+	Stages   []struct {
+		Stage    string
+		Migrated float64 // estimated, as are those below
+	} `json:"stages"`
+	Sessions struct {
+		Seen         float64
+		ToMove       float64 `json:"to_move"`
+		ErrorPercent float64 `json:"error_percent"`
+	} `json:"legacy_sessions"`
+}
+
+func (e *estate) shown(t *testing.T) (s shown) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	e.page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?format=json", nil))
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &s))
+	return s
+}
+
+// agrees holds the page against the stand-in, which has answered so many exchanges
+// in each stage. Estimates are off by four standard errors one time in 16,000.
+func (e *estate) agrees(t *testing.T, browsers int, exchanges map[string]int) {
+	t.Helper()
+	s, live := e.shown(t), e.live()
+	near := func(want int, got float64, what string) {
+		assert.InDelta(t, want, got, float64(browsers)*4*s.Sessions.ErrorPercent/100, what)
+	}
+	migrated := map[string]float64{}
+	for _, row := range s.Stages {
+		migrated[row.Stage] = row.Migrated
+	}
+	for stage, n := range exchanges {
+		near(n, migrated[stage], "sessions that moved, and exchanges, in stage "+stage)
+	}
+	near(browsers, s.Sessions.Seen, "sessions seen")
+	near(browsers-live, s.Sessions.ToMove, "sessions that are still to move")
+	assert.Equal(t, live, s.Requests["migrated"], "requests that moved somebody, and sessions alive at Stytch")
+	t.Logf("page: seen %.0f, to move %.0f, migrated by stage %v; stand-in: %d live, exchanges by stage %v",
+		s.Sessions.Seen, s.Sessions.ToMove, migrated, live, exchanges)
+}
+
 // The whole of a migration, there and back and there again, with every browser on
 // any machine: nobody is ever anybody else, or nobody.
 func TestRolloutLosesNobody(t *testing.T) {
@@ -127,6 +172,7 @@ func TestRolloutLosesNobody(t *testing.T) {
 		jars[i], _ = cookiejar.New(nil)
 		jars[i].SetCookies(estateURL, []*http.Cookie{{Name: "sid", Value: fmt.Sprint("old-", i), Path: "/"}})
 	}
+	exchanges := map[string]int{} // by stage
 	for _, phase := range []struct {
 		rollout  stytchmigrate.Rollout
 		machines int
@@ -142,6 +188,7 @@ func TestRolloutLosesNobody(t *testing.T) {
 		{stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired}, 1, [2]int{browsers, browsers}},
 	} {
 		require.NoError(t, e.auth.SetRollout(phase.rollout))
+		before := e.stytch.Count(stytchtest.Migrate)
 		for i, jar := range jars {
 			for visit := range 4 {
 				machine := rand.IntN(phase.machines)
@@ -158,6 +205,8 @@ func TestRolloutLosesNobody(t *testing.T) {
 			live := e.live()
 			return live >= phase.live[0] && live <= phase.live[1]
 		}, 5*time.Second, 10*time.Millisecond, "%v: %d sessions live", phase.rollout.Stage, e.live())
+		exchanges[phase.rollout.Stage.String()] += e.stytch.Count(stytchtest.Migrate) - before
+		e.agrees(t, browsers, exchanges)
 	}
 	require.NotContains(t, e.odd, "mismatch")
 	require.NotContains(t, e.odd, "conflict")
