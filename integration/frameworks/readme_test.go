@@ -26,6 +26,6 @@ func TestReadmeRouters(t *testing.T) {
 	pieces := regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(paragraph, -1)
 	assert.Len(t, pieces, 7)
 	for _, piece := range pieces {
-		assert.Contains(t, string(examples), spelled.Replace(piece[1]))
+		assert.True(t, strings.Contains(string(examples), spelled.Replace(piece[1])), piece[1])
 	}
 }
