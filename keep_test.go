@@ -167,6 +167,8 @@ func TestOldLogoutBesideAStytchSession(t *testing.T) {
 		want    string
 	}{
 		"Stytch is down":              {down, "ada-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
+		"Stytch is down, a later one": {down, "ada-2", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
+		"Stytch is down, another one": {down, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve}, "unavailable"},
 		"Stytch is down, in replace":  {down, "ada-1", stytchmigrate.Rollout{HoldBack: 100}, "unavailable"},
 		"a later one, held back":      {nil, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 100}, "legacy"},
 		"a later one, in an outage":   {bob, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
@@ -177,7 +179,7 @@ func TestOldLogoutBesideAStytchSession(t *testing.T) {
 				a.resolve = signedInAt(time.Now().Add(time.Minute))
 				stytch := a.get("sid=ada-1").jar("")
 				time.Sleep(6 * time.Minute)
-				if row.sid == "bob-1" { // of a session that is known, for the rows are about bob
+				if strings.HasPrefix(name, "a later one") { // of a session that is known, for the rows are about bob
 					stytch = a.get(stytch).jar(stytch)
 				}
 				a.roll(t, row.rollout)

@@ -180,10 +180,11 @@ func (m *Middleware) decide(r *http.Request, c *requestCookies) verdict {
 		defer cancel()
 	}
 	v := m.decideStytch(ctx, r, c)
-	m.hide(ctx, &v)
+	ended := m.hide(ctx, &v)
 	// The old code serves this user, and may log them out: whoever is at the browser
-	// next must not be the one of the Stytch cookies.
-	if c.hasStytch() && v.session == nil && v.legacy != nil && !v.hidden && len(v.change.expire) == 0 {
+	// next must not be the one of the Stytch cookies. It does so too where an expired
+	// JWT is of another session: it knows of its cookie alone.
+	if c.hasStytch() && v.session == nil && v.legacy != nil && !ended && len(v.change.expire) == 0 {
 		v.change.watch = true
 	}
 	v.gone = errors.Is(v.err, errNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
@@ -191,12 +192,15 @@ func (m *Middleware) decide(r *http.Request, c *requestCookies) verdict {
 }
 
 // hide keeps handlers from serving, by its old cookie, a user who has logged out
-// on this machine or another. Without StartedAt it may be a new sign-in.
-func (m *Middleware) hide(ctx context.Context, v *verdict) {
+// on this machine or another, and reports that. Without StartedAt it may be a new
+// sign-in.
+func (m *Middleware) hide(ctx context.Context, v *verdict) (ended bool) {
 	told := v.outcome == OutcomeRefused || v.outcome == OutcomeUnavailable
-	if told && v.legacy != nil && !v.legacy.session.StartedAt.IsZero() && !v.hidden {
-		v.hidden = m.migrator.records.hasEnded(context.WithoutCancel(ctx), m.migrator.key(v.legacy))
+	if told && v.legacy != nil && !v.legacy.session.StartedAt.IsZero() {
+		ended = m.migrator.records.hasEnded(context.WithoutCancel(ctx), m.migrator.key(v.legacy))
 	}
+	v.hidden = v.hidden || ended
+	return ended
 }
 
 // decideStytch judges a request by its Stytch session, if it has one.
