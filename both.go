@@ -48,14 +48,11 @@ func (m *Middleware) decideBoth(ctx context.Context, r *http.Request, c *request
 	}
 	switch j.ruling {
 	case superseded:
-		set, stage := v.change.set, now.Stage
-		if m.spares(now, j.legacy) {
-			stage = StageKeep
-		}
-		v.change = beside(stage, j.legacy)
+		set := v.change.set
+		v.change = beside(m.stageOf(now, j.legacy), j.legacy)
 		v.change.set = set
-	case nothingAgainst:
-		v.change.watch = j.legacy != nil && now.Stage == StageKeep
+	case nothingAgainst: // the user's, for all that anybody knows
+		v.change.watch = j.legacy != nil && m.stageOf(now, j.legacy) != StageReplace
 	case outdated:
 		v.change.expire, v.change.strip = []*LegacyCookie{j.legacy.cookie}, true
 	case overtaken:

@@ -273,6 +273,28 @@ func TestKeepOldLogoutOfNobodyKnowsWhom(t *testing.T) {
 	}, stage(stytchmigrate.StageKeep))
 }
 
+// So it is where the rollout has left the stage, or leaves that session alone: both
+// cookies stay. Only where the old one was to be replaced it is not the user's.
+func TestOldLogoutOfNobodyKnowsWhomLater(t *testing.T) {
+	for r, want := range map[stytchmigrate.Rollout]string{
+		{Stage: stytchmigrate.StageKeep, HoldBack: 100}:    leftLater,
+		{Stage: stytchmigrate.StageObserve}:                leftLater,
+		{Stage: stytchmigrate.StageShadow}:                 leftLater,
+		{Stage: stytchmigrate.StageRetired, HoldBack: 100}: leftLater,
+		{HoldBack: 100}:          leftLater,
+		{Until: time.Unix(1, 0)}: leftLater,
+		{}:                       "authenticated ada | -sid | - | -",
+	} {
+		inBubble(t, func(t *testing.T, a *app) {
+			a.resolve = legacyOf(time.Now(), setIdentity(userinfo.Identity{}))
+			cookies := a.get("sid=ada").jar("")
+			a.roll(t, r)
+			a.handler = oldLogout
+			assert.Equal(t, want, a.get(cookies+"; sid=ada+1h").settled(), r)
+		}, stage(stytchmigrate.StageKeep))
+	}
+}
+
 // Where cookies may not change, none does and none is shown.
 func TestKeepWhereNoCookiesMayChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {

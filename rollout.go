@@ -172,9 +172,13 @@ func (m *Middleware) move(ctx context.Context, r *http.Request, f *foundLegacy) 
 	return m.leaveAlone(ctx, f, cause, nil)
 }
 
-// spares reports that the rollout leaves a legacy session as it is.
-func (m *Middleware) spares(now *Rollout, f *foundLegacy) bool {
-	return now.stopped() || m.migrator.isHeldBack(now.HoldBack, f)
+// stageOf is what becomes of a legacy session beside a Stytch session: where the
+// rollout leaves it alone, both stay.
+func (m *Middleware) stageOf(now *Rollout, f *foundLegacy) Stage {
+	if now.stopped() || m.migrator.isHeldBack(now.HoldBack, f) {
+		return StageKeep
+	}
+	return now.Stage
 }
 
 // leaveAlone is the verdict on a legacy session that does not move now. One that
