@@ -221,10 +221,14 @@ func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegac
 		v.outcome = OutcomeRefused
 	default:
 		if isSurplus(x.err) {
-			return m.leaveAlone(ctx, f, "", x.err)
+			v = m.leaveAlone(ctx, f, "", x.err)
+		} else {
+			v.outcome = OutcomeUnavailable
+			m.logError(r.Context(), x.err)
 		}
-		v.outcome = OutcomeUnavailable
-		m.logError(r.Context(), x.err)
+		// The exchange may be under way, here or on another machine. If the old code
+		// logs out meanwhile, nobody is to be handed what comes of it.
+		v.change.watch = true
 	}
 	return v
 }

@@ -159,3 +159,57 @@ func TestStagesInOrder(t *testing.T) {
 		assert.NotContains(t, cookies, "sid")
 	})
 }
+
+// The exchange takes longer than the request that began it waits, and that logs
+// out by itself: neither who waits for the same exchange nor a copy is signed in.
+func TestOldLogoutBeforeTheAnswer(t *testing.T) {
+	for _, s := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageReplace} {
+		inBubble(t, func(t *testing.T, a *app) {
+			a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(10*time.Second))
+			a.handler = oldLogout
+			assert.Equal(t, "unavailable | -sid -stytch_session -stytch_session_jwt -sid | no-store | migrate migrate", a.get("sid=ada-1").String())
+			a.handler = nil
+			assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
+			time.Sleep(10 * time.Second)
+			assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
+			for _, made := range a.stytch.Sessions() {
+				assert.False(t, made.Live)
+			}
+		}, stage(s))
+	}
+}
+
+// Nor is the one who waits already, on the same machine or another.
+func TestOldLogoutWhileAnotherWaits(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(6*time.Second))
+		waiting := make(chan []*visitor)
+		go func() {
+			time.Sleep(4900 * time.Millisecond)
+			waiting <- across(m, 6)
+		}()
+		a.handler = oldLogout
+		assert.Equal(t, "unavailable", a.on(m[0]).get("sid=ada-1").saw)
+		for _, got := range <-waiting {
+			assert.Empty(t, got.Result().Cookies())
+		}
+	}, stage(stytchmigrate.StageKeep))
+}
+
+// Nor where that machine has begun as many exchanges as it may, and another has not.
+func TestOldLogoutForWantOfRoom(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		a.on(m[0]).roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, PerSecond: 0.01})
+		a.get("sid=bob-1")
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(2*time.Second))
+		waiting := make(chan []*visitor)
+		go func() { waiting <- across(m[1:], 4) }()
+		time.Sleep(time.Second)
+		a.handler = oldLogout
+		assert.Equal(t, "legacy", a.get("sid=ada-1").saw)
+		for _, got := range <-waiting {
+			assert.Equal(t, stytchmigrate.OutcomeRefused, got.outcome)
+			assert.Empty(t, got.Result().Cookies())
+		}
+	}, stage(stytchmigrate.StageKeep))
+}
