@@ -30,7 +30,7 @@ func newShadow() shadow {
 // it runs code of the application.
 func (m *Middleware) try(r *http.Request, f *foundLegacy, perSecond float64) {
 	s, key := &m.rollout.shadow, m.migrator.key(f)
-	if s.done.Contains(key) || m.migrator.records.ended.Contains(key) || !m.rollout.pace.hasRoom(perSecond) {
+	if s.done.Contains(key) || m.migrator.refused(key) != nil || !m.rollout.pace.hasRoom(perSecond) {
 		return
 	}
 	in, err := m.migrator.request(r, f, key)
@@ -82,7 +82,10 @@ func (m *Middleware) compare(ctx context.Context, f *foundLegacy, key string, in
 	out, err := m.client.migrate(asking, in)
 	took := time.Since(began)
 	if err != nil {
-		if answerOf(err) != no {
+		if x := failed(err); x.answer != no {
+			if !x.until.IsZero() { // a no would hold up who moves in the stage that comes next
+				m.migrator.refusals.Add(key, x)
+			}
 			m.rollout.shadow.done.Remove(key)
 		}
 		m.triedOut(ctx, f, err, took)

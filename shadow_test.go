@@ -76,6 +76,22 @@ func TestShadowInAnOutage(t *testing.T) {
 	}, stage(stytchmigrate.StageShadow))
 }
 
+// A UserInfo endpoint that does not answer is left in peace for a moment, as it is
+// when sessions move.
+func TestShadowSparesUserInfo(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(400, "migrate_from_external_unexpected_response"))
+		assert.Equal(t, "legacy"+keep+"migrate", a.get("sid=ada-1").settled())
+		for range 10 {
+			assert.Equal(t, leftAlone, a.get("sid=ada-1").settled())
+		}
+		assert.Equal(t, []string{"shadow unavailable stytch"}, a.triedOut())
+		time.Sleep(5 * time.Second)
+		a.stytch.Heal(stytchtest.Any)
+		assert.Equal(t, triedOut, a.get("sid=ada-1").settled())
+	}, stage(stytchmigrate.StageShadow))
+}
+
 // Who could not move is told of, whether Stytch says so or is not even asked.
 func TestShadowRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
