@@ -144,7 +144,7 @@ func (m *Middleware) retire(c *requestCookies) (ch change) {
 			ch.expire = append(ch.expire, &m.browser.legacy[i])
 		}
 	}
-	ch.strip = len(ch.expire) > 0
+	ch.strip, ch.over = len(ch.expire) > 0, m.rollout.inForce.Load().retired()
 	return ch
 }
 

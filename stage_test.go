@@ -92,6 +92,21 @@ func TestRetired(t *testing.T) {
 	}, stage(stytchmigrate.StageRetired))
 }
 
+// Nor is anybody asked about a cookie of that name that a handler sets, as sites do
+// that give one to every visitor. It signs nobody in any more.
+func TestRetiredBesideAVisitorsCookie(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		stytch, _ := a.signedIn(a.ada)
+		a.asks(t, stytch)
+		a.resolve = func(string) (stytchmigrate.LegacySession, error) { panic("it is no more") }
+		a.handler = setCookie("sid=visitor; Path=/")
+		assert.Equal(t, "anonymous | +sid | no-store | -", a.get("sid=ada-1").String())
+		assert.Equal(t, "authenticated ada | +sid | no-store | -", a.get(stytch+"; sid=ada-1").String())
+		time.Sleep(6 * time.Minute)
+		assert.Equal(t, "authenticated ada | +sid +stytch_session +stytch_session_jwt | no-store | authenticate", a.get(stytch+"; sid=ada-1").String())
+	}, stage(stytchmigrate.StageRetired))
+}
+
 // Who is held back is not retired, beside a Stytch session either: another person's
 // is not shown to them, and their cookie stays.
 func TestRetiredButHeldBack(t *testing.T) {

@@ -25,6 +25,7 @@ type change struct {
 	expire []*LegacyCookie // legacy cookies to expire
 	strip  bool            // hide those cookies from the handler whatever the method is
 	watch  bool            // the legacy cookie stays, and a handler that expires it logs out
+	over   bool            // no legacy session counts any more: Resolve is not asked
 }
 
 func (ch change) none() bool { return ch.set == nil && !ch.clear && len(ch.expire) == 0 }
@@ -45,6 +46,7 @@ type swap struct {
 	legacy  *foundLegacy  // the session that moved to Stytch, or nil
 	shown   bool          // the handler sees its cookie
 	kept    bool          // and so does the browser
+	over    bool          // no legacy cookie that the handler sets signs anybody in
 	ended   func() bool   // another request has logged the session out
 
 	mu     sync.Mutex // ReverseProxy flushes from a goroutine of its own
@@ -66,7 +68,7 @@ const (
 // swap prepares the change that a verdict asks for: of the response, and of
 // the request that is passed on, whose cookies are what the next one's will be.
 func (b *browser) swap(r *http.Request, c *requestCookies, v *verdict) (*swap, *http.Request) {
-	s := &swap{browser: b, request: r, kept: v.change.watch, ended: func() bool { return false }}
+	s := &swap{browser: b, request: r, kept: v.change.watch, over: v.change.over, ended: func() bool { return false }}
 	if s.kept || len(v.change.expire) > 0 && v.session != nil {
 		s.legacy, s.shown = v.legacy, v.legacy != nil && (s.kept || !v.change.hides(r))
 	}
@@ -207,7 +209,7 @@ func (s *swap) hear(c *http.Cookie) word {
 	case s.shown && c.Name == s.legacy.cookie.Name:
 		said = userLeft
 	}
-	if c.MaxAge < 0 || c.Value == "" { // or nothing that anybody could read
+	if s.over || c.MaxAge < 0 || c.Value == "" { // or nothing that anybody could read
 		return said
 	}
 	for i := range s.browser.legacy {
