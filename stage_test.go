@@ -175,6 +175,26 @@ func TestStagesInOrder(t *testing.T) {
 	})
 }
 
+// Each row is a date of the past as old servers write it and browsers read it
+// (RFC 6265 section 5.1.1): the value stays, and the cookie goes.
+func TestKeepExpiredByAnOldDate(t *testing.T) {
+	for date, want := range map[string]string{
+		"Thu, 01-Jan-70 00:00:10 GMT":      leftLater,
+		"Thursday, 01-Jan-70 00:00:10 GMT": leftLater,
+		"Thu Jan  1 00:00:10 1970":         leftLater,
+		"Thu, 1 Jan 1970 00:00:10 GMT":     leftLater,
+		"Thu, 01-Jan-60 00:00:10 GMT":      "authenticated ada | +sid | no-store | -", // 2060
+		"0":                                "authenticated ada | +sid | no-store | -", // no date
+	} {
+		inBubble(t, func(t *testing.T, a *app) {
+			cookies := a.get("sid=ada-1").jar("sid=ada-1")
+			a.handler = setCookie("sid=ada-1; Path=/; Expires=" + date)
+			want := strings.Replace(want, "-sid -stytch", "+sid -stytch", 1) // as net/http reads it
+			assert.Equal(t, want, a.get(cookies).settled(), date)
+		}, stage(stytchmigrate.StageKeep))
+	}
+}
+
 // The exchange takes longer than the request that began it waits, and that logs
 // out by itself: neither who waits for the same exchange nor a copy is signed in.
 func TestOldLogoutBeforeTheAnswer(t *testing.T) {

@@ -308,6 +308,13 @@ func parseSetCookie(line string) *http.Cookie {
 		name, _, _ := strings.Cut(line, "=")
 		return &http.Cookie{Name: strings.TrimSpace(name)}
 	}
+	if c.RawExpires != "" && c.Expires.IsZero() { // net/http reads two forms; old servers have more, and browsers read them
+		for _, form := range [...]string{time.RFC850, "Mon, 02-Jan-06 15:04:05 MST", "Mon, 2 Jan 2006 15:04:05 MST", time.ANSIC} {
+			if at, err := time.Parse(form, c.RawExpires); err == nil {
+				c.Expires = at
+			}
+		}
+	}
 	if c.MaxAge == 0 && !c.Expires.IsZero() && c.Expires.Before(time.Now()) {
 		c.MaxAge = -1
 	}
