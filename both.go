@@ -20,7 +20,7 @@ const (
 )
 
 // judgement is a ruling and the legacy cookies that it is about. It stays with
-// the known session, so that a repeat costs one comparison.
+// the known session, so that a repeat costs one comparison, and an event nothing.
 type judgement struct {
 	values [sha256.Size]byte // of the legacy cookies, see valuesOf
 	legacy *foundLegacy
@@ -96,7 +96,7 @@ func (m *Middleware) judge(r *http.Request, c *requestCookies, k *known) (*judge
 	// factor was pending.
 	j := &judgement{values: values, legacy: f, until: now.Add(time.Minute)}
 	if f != nil {
-		j.ruling = m.rule(k, f)
+		j.ruling, f.fingerprint = m.rule(k, f), m.migrator.fingerprint(f)
 		if at := f.session.ExpiresAt; !at.IsZero() && at.Before(j.until) {
 			j.until = at
 		}

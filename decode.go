@@ -205,9 +205,14 @@ func identifier(s string) string { return only(s, "_-.", 100) }
 // only returns s if it has at most limit bytes, each an ASCII letter, a digit
 // or one of marks, and else "".
 func only(s, marks string, limit int) string {
-	const alphanumeric = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-	if len(s) > limit || strings.Trim(s, alphanumeric+marks) != "" {
+	if len(s) > limit {
 		return ""
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && strings.IndexByte(marks, c) < 0 {
+			return ""
+		}
 	}
 	return s
 }

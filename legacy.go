@@ -234,6 +234,8 @@ func (e settingError) Error() string { return "stytchmigrate: wrong setting: " +
 type foundLegacy struct {
 	cookie  *LegacyCookie
 	session LegacySession
+
+	fingerprint string // "" where it is not in memory, see judge
 }
 
 // findLegacy returns the legacy session that a request carries: the first of

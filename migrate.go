@@ -338,5 +338,8 @@ func (m *migrator) key(f *foundLegacy) string {
 
 // fingerprint tells legacy sessions apart in logs and events, and no more.
 func (m *migrator) fingerprint(f *foundLegacy) string {
+	if f.fingerprint != "" {
+		return f.fingerprint
+	}
 	return hex.EncodeToString(m.records.mac("fingerprint", m.cfg.ProjectID, f.cookie.Name, string(f.session.ID))[:8])
 }

@@ -1,6 +1,7 @@
 package stytchmigrate_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -38,6 +39,35 @@ func TestAllocations(t *testing.T) { // not in parallel: it counts those of the 
 		assert.Equal(t, row.want, testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) }), name)
 		assert.Equal(t, row.want > 0, found, name)
 	}
+}
+
+// Each row is what a request carries in stage Keep, and how many allocations it
+// adds that somebody hears of it. Where no cookie matters those are the context and
+// the copy of the request, by which a Handler within knows that it was told.
+func TestAllocationsOfAnEvent(t *testing.T) { // not in parallel: it counts those of the process
+	quiet := newApp(t, stytchtest.Config{InProcess: true}, stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.OnEvent = nil })
+	heard := newApp(t, stytchtest.Config{InProcess: true}, stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) {
+		c.OnEvent = func(context.Context, stytchmigrate.Event) {}
+	})
+	for name, row := range map[string]struct {
+		cookies func(a *app) string
+		want    float64
+	}{
+		"no cookie":                           {func(*app) string { return "" }, 2},
+		"a known session":                     {func(a *app) string { c, _ := a.signedIn(a.ada); return c }, 0},
+		"a known session, and the old cookie": {func(a *app) string { c, _ := a.signedIn(a.ada); return c + "; sid=ada-1" }, 0},
+	} {
+		assert.Equal(t, row.want, heard.allocations(row.cookies(heard))-quiet.allocations(row.cookies(quiet)), name)
+	}
+}
+
+// allocations are those of a request that is like the one before.
+func (a *app) allocations(cookies string) float64 {
+	h := a.m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r, w := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil), httptest.NewRecorder()
+	r.Header.Set("Cookie", cookies)
+	h.ServeHTTP(w, r)
+	return testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) })
 }
 
 // A middleware inside another one, of another project, finds for itself.
