@@ -317,10 +317,11 @@ func (s *records) aead(id Secret) cipher.AEAD {
 // mac is the HMAC of parts, each with its length before it, so that no two
 // lists of parts are one text.
 func (s *records) mac(parts ...string) []byte {
-	h := hmac.New(sha256.New, []byte(s.key))
+	text := make([]byte, 0, 256)
 	for _, p := range parts {
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p))))
-		h.Write([]byte(p))
+		text = append(binary.BigEndian.AppendUint64(text, uint64(len(p))), p...)
 	}
+	h := hmac.New(sha256.New, []byte(s.key))
+	h.Write(text)
 	return h.Sum(nil)
 }
