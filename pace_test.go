@@ -115,6 +115,21 @@ func TestPaceOf(t *testing.T) {
 	}
 }
 
+// Of many a second as many begin as may, for all that they are counted in parts of it.
+func TestPaceOfMany(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = everybody
+		moved := 0
+		for i := range 1200 {
+			if a.parallel(fmt.Sprint("sid=ada-", i)).saw == "migrated ada" {
+				moved++
+			}
+			time.Sleep(time.Second / 1200)
+		}
+		assert.Equal(t, 1100, moved)
+	}, perSecond(1100))
+}
+
 // One exchange a second: what takes the place of one, and what needs none.
 func TestPaceIsOfExchanges(t *testing.T) {
 	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {

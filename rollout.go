@@ -327,11 +327,9 @@ func (p *pace) look(perSecond float64, begin func(time.Time)) bool {
 // window is a number of exchanges, and the time in which no more of them may be
 // begun, so that in no second there are more than perSecond.
 func window(perSecond float64) (most int, within time.Duration) {
-	switch {
-	case perSecond < 1:
+	if perSecond < 1 {
 		return 1, time.Duration(min(float64(time.Second)/perSecond, float64(keepEnded)))
-	case perSecond <= maxStarts:
-		return int(perSecond), time.Second
 	}
-	return maxStarts, time.Duration(math.Ceil(float64(time.Second) / math.Floor(perSecond/maxStarts)))
+	parts := math.Ceil(perSecond / maxStarts) // of a second
+	return int(perSecond / parts), time.Duration(math.Ceil(float64(time.Second) / parts))
 }
