@@ -130,6 +130,22 @@ func TestPaceOfMany(t *testing.T) {
 	}, perSecond(1100))
 }
 
+// Two that come to their claim at the same moment: there is room for one.
+func TestPaceOfTwoAtOnce(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+		s.fail(func(op string) error { time.Sleep(100 * time.Millisecond); return nil })
+		a.on(m[0])
+		var saw [2]string
+		var wg sync.WaitGroup
+		for i := range saw {
+			wg.Go(func() { saw[i] = a.parallel(fmt.Sprint("sid=ada-", i)).saw })
+		}
+		wg.Wait()
+		assert.ElementsMatch(t, []string{"migrated ada", "legacy"}, saw)
+		assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate))
+	}, perSecond(1), func(c *stytchmigrate.Config) { c.Timeout = 20 * time.Second })
+}
+
 // One exchange a second: what takes the place of one, and what needs none.
 func TestPaceIsOfExchanges(t *testing.T) {
 	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
