@@ -152,24 +152,23 @@ func (m *Middleware) retire(c *requestCookies) (ch change) {
 // to Stytch, if the rollout has it so.
 func (m *Middleware) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
 	now := m.rollout.inForce.Load()
-	cause := now.Stage.String()
 	switch {
 	case m.migrator.isHeldBack(now.HoldBack, f):
-		cause = causeHeldBack
+		return m.leaveAlone(ctx, f, causeHeldBack, nil)
 	case now.Stage == StageRetired:
 		return verdict{change: change{expire: []*LegacyCookie{f.cookie}, strip: true}}
-	case now.Stage == StageShadow && !now.stopped():
-		v := m.leaveAlone(ctx, f, cause, nil)
-		if v.outcome == OutcomeLegacy {
-			m.try(r, f, now.PerSecond)
-		}
-		return v
-	case now.Stage != StageObserve && !now.stopped():
+	case now.Stage == StageObserve:
+		return m.leaveAlone(ctx, f, now.Stage.String(), nil)
+	case now.stopped():
+		return m.leaveAlone(ctx, f, causeUntil, nil)
+	case now.Stage != StageShadow:
 		return m.migrate(ctx, r, f, now.Stage)
-	case now.Stage != StageObserve:
-		cause = causeUntil
 	}
-	return m.leaveAlone(ctx, f, cause, nil)
+	v := m.leaveAlone(ctx, f, now.Stage.String(), nil)
+	if v.outcome == OutcomeLegacy {
+		m.try(r, f, now.PerSecond)
+	}
+	return v
 }
 
 // stageOf is what becomes of a legacy session beside a Stytch session: where the
