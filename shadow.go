@@ -37,21 +37,23 @@ func (m *Middleware) try(r *http.Request, f *foundLegacy, perSecond float64) {
 	if err == nil && in.SessionToken == "" {
 		in.SessionToken, err = m.migrator.mint(f.session.Identity)
 	}
-	select {
-	case s.slots <- struct{}{}:
-	default:
-		return
-	}
-	if again, _ := s.done.ContainsOrAdd(key, struct{}{}); again || err != nil {
-		<-s.slots
-		if err != nil && !again {
+	if err != nil {
+		if again, _ := s.done.ContainsOrAdd(key, struct{}{}); !again {
 			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(err)))
 			m.triedOut(r.Context(), f, err, 0)
 		}
 		return
 	}
-	if !m.rollout.pace.take(perSecond) {
-		s.done.Remove(key)
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return
+	}
+	again, _ := s.done.ContainsOrAdd(key, struct{}{})
+	if again || !m.rollout.pace.take(perSecond) {
+		if !again {
+			s.done.Remove(key)
+		}
 		<-s.slots
 		return
 	}

@@ -30,6 +30,19 @@ func TestShadow(t *testing.T) {
 	}, stage(stytchmigrate.StageShadow))
 }
 
+// What is tried out counts as an exchange, and its session would not live long if
+// it could not be revoked.
+func TestShadowPace(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		assert.Equal(t, triedOut, a.get("sid=ada-1").settled())
+		assert.Equal(t, leftAlone, a.get("sid=ada-2").settled())
+		s := a.stytch.Sessions()[0]
+		assert.Equal(t, 5*time.Minute, s.ExpiresAt.Sub(s.StartedAt))
+		time.Sleep(time.Second)
+		assert.Equal(t, triedOut, a.get("sid=ada-2").settled())
+	}, stage(stytchmigrate.StageShadow), perSecond(1))
+}
+
 // A user who is another person at Stytch is told of, once.
 func TestShadowMismatch(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
