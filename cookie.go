@@ -19,8 +19,9 @@ const (
 
 // CookieOptions say how the Stytch cookies are written. The zero value writes
 // what Stytch's browser SDK writes, but HttpOnly: host-only, Path=/,
-// SameSite=Lax, Secure. Where the SDK runs on the pages too, Domain and Path
-// must be those that it is configured with, or the browser holds two of each.
+// SameSite=Lax, Secure. Where the SDK runs on the pages too, names, Domain and
+// Path must be those of its cookieOptions, or the browser holds two of each; its
+// domain counts with availableToSubdomains only.
 type CookieOptions struct {
 	SessionName string // default "stytch_session"
 	JWTName     string // default "stytch_session_jwt"
@@ -31,8 +32,10 @@ type CookieOptions struct {
 	SameSite http.SameSite // default Lax
 
 	// ReadableByScripts leaves out HttpOnly. Stytch's browser SDK needs it: it
-	// reads stytch_session from document.cookie, and takes a user whose cookie
-	// it can't see for signed out.
+	// reads stytch_session from document.cookie, takes a user whose cookie it
+	// can't see for signed out, and can't write the cookies of its own logins.
+	// With a custom domain that keeps the cookies HttpOnly it needs Domain in place
+	// of this.
 	ReadableByScripts bool
 
 	// Insecure leaves out Secure, for development over plain HTTP only.
