@@ -40,24 +40,41 @@ type estate struct {
 // newEstate has n users at Stytch, of whom user i's old session is "old-i".
 func newEstate(t *testing.T, n int) *estate {
 	t.Helper()
-	e := &estate{stytch: stytchtest.NewServer(t, stytchtest.Config{InProcess: true}), page: statuspage.New(statuspage.Options{})}
+	e := &estate{page: statuspage.New(statuspage.Options{}), stytch: stytchtest.NewServer(t, stytchtest.Config{
+		InProcess: true, ProjectID: "project-test-11111111-1111-4111-8111-111111111111", // of all estates, for users are held back by it too
+	})}
+	e.addUsers(n)
+	e.start(t, e.config())
+	return e
+}
+
+func (e *estate) addUsers(n int) {
 	for i := range n {
 		u := stytchtest.Person(fmt.Sprintf("user%d@example.com", i))
 		u.ExternalID = fmt.Sprint("user-", i)
 		e.stytch.AddUser(u)
 		e.stytch.Accept(fmt.Sprint("token-of-old-", i), u.Emails[0].Email)
 	}
-	var err error
-	e.auth, err = stytchmigrate.New(stytchmigrate.Config{
+}
+
+func (e *estate) config() stytchmigrate.Config {
+	return stytchmigrate.Config{
 		ProjectID: e.stytch.ProjectID, Secret: stytchmigrate.Secret(e.stytch.Secret), BaseURL: e.stytch.URL, HTTPClient: e.stytch.Client(),
 		Legacy:  []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: resolveEstate}},
 		Rollout: stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve},
+		SessionClaims: func(s stytchmigrate.LegacySession) map[string]any {
+			return map[string]any{"user": s.Identity.Subject}
+		},
 		OnEvent: e.observe, Logger: slog.New(slog.DiscardHandler),
-	})
+	}
+}
+
+func (e *estate) start(t *testing.T, cfg stytchmigrate.Config) {
+	t.Helper()
+	var err error
+	e.auth, err = stytchmigrate.New(cfg)
 	require.NoError(t, err)
-	page := http.HandlerFunc(whoIsThere)
-	e.machines = []http.Handler{e.auth.Handler(page), page}
-	return e
+	e.machines = []http.Handler{e.auth.Handler(http.HandlerFunc(whoIsThere)), http.HandlerFunc(asBefore)}
 }
 
 // resolveEstate tells whose an old session is.
@@ -66,19 +83,27 @@ func resolveEstate(_ *http.Request, id string) (stytchmigrate.LegacySession, err
 	if !found {
 		return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 	}
+	n, _, _ = strings.Cut(n, ".") // "old-7.phone" is another session of user 7
 	return stytchmigrate.LegacySession{
 		ID: stytchmigrate.Secret(id), Token: stytchmigrate.Secret("token-of-" + id),
 		Identity: userinfo.Identity{Subject: "user-" + n, Email: "user" + n + "@example.com", EmailVerified: true},
 	}, nil
 }
 
-// whoIsThere is the page of every machine, with the middleware or without it.
+// whoIsThere is the page of the machines with the middleware.
 func whoIsThere(w http.ResponseWriter, r *http.Request) {
-	if u, ok := stytchmigrate.UserFromContext(r.Context()); ok {
+	if u, ok := stytchmigrate.UserFromContext(r.Context()); ok && !u.Partial {
 		io.WriteString(w, u.ExternalID)
+	} else if s, ok := stytchmigrate.SessionFromContext(r.Context()); ok {
+		fmt.Fprint(w, s.CustomClaims["user"])
 	} else if old, ok := stytchmigrate.LegacyFromContext(r.Context()); ok {
 		io.WriteString(w, old.Identity.Subject)
-	} else if c, err := r.Cookie("sid"); err == nil {
+	}
+}
+
+// asBefore is the page of those without it.
+func asBefore(w http.ResponseWriter, r *http.Request) {
+	if c, err := r.Cookie("sid"); err == nil {
 		if s, err := resolveEstate(r, c.Value); err == nil {
 			io.WriteString(w, s.Identity.Subject)
 		}
@@ -98,12 +123,17 @@ var estateURL = &url.URL{Scheme: "https", Host: "app.example.com", Path: "/"}
 
 // visit sends a browser to a machine, and returns who it is there.
 func (e *estate) visit(jar http.CookieJar, machine int) string {
-	r := httptest.NewRequest(http.MethodGet, estateURL.String(), nil)
+	return send(jar, http.MethodGet, e.machines[machine])
+}
+
+// send is a request of a browser. It returns the page.
+func send(jar http.CookieJar, method string, to http.Handler) string {
+	r := httptest.NewRequest(method, estateURL.String(), nil)
 	for _, c := range jar.Cookies(estateURL) {
 		r.AddCookie(c)
 	}
 	w := httptest.NewRecorder()
-	e.machines[machine].ServeHTTP(w, r)
+	to.ServeHTTP(w, r)
 	jar.SetCookies(estateURL, w.Result().Cookies())
 	return w.Body.String()
 }
