@@ -1,0 +1,172 @@
+package integration
+
+import (
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+func incidents() []goStep {
+	const chapter = "Incidents"
+	return []goStep{
+		{chapter, `event breaker: under "Calls to Stytch" the breaker of exchanges is "open", and "(not asked: breaker or pause)" fails`, stytchIsDown},
+		{chapter, `event brake: "(not believed: Stytch knew too few)", "not yet over"`, stytchKnowsNobody},
+		{chapter, `those who have moved are "anonymous", without an event`, keysOfAnotherProject},
+		{chapter, `event store: "Store failed, or held what can't be read", "not yet over"`, storeIsDown},
+		{chapter, `ERROR in the log, with setting; under "Failures" its error type, such as unauthorized_credentials`, wrongSecret},
+		{chapter, `event mismatch: "(Stytch's user is somebody else)"`, somebodyElse},
+		{chapter, `event revocation: "Session that nobody is to have could not be revoked"`, notRevoked},
+		{chapter, "somebody reports a takeover", takeover},
+		{chapter, "the record key has leaked", recordKeyLeaked},
+	}
+}
+
+// failing reports whether the page says of a kind of events that it is not over.
+func (w *walk) failing(kind string) bool {
+	for _, e := range w.status().Events {
+		if e.Kind == kind {
+			return e.Count > 0 && e.Recovered == ""
+		}
+	}
+	return false
+}
+
+func (w *walk) breaker(calls string) string {
+	for _, l := range w.status().Lanes {
+		if l.Calls == calls {
+			return l.Breaker
+		}
+	}
+	return ""
+}
+
+func stytchIsDown(w *walk) {
+	replaced, _ := w.halfway(stytchmigrate.StageReplace)
+	w.stytch.FailAll(stytchtest.Any, stytchtest.Error(500, "internal_server_error"))
+	require.NoError(w, w.auth.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}))
+	for range 3 {
+		w.everybodyIsThere(0)
+	}
+	assert.Equal(w, "open", w.hears("breaker")[0].Cause)
+	w.shows("Calls to Stytch", "open")
+	w.fails("(not asked: breaker or pause)", 0)
+	assert.Equal(w, "open", w.breaker("exchange"))
+
+	w.set("Stage: stytchmigrate.StageKeep, HoldBack: 100")
+	calls := w.stytch.Count(stytchtest.Migrate)
+	time.Sleep(time.Minute)
+	w.everybodyIsThere(0)
+	assert.Equal(w, calls, w.stytch.Count(stytchtest.Migrate), "no more tries")
+	time.Sleep(10 * time.Minute)
+	assert.Equal(w, len(w.people)-len(replaced), w.visit(0, w.people...), "who has but a JWT that ran out waits")
+	moved, _ := w.moved()
+	assert.Equal(w, subjects(replaced), subjects(moved), "and keeps the cookies")
+
+	w.stytch.Heal(stytchtest.Any)
+	require.NoError(w, w.auth.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}))
+	for range 3 { // one finds out, the others follow
+		time.Sleep(6 * time.Second)
+		w.visit(0, w.people...)
+	}
+	w.everybodyIsThere(0)
+	w.shows("closed")
+	assert.Equal(w, "closed", w.breaker("exchange"))
+	_, others := w.moved()
+	assert.Empty(w, others)
+}
+
+func stytchKnowsNobody(w *walk) {
+	moved, _ := w.halfway(stytchmigrate.StageReplace)
+	w.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(404, "session_not_found"))
+	for range 10 {
+		time.Sleep(time.Minute)
+		w.visit(0, w.people...)
+	}
+	assert.Equal(w, "failed", w.hears("brake")[0].Cause)
+	w.fails("(not believed: Stytch knew too few)", 0)
+	w.shows("not yet over")
+	assert.True(w, w.failing("brake"))
+	now, _ := w.moved()
+	assert.Equal(w, subjects(moved), subjects(now), "cookies stay")
+
+	w.stytch.Heal(stytchtest.Any)
+	time.Sleep(time.Minute)
+	w.everybodyIsThere(0)
+	w.shows("over")
+	assert.False(w, w.failing("brake"))
+}
+
+func keysOfAnotherProject(w *walk) {
+	moved, others := w.halfway(stytchmigrate.StageReplace)
+	other := stytchtest.NewServer(w, stytchtest.Config{InProcess: true})
+	w.says("ProjectID", "Secret")
+	w.deploy(w.T, func(c *stytchmigrate.Config) {
+		c.ProjectID, c.Secret, c.BaseURL, c.HTTPClient = other.ProjectID, stytchmigrate.Secret(other.Secret), other.URL, other.Client()
+	})
+	assert.Zero(w, w.visit(0, moved...))
+	assert.Equal(w, len(others), w.visit(0, others...))
+	w.shows("anonymous")
+	assert.Equal(w, len(moved), w.status().Requests["anonymous"])
+	for _, e := range w.status().Events {
+		assert.Zero(w, e.Count, e.Kind)
+	}
+	w.deploy(w.T)
+	w.everybodyIsThere(0)
+	now, _ := w.moved()
+	assert.Equal(w, subjects(moved), subjects(now))
+}
+
+// A second machine shares the store. Somebody has logged out there.
+func storeIsDown(w *walk) {
+	keep := func(c *stytchmigrate.Config) { c.Rollout = stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep} }
+	w.deploy(w.T, keep)
+	elsewhere := w.machines[0]
+	before := browserWith("old-0.out")
+	w.visit(0, before)
+	require.NoError(w, w.logOut(before))
+	w.deploy(w.T, keep)
+	w.machines = append(w.machines, elsewhere)
+	calls := w.stytch.Count(stytchtest.Migrate)
+
+	w.store.fail(func() error { return errStoreDown })
+	w.everybodyIsThere(0)
+	assert.Equal(w, "failed", w.hears("store")[0].Cause)
+	w.shows("Store failed, or held what can't be read", "not yet over")
+	assert.Equal(w, 1, w.visit(2, browserWith("old-1"))) // a late request with the old cookie alone
+	assert.Equal(w, calls+41, w.stytch.Count(stytchtest.Migrate), "each process exchanges for itself")
+	copied := browserWith("old-0.out")
+	assert.Equal(w, 1, w.visit(0, copied), "that this was logged out elsewhere is not known")
+	w.says("Logout")
+	meanwhile := browserWith("old-2.out")
+	w.visit(0, meanwhile)
+	require.Error(w, w.logOut(meanwhile))
+	assert.Zero(w, w.visit(0, browserWith("old-2.out")), "it holds in its process")
+	assert.True(w, w.failing("store"))
+
+	w.store.fail(nil)
+	time.Sleep(6 * time.Minute)
+	w.everybodyIsThere(0)
+	w.shows("over")
+	assert.False(w, w.failing("store"))
+	assert.Zero(w, w.visit(0, copied, browserWith("old-0.out")))
+	w.visit(2, browserWith("old-6")) // that machine too hears that it is over
+	w.visit(0, browserWith("old-5"))
+	w.forge()
+	assert.Equal(w, 1, w.visit(2, browserWith("old-5")))
+	told := w.told("store")
+	assert.ErrorContains(w, told[len(told)-1].Err, "can't be read")
+	assert.True(w, w.failing("store"))
+}
+
+// forge writes to the store what nobody can read.
+func (s *site) forge() {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	for key, v := range s.store.values {
+		s.store.values[key] = value{[]byte("forged"), v.until}
+	}
+}
