@@ -89,8 +89,9 @@ type Event struct {
 	//     can't tell; held_back, as the breaker is open or Stytch asked for a pause; brake;
 	//     application, where Resolve or another of its functions failed
 	//
-	// Of kinds jwks, store and brake it is failed or recovered; of breaker open,
-	// half_open or closed; else it is empty.
+	// Of kinds jwks, store and brake it is failed or recovered, of store also
+	// unreadable: a record, which stays so; of breaker it is open, half_open or
+	// closed; else it is empty.
 	Cause string
 
 	// Stage is the rollout's, of kind request.
@@ -212,8 +213,9 @@ const (
 
 	causeApplication = "application" // an error may tell something else of the same request
 
-	causeFailed    = "failed"
-	causeRecovered = "recovered"
+	causeFailed     = "failed"
+	causeUnreadable = "unreadable"
+	causeRecovered  = "recovered"
 )
 
 // causeOf is why an error made a request what it is.
@@ -282,11 +284,14 @@ func (m *Middleware) loud(kind string, err error) {
 		switch {
 		case err == nil:
 			e.Cause = causeRecovered
-			m.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: "+kind+": "+causeRecovered)
+		case errors.Is(err, errRecord):
+			e.Cause = causeUnreadable
 		case kind != kindRevocation:
 			e.Cause = causeFailed
-			fallthrough
-		default:
+		}
+		if err == nil {
+			m.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: "+kind+": "+causeRecovered)
+		} else {
 			m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
 		}
 		m.emit(ctx, e)

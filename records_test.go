@@ -133,6 +133,7 @@ func TestForgedRecords(t *testing.T) {
 				synctest.Wait()
 				require.NotEmpty(t, a.events)
 				assert.Equal(t, "store", a.events[0].Kind)
+				assert.Equal(t, "unreadable", a.events[0].Cause, "nothing fails that could recover")
 				assert.ErrorContains(t, a.events[0].Err, "a record can't be read")
 				assert.Equal(t, handedOut+"-", a.on(m[2]).get("sid=ada-1").String())
 			})

@@ -44,6 +44,25 @@ func whatIsOver(t *testing.T, kind string) {
 	})
 }
 
+// A record that can't be read stays so: nothing will say that it is over. Nor is a
+// store that is down well again for it.
+func TestUnreadableRecordIsNoOutage(t *testing.T) {
+	page := statuspage.New(statuspage.Options{})
+	failing := func() bool {
+		for _, k := range read(t, page).Kinds {
+			if k.Kind == "store" {
+				return k.Failing
+			}
+		}
+		return false
+	}
+	observe(page, stytchmigrate.Event{Kind: "store", Cause: "unreadable"})
+	assert.False(t, failing())
+	assert.False(t, strings.Contains(get(page, "/").Body.String(), "not yet over"))
+	observe(page, stytchmigrate.Event{Kind: "store", Cause: "failed"}, stytchmigrate.Event{Kind: "store", Cause: "unreadable"})
+	assert.True(t, failing())
+}
+
 // What the shadow finds out counts in its row, and among the failures, and moves
 // nobody.
 func TestShadow(t *testing.T) {

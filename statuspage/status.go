@@ -56,12 +56,8 @@ type kindStatus struct {
 	Title     string    `json:"-"`
 	Count     uint64    `json:"count"`
 	Last      time.Time `json:"last,omitzero"`
+	Failing   bool      `json:"failing,omitzero"`
 	Recovered time.Time `json:"recovered,omitzero"` // since when it works again
-}
-
-// Failing reports a thing that failed when it was last heard of.
-func (k kindStatus) Failing() bool {
-	return (k.Kind == "jwks" || k.Kind == "store" || k.Kind == "brake") && k.Count > 0 && k.Recovered.IsZero()
 }
 
 func (d *distinct) counts() counts {
@@ -104,7 +100,8 @@ func (p *Page) status(now time.Time) *status {
 	}
 	for i := range p.kinds {
 		row := kindStatus{Kind: "other", Title: "Events of other kinds", Count: p.kinds[i].n.Load(), Last: p.kinds[i].when()}
-		if at := p.over[i].when(); at.After(row.Last) {
+		row.Failing = p.failing[i].Load()
+		if at := p.over[i].when(); !row.Failing && !at.Before(row.Last) {
 			row.Recovered = at
 		}
 		if i < len(kinds) {

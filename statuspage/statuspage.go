@@ -57,6 +57,7 @@ type Page struct {
 	hours    hours
 	kinds    [len(kinds) + 1]tally // the last: of a kind that this package does not know
 	over     [len(kinds) + 1]tally // that what failed works again
+	failing  [len(kinds) + 1]atomic.Bool
 	failures failures
 	lanes    lanes
 }
@@ -124,11 +125,7 @@ func (p *Page) Observe(_ context.Context, e stytchmigrate.Event) {
 	case "breaker", "paused":
 		p.lanes.note(now, &e)
 	default:
-		of := &p.kinds
-		if e.Cause == "recovered" {
-			of = &p.over
-		}
-		of[kindOf(e.Kind)].add(now)
+		p.trouble(now, &e)
 	}
 }
 
@@ -139,6 +136,20 @@ func kindOf(name string) int {
 		}
 	}
 	return len(kinds)
+}
+
+// trouble counts what deserves a look, but not that it is over.
+func (p *Page) trouble(now time.Time, e *stytchmigrate.Event) {
+	i := kindOf(e.Kind)
+	switch e.Cause {
+	case "recovered":
+		p.over[i].add(now)
+		p.failing[i].Store(false)
+		return
+	case "failed":
+		p.failing[i].Store(true)
+	}
+	p.kinds[i].add(now)
 }
 
 // request counts the one event of a request.

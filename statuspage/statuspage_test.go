@@ -56,6 +56,7 @@ type told struct {
 		Kind      string
 		Count     uint64
 		Recovered time.Time
+		Failing   bool
 	} `json:"events"`
 }
 
