@@ -40,6 +40,7 @@ func TestRolloutErrors(t *testing.T) {
 		"a negative pace":     {rollout{PerSecond: -1}, "stytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
 		"a pace of NaN":       {rollout{PerSecond: math.NaN()}, "stytchmigrate: Rollout.PerSecond NaN: must be 0 or a positive number"},
 		"a pace without end":  {rollout{PerSecond: math.Inf(1)}, "stytchmigrate: Rollout.PerSecond +Inf: must be 0 or a positive number"},
+		"a date without form": {rollout{Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
 		"everything is wrong": {rollout{9, 101, -1, time.Time{}}, "stytchmigrate: Rollout.Stage 9: unknown\nstytchmigrate: Rollout.HoldBack 101: must be from 0 to 100\nstytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
 	} {
 		t.Run(name, func(t *testing.T) {
