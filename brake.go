@@ -19,9 +19,9 @@ const (
 )
 
 // brake tells users who have logged out from a Stytch that no longer knows
-// anybody: another project's keys were deployed, or its data is away. It counts
-// sessions that something vouched for, a JWT of ours or memory, and that should
-// be alive, so that nobody can pull it with cookies made up.
+// anybody: its data is away. It counts sessions that something vouched for, a JWT
+// of ours or memory, and that should be alive, so that nobody can pull it with
+// cookies made up.
 type brake struct {
 	mu      sync.Mutex // guards all below
 	start   time.Time  // of the window

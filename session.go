@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -57,6 +58,7 @@ type sessions struct {
 
 	flights singleflight.Group
 	brake   brake
+	foreign sync.Once // said that cookies of another project come
 	loud    func(kind string, err error)
 }
 
@@ -81,7 +83,12 @@ func (s *sessions) find(ctx context.Context, c *requestCookies) stytchState {
 	case j.live != nil:
 		return s.live(ctx, j.live, j.liveJWT)
 	case j.foreign && j.stale == nil && j.unsure == "":
-		return stytchState{} // the cookies are another application's
+		// The cookies are another application's, as a Domain that both share brings
+		// them; or those of all who have moved, and this is the wrong project.
+		s.foreign.Do(func() {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: Stytch cookies of another project are left alone", slog.String("setting", "Config.ProjectID"))
+		})
+		return stytchState{}
 	}
 	return s.refresh(ctx, c.tokens, j)
 }

@@ -130,7 +130,8 @@ func TestNoOldJWTIsHandedOut(t *testing.T) {
 	}
 }
 
-// Stytch cookies of another project are left alone; the legacy session counts.
+// Stytch cookies of another project are left alone; the legacy session counts. The
+// log says so, once: the project may be the wrong one.
 func TestAnotherProjectsCookies(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
 		theirs := newWallet(a).jwtHeader("Ta F")
@@ -138,6 +139,7 @@ func TestAnotherProjectsCookies(t *testing.T) {
 		require.Equal(t, swapped, first.String())
 		// Theirs are of another Domain, so that the browser keeps and sends both.
 		assert.Equal(t, fromJWT+"-", a.get(theirs + "; " + first.jar("") + "; " + "theme=dark").String()[:len(fromJWT)]+"-")
+		assert.Equal(t, 1, strings.Count(a.log.String(), `"setting":"Config.ProjectID"`))
 	})
 }
 

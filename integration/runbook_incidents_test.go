@@ -114,6 +114,8 @@ func keysOfAnotherProject(w *walk) {
 	for _, e := range w.status().Events {
 		assert.Zero(w, e.Count, e.Kind)
 	}
+	w.says("setting")
+	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.ProjectID"`), 1)
 	w.deploy(w.T)
 	w.everybodyIsThere(0)
 	now, _ := w.moved()
