@@ -99,8 +99,8 @@ func newTickets() *userinfo.Tickets {
 	return tickets
 }
 
-// newApp serves an old application.
-func newApp(t *testing.T, old oldApp) *app {
+// newApp serves an old application, with what is changed of the middleware's Config.
+func newApp(t *testing.T, old oldApp, changes ...func(*stytchmigrate.Config)) *app {
 	t.Helper()
 	a := &app{stytch: stytchtest.NewServer(t, stytchtest.Config{}), oldApp: old}
 	a.stytch.AddUser(stytchtest.Person("ada@example.com"))
@@ -116,6 +116,9 @@ func newApp(t *testing.T, old oldApp) *app {
 	if a.userInfo == nil && a.userInfoURL == "" {
 		cfg.Tickets = newTickets()
 		a.userInfo = userinfo.Handler(cfg.Tickets.Redeem)
+	}
+	for _, change := range changes {
+		change(&cfg)
 	}
 	var err error
 	a.auth, err = stytchmigrate.New(cfg)
