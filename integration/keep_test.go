@@ -33,23 +33,25 @@ func (a *app) asItWas(t *testing.T) {
 // Whoever comes next at that browser is nobody, and so is who has a copy of all its
 // cookies.
 func TestLogoutsAsTheyWere(t *testing.T) {
-	for name, kind := range map[string]func() oldApp{
-		"scs, destroyed": func() oldApp { return scsLogout((*scs.SessionManager).Destroy) },
-		"scs, destroyed, and a message in a new one": func() oldApp {
+	for name, kind := range map[string]func(*testing.T) oldApp{
+		"scs, destroyed": func(*testing.T) oldApp { return scsLogout((*scs.SessionManager).Destroy) },
+		"scs, destroyed, and a message in a new one": func(*testing.T) oldApp {
 			return scsLogout(func(sm *scs.SessionManager, ctx context.Context) error {
 				defer sm.Put(ctx, "message", "Good bye!")
 				return sm.Destroy(ctx)
 			})
 		},
-		"scs, renewed": func() oldApp {
+		"scs, renewed": func(*testing.T) oldApp {
 			return scsLogout(func(sm *scs.SessionManager, ctx context.Context) error {
 				sm.Remove(ctx, "user")
 				return sm.RenewToken(ctx)
 			})
 		},
-		"scs, only emptied": func() oldApp { return scsLogout((*scs.SessionManager).Clear) },
-		"gorilla, expired":  func() oldApp { return cookieLogout(nil) },
-		"gorilla, emptied, and a message": func() oldApp {
+		"scs, only emptied":         func(*testing.T) oldApp { return scsLogout((*scs.SessionManager).Clear) },
+		"scs over Redis, destroyed": scsOverRedis,
+		"gorilla, its file removed": filesystemStore,
+		"gorilla, expired":          func(*testing.T) oldApp { return cookieLogout(nil) },
+		"gorilla, emptied, and a message": func(*testing.T) oldApp {
 			return cookieLogout(func(session *sessions.Session) {
 				clear(session.Values)
 				session.AddFlash("Good bye!")
@@ -57,7 +59,7 @@ func TestLogoutsAsTheyWere(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newApp(t, kind())
+			a := newApp(t, kind(t))
 			a.asItWas(t)
 			b := a.newBrowser(t)
 			b.get("/login?user=17")

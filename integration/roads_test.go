@@ -18,6 +18,7 @@ var kinds = map[string]func(*testing.T) oldApp{
 	"scs":                scsSessions,
 	"scs, hashed, idle":  scsHashedAndIdle,
 	"scs, outside":       scsOutside,
+	"scs, Redis":         scsOverRedis,
 	"JWT":                jwtSessions,
 	"access token":       accessTokens,
 	"SQL":                sqlSessions,

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alexedwards/scs/goredisstore"
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/stretchr/testify/assert"
@@ -46,7 +47,17 @@ func newSCSApp(change func(*scs.SessionManager)) (*scs.SessionManager, oldApp) {
 	store := &shakyStore{Store: memstore.NewWithCleanupInterval(0)}
 	sm := newSCS(store)
 	change(sm)
-	return sm, oldApp{
+	old := scsHandlers(sm)
+	old.outage = func() (over func()) {
+		store.down.Store(true)
+		return func() { store.down.Store(false) }
+	}
+	return sm, old
+}
+
+// scsHandlers are those of an application with scs, whatever its store is.
+func scsHandlers(sm *scs.SessionManager) oldApp {
+	return oldApp{
 		cookie: scsCookie(sm, new(table)),
 		wrap:   sm.LoadAndSave,
 		login: func(_ http.ResponseWriter, r *http.Request, s signIn) error {
@@ -61,10 +72,7 @@ func newSCSApp(change func(*scs.SessionManager)) (*scs.SessionManager, oldApp) {
 		},
 		logout: func(_ http.ResponseWriter, r *http.Request) error { return sm.Destroy(r.Context()) },
 		user:   func(r *http.Request) string { return sm.GetString(r.Context(), "user") },
-		outage: func() (over func()) {
-			store.down.Store(true)
-			return func() { store.down.Store(false) }
-		},
+
 		afterLogout: "anonymous",
 	}
 }
@@ -77,6 +85,17 @@ func scsSessions(*testing.T) oldApp {
 // scsHashedAndIdle has a cookie that is written with each response.
 func scsHashedAndIdle(*testing.T) oldApp {
 	_, old := newSCSApp(func(sm *scs.SessionManager) { sm.HashTokenInStore, sm.IdleTimeout = true, time.Hour })
+	return old
+}
+
+// scsOverRedis has its sessions in a Redis, which keeps them through a crash.
+func scsOverRedis(t *testing.T) oldApp {
+	s := startRedis(t)
+	old := scsHandlers(newSCS(goredisstore.New(s.Client)))
+	old.outage = func() (over func()) {
+		s.kill()
+		return s.start
+	}
 	return old
 }
 

@@ -22,6 +22,7 @@ import (
 // whose handlers have never heard of Stytch.
 type stall struct {
 	oldApp
+	store    stytchmigrate.Store // of the middleware; nil: in memory
 	put      func(w http.ResponseWriter, r *http.Request, key, value string) error
 	get      func(r *http.Request, key string) string
 	say      func(w http.ResponseWriter, r *http.Request, message string) error
@@ -55,6 +56,7 @@ var stalls = map[string]func(*testing.T) stall{
 		s.outside = true
 		return s
 	},
+	"scs, Redis": func(t *testing.T) stall { return stallOnRedis(startRedis(t)) },
 }
 
 // forgetful has the cookie go with the browser, unless the session is remembered.
@@ -123,7 +125,7 @@ func gorillaStall(store sessions.Store, cookie stytchmigrate.LegacyCookie) stall
 func (s stall) open(t *testing.T) (a, without *app) {
 	t.Helper()
 	a = newApp(t, s.oldApp, func(cfg *stytchmigrate.Config) {
-		cfg.Rollout.Stage = stytchmigrate.StageKeep
+		cfg.Store, cfg.Rollout.Stage = s.store, stytchmigrate.StageKeep
 	})
 	bare := s.handler()
 	if s.wrap != nil {
