@@ -161,18 +161,37 @@ func TestSCSWithACart(t *testing.T) {
 	assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate))
 }
 
-// What moves a user is not kept by caches, whatever scs says of its own cookie.
+// What moves a user is not kept by caches, whatever scs says of its own cookie, nor
+// is what saves the old cookie beside a Stytch session.
 func TestSCSCacheControl(t *testing.T) {
-	for outside, want := range map[bool][]string{false: {"no-store"}, true: {"no-store", `no-cache="Set-Cookie"`}} {
+	theirs := `no-cache="Set-Cookie"`
+	for _, row := range []struct {
+		outside bool
+		stage   stytchmigrate.Stage
+		want    [2][]string // of the request that moves, and of the next
+	}{
+		{false, stytchmigrate.StageReplace, [2][]string{{"no-store"}, {"no-store"}}},
+		{true, stytchmigrate.StageReplace, [2][]string{{"no-store", theirs}, {"no-store", theirs}}},
+		{false, stytchmigrate.StageKeep, [2][]string{{"no-store"}, {"no-store"}}},
+		{true, stytchmigrate.StageKeep, [2][]string{{"no-store", theirs}, {theirs}}},
+	} {
 		sm, old := newSCSApp(func(sm *scs.SessionManager) { sm.IdleTimeout = time.Hour })
-		old.outside = outside
-		a := newApp(t, old)
-		r, w := httptest.NewRequest("POST", "/", nil), httptest.NewRecorder()
-		r.Header.Set("Cookie", "sid="+signedIn(sm, "17"))
-		a.stacked(http.HandlerFunc(a.page)).ServeHTTP(w, r)
-		assert.Equal(t, "migrated ada@example.com", w.Body.String())
-		assert.Equal(t, want, w.Header()["Cache-Control"])
-		assert.Equal(t, "Cookie", w.Header().Get("Vary"))
+		old.outside = row.outside
+		a := newApp(t, old, func(cfg *stytchmigrate.Config) { cfg.Rollout.Stage = row.stage })
+		cookies := "sid=" + signedIn(sm, "17")
+		for i, want := range []string{"migrated ada@example.com", "authenticated ada@example.com"} {
+			r, w := httptest.NewRequest("POST", "/", nil), httptest.NewRecorder()
+			r.Header.Set("Cookie", cookies)
+			a.stacked(http.HandlerFunc(a.page)).ServeHTTP(w, r)
+			assert.Equal(t, want, w.Body.String())
+			assert.Equal(t, row.want[i], w.Header()["Cache-Control"], "%v %v %d", row.outside, row.stage, i)
+			assert.Equal(t, "Cookie", w.Header().Get("Vary"))
+			for _, c := range w.Result().Cookies() {
+				if c.Name != "sid" && c.MaxAge >= 0 {
+					cookies += "; " + c.Name + "=" + c.Value
+				}
+			}
+		}
 	}
 }
 
