@@ -30,7 +30,7 @@ var ErrNoSession = errors.New("stytchmigrate: no legacy session")
 type LegacyCookie struct {
 	Name   string
 	Also   []string      // further cookies of that session, expired and hidden with it
-	Scopes []CookieScope // where the old code set them, not Partitioned, which can not be told here; nil: host-only, Path=/
+	Scopes []CookieScope // where the old code set them; nil: host-only, Path=/. What was set Partitioned is not deleted
 
 	// Resolve tells whose session a value is. It is required, and the
 	// application vouches for what it returns: whatever signature, store or
