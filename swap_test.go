@@ -1,11 +1,13 @@
 package stytchmigrate_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -265,6 +267,58 @@ func TestFlushThroughAWriterThatOnlyUnwraps(t *testing.T) {
 			assert.NoError(t, http.NewResponseController(w).Flush())
 		})).ServeHTTP(plain{three{rec}, rec}, r)
 		assert.True(t, rec.Flushed)
+		assert.Len(t, rec.Result().Cookies(), 3)
+	})
+}
+
+// able is such a writer that does all else itself.
+type able struct {
+	plain
+	did *[]string
+}
+
+func (a able) does(what string) { *a.did = append(*a.did, what) }
+
+func (a able) Hijack() (net.Conn, *bufio.ReadWriter, error) { a.does("hijack"); return nil, nil, nil }
+
+func (a able) Push(target string, _ *http.PushOptions) error { a.does("push " + target); return nil }
+
+func (a able) ReadFrom(src io.Reader) (int64, error) {
+	a.does("read from")
+	return io.Copy(a.plain, src)
+}
+
+// Such a writer goes on to be asked for what it does itself, by a handler that
+// knows of no ResponseController; and one that can't is not said to.
+func TestAWriterThatOnlyUnwrapsKeepsTheRest(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		serve := func(w http.ResponseWriter, h http.HandlerFunc) {
+			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/", nil)
+			r.Header.Set("Cookie", "sid=ada-1")
+			a.m.Handler(h).ServeHTTP(w, r)
+		}
+		var did []string
+		rec := httptest.NewRecorder()
+		serve(able{plain{three{rec}, rec}, &did}, func(w http.ResponseWriter, _ *http.Request) {
+			_, _, err := w.(http.Hijacker).Hijack()
+			assert.NoError(t, err)
+			assert.NoError(t, w.(http.Pusher).Push("/style.css", nil))
+			_, err = io.Copy(w, io.LimitReader(zeros{}, 4))
+			assert.NoError(t, err)
+		})
+		assert.Equal(t, []string{"hijack", "push /style.css", "read from"}, did)
+		assert.Len(t, rec.Result().Cookies(), 3)
+
+		rec = httptest.NewRecorder()
+		serve(plain{three{rec}, rec}, func(w http.ResponseWriter, _ *http.Request) {
+			assert.NotImplements(t, (*http.Hijacker)(nil), w)
+			if p, ok := w.(http.Pusher); ok {
+				assert.ErrorIs(t, p.Push("/style.css", nil), http.ErrNotSupported)
+			}
+			_, err := io.Copy(w, io.LimitReader(zeros{}, 4))
+			assert.NoError(t, err)
+		})
+		assert.Equal(t, 4, rec.Body.Len())
 		assert.Len(t, rec.Result().Cookies(), 3)
 	})
 }

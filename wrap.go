@@ -12,11 +12,7 @@ import (
 // are: cookies on them are lost by some clients and doubled by others.
 func (s *swap) wrap(w http.ResponseWriter) http.ResponseWriter {
 	commit := func() { s.commit(w) }
-	_, flushes := w.(http.Flusher)
-	if _, unwraps := w.(interface{ Unwrap() http.ResponseWriter }); unwraps && !flushes {
-		w = flusher{w}
-	}
-	return httpsnoop.Wrap(w, httpsnoop.Hooks{
+	return httpsnoop.Wrap(flushing(w), httpsnoop.Hooks{
 		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
 			return func(code int) {
 				if code >= 200 {
@@ -43,9 +39,37 @@ func (s *swap) wrap(w http.ResponseWriter) http.ResponseWriter {
 	})
 }
 
-// flusher flushes a ResponseWriter that leaves it to the one inside, which
-// http.ResponseController would else find past our hooks.
+// flushing returns w, or one that flushes where w leaves that to the writer inside:
+// http.ResponseController would else find it past our hooks.
+func flushing(w http.ResponseWriter) http.ResponseWriter {
+	_, flushes := w.(http.Flusher)
+	if _, unwraps := w.(interface{ Unwrap() http.ResponseWriter }); flushes || !unwraps {
+		return w
+	}
+	if h, ok := w.(http.Hijacker); ok {
+		return hijackFlusher{flusher{w}, h}
+	}
+	return flusher{w}
+}
+
+// flusher keeps what handlers ask a ResponseWriter for by its type. It is a Pusher
+// and a ReaderFrom in any case: where w is not, a push is not supported, and a copy
+// takes w's Write. A Hijacker that can't hijack would mislead WebSocket libraries.
 type flusher struct{ http.ResponseWriter }
 
 func (f flusher) Unwrap() http.ResponseWriter { return f.ResponseWriter }
 func (f flusher) FlushError() error           { return http.NewResponseController(f.ResponseWriter).Flush() }
+
+func (f flusher) ReadFrom(src io.Reader) (int64, error) { return io.Copy(f.ResponseWriter, src) }
+
+func (f flusher) Push(target string, opts *http.PushOptions) error {
+	if p, ok := f.ResponseWriter.(http.Pusher); ok {
+		return p.Push(target, opts)
+	}
+	return http.ErrNotSupported
+}
+
+type hijackFlusher struct {
+	flusher
+	http.Hijacker
+}
