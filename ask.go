@@ -64,7 +64,8 @@ type expected struct {
 func (s *sessions) askStytch(ctx context.Context, in authenticateRequest, want expected) (*known, error) {
 	out, err := s.client.authenticate(ctx, in)
 	switch {
-	case answerOf(err) == no && time.Until(want.expires) > ranOut && !s.ended.Contains(want.sessionID):
+	case answerOf(err) == no && time.Until(want.expires) > ranOut && !s.ended.Contains(want.sessionID) &&
+		!s.endedElsewhere(ctx, want.sessionID): // a logout on any machine is why, and no reason to doubt
 		return nil, s.believe(ctx, err, want.sessionID)
 	case err != nil:
 		return nil, err

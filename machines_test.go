@@ -249,3 +249,20 @@ func TestOvertakenMayComeAgainElsewhere(t *testing.T) {
 		assert.Equal(t, handedOut+"-", a.on(m[2]).get("sid=ada-1").String())
 	})
 }
+
+// Who logged out on another machine says nothing of whether Stytch knows its
+// sessions, however many of them a copy of the cookies comes back of.
+func TestLogoutsElsewherePullNoBrake(t *testing.T) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		tabs := a.many(6)
+		for _, b := range tabs {
+			require.Contains(t, a.on(m[1]).get(b.cookies).String(), "authenticated")
+			require.NotContains(t, a.on(m[0]).logOut(b.cookies).String(), "unavailable")
+		}
+		time.Sleep(6 * time.Minute) // the JWTs have expired
+		for _, b := range tabs {
+			assert.Equal(t, endedReply+"authenticate", a.on(m[1]).get(b.cookies).String())
+		}
+		assert.Empty(t, a.told("brake"))
+	})
+}
