@@ -2,9 +2,13 @@ package browser
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -65,18 +69,26 @@ func inChromium(t *testing.T) context.Context {
 // startChromium starts it with a profile that is deleted at the end, and keeps it
 // from asking its maker for anything.
 func startChromium(path string) {
+	profile, err := newProfile()
+	if err != nil {
+		chromium.err = err
+		return
+	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], // headless, no first run, no sync, no background networking
 		chromedp.ExecPath(path),
+		chromedp.UserDataDir(profile),
 		chromedp.NoSandbox, // root has no other way
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"), // whatever it asks for besides
+		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"), // whatever it asks for besides
+		chromedp.Flag("ignore-certificate-errors-spki-list", keyOfHTTPTest()),
 	)
 	allocator, free := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
 	chromium.ctx, chromium.err = ctx, chromedp.Do(ctx)
 	chromium.stop = func() error {
+		defer os.RemoveAll(profile)
 		defer free()
 		defer cancel()
 		if chromium.err != nil {
@@ -84,4 +96,27 @@ func startChromium(path string) {
 		}
 		return chromedp.Cancel(ctx)
 	}
+}
+
+// newProfile lets sites have their cookies in frames of others, as browsers do
+// that are not told otherwise. Debian's Chromium 156 was found not to, whatever
+// its reason.
+func newProfile() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "stytchmigrate-chromium-"); err != nil {
+		return "", err
+	}
+	if err = os.Mkdir(filepath.Join(dir, "Default"), 0o700); err != nil {
+		return "", err
+	}
+	preferences := []byte(`{"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": false}}`)
+	return dir, os.WriteFile(filepath.Join(dir, "Default", "Preferences"), preferences, 0o600)
+}
+
+// keyOfHTTPTest is the fingerprint of the key of all of httptest's servers, the
+// only one that the browser trusts without an authority.
+func keyOfHTTPTest() string {
+	srv := httptest.NewTLSServer(nil)
+	defer srv.Close()
+	sum := sha256.Sum256(srv.Certificate().RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(sum[:])
 }

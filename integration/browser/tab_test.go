@@ -59,6 +59,9 @@ func openTab(t *testing.T, parent context.Context, s screen, options ...chromedp
 	return p
 }
 
+// in is the tab in a subtest, whose mistakes are then the subtest's.
+func (p *tab) in(t *testing.T) *tab { return &tab{t: t, ctx: p.ctx} }
+
 func (p *tab) lookWith(s screen) chromedp.Action[chromedp.Void] {
 	var options []chromedp.EmulateViewportOption
 	if s.phone {

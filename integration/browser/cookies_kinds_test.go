@@ -1,0 +1,150 @@
+package browser
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+)
+
+// before is the page at which the old application sets cookies, a line each.
+func (a *app) before(host string, lines ...string) string {
+	return a.at(host, "/before?"+url.Values{"line": lines}.Encode())
+}
+
+// cookies are settings of an application's.
+func cookies(o stytchmigrate.CookieOptions) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) { c.Cookies = o }
+}
+
+// named are settings with names that demand something.
+func named(prefix string) stytchmigrate.CookieOptions {
+	return stytchmigrate.CookieOptions{SessionName: prefix + "session", JWTName: prefix + "session_jwt"}
+}
+
+// Chromium takes Secure cookies on plain HTTP from localhost and 127.0.0.1, with
+// the names that demand it too, and from no other host. Where it refuses them it
+// refuses the deletion as well: the old session goes on, and nobody is lost.
+func TestCookiesThatChromiumKeeps(t *testing.T) {
+	table := newResults(t)
+	type options = stytchmigrate.CookieOptions
+	settings := map[string]options{
+		"Lax": {}, "Strict": {SameSite: http.SameSiteStrictMode}, "None": {SameSite: http.SameSiteNoneMode}, "ReadableByScripts": {ReadableByScripts: true},
+		"__Host-": named("__Host-"), "__Secure-": named("__Secure-"),
+		"Insecure Lax": {Insecure: true}, "Insecure Strict": {Insecure: true, SameSite: http.SameSiteStrictMode},
+	}
+	for _, site := range []struct {
+		url   string
+		takes bool // Secure
+	}{{"https://app.test", true}, {"http://localhost", true}, {"http://127.0.0.1", true}, {"http://app.test", false}} {
+		t.Run(site.url, func(t *testing.T) {
+			t.Parallel()
+			p := newTab(t, desktop)
+			for name, o := range settings {
+				t.Run(name, func(t *testing.T) {
+					table.say(t, "%s", keeps(p.in(t), site.url, o, site.takes || o.Insecure))
+				})
+			}
+		})
+	}
+}
+
+// served is an application at a site.
+func served(t *testing.T, site string, o stytchmigrate.CookieOptions) (a *app, host string) {
+	t.Helper()
+	if host, secure := strings.CutPrefix(site, "https://"); secure {
+		return newSecureApp(t, cookies(o)), host
+	}
+	return newApp(t, cookies(o)), strings.TrimPrefix(site, "http://")
+}
+
+// keeps moves Ada and looks at what came of it.
+func keeps(p *tab, site string, o stytchmigrate.CookieOptions, kept bool) string {
+	a, host := served(p.t, site, o)
+	p.do(call(network.ClearBrowserCookies, cdp.Empty{}))
+	a.opens(p, a.before(host, newOld("Path=/")))
+	assert.Equal(p.t, movedAda, a.opens(p, a.at(host, "/")).who())
+	next := a.fetches(p, a.at(host, "/next"))
+	assert.Len(p.t, a.stytch.Sessions(), 1)
+	if !kept {
+		assert.Equal(p.t, movedAda, next.who())
+		assert.Equal(p.t, []string{oldCookie}, next.names())
+		return "refused, the old cookie's deletion too"
+	}
+	assert.Equal(p.t, knownAda, next.who())
+	return fmt.Sprint("kept: ", as(p, a, o))
+}
+
+// as holds the cookies against the settings, and returns their names.
+func as(p *tab, a *app, o stytchmigrate.CookieOptions) []string {
+	p.t.Helper()
+	names := agree(p, a)
+	assert.Len(p.t, names, 2)
+	for _, k := range p.jar() {
+		assert.Equal(p.t, attributes(sameSites[max(o.SameSite, http.SameSiteLaxMode)], !o.Insecure, !o.ReadableByScripts), k.attributes)
+		assert.Equal(p.t, o.Domain != "", strings.HasPrefix(k.domain, "."), k.domain)
+		assert.Equal(p.t, cmp.Or(o.Path, "/"), k.path)
+	}
+	return names
+}
+
+// Whatever the settings are: what is set is kept, and what is to go is gone, at
+// the swap and at the logout.
+func TestCookiesGoAsTheyCame(t *testing.T) {
+	table := newResults(t)
+	a, p := newSecureApp(t), newTab(t, desktop)
+	for _, sameSite := range []http.SameSite{http.SameSiteLaxMode, http.SameSiteStrictMode, http.SameSiteNoneMode} {
+		for _, scope := range []stytchmigrate.CookieScope{{Path: "/"}, {Path: "/app"}, {Domain: "app.test", Path: "/"}, {Domain: "app.test", Path: "/app"}} {
+			for _, insecure := range []bool{false, true} {
+				o := stytchmigrate.CookieOptions{SameSite: sameSite, Domain: scope.Domain, Path: scope.Path, Insecure: insecure}
+				if insecure && sameSite == http.SameSiteNoneMode {
+					continue // New refuses it
+				}
+				t.Run(fmt.Sprintf("%s, Domain %q, Path %q, Insecure %v", sameSites[sameSite], o.Domain, o.Path, insecure), func(t *testing.T) {
+					table.say(t, "%s", goes(p.in(t), a, o))
+				})
+			}
+		}
+	}
+}
+
+// goes takes Ada in and out again, by an old cookie of the same attributes.
+func goes(p *tab, a *app, o stytchmigrate.CookieOptions) string {
+	app := func(path string) string { return a.at("app.test", "/app/"+path) }
+	scope := []stytchmigrate.CookieScope{{Domain: o.Domain, Path: o.Path}}
+	a.use(p.t, cookies(o), func(c *stytchmigrate.Config) { c.Legacy[0].Scopes = scope })
+	old := http.Cookie{Name: oldCookie, Value: oldValue(), Domain: o.Domain, Path: o.Path, SameSite: o.SameSite, Secure: !o.Insecure, HttpOnly: true}
+	a.opens(p, a.before("app.test", old.String()))
+	assert.Equal(p.t, movedAda, a.opens(p, app("")).who())
+	kept := as(p, a, o)
+	assert.Equal(p.t, knownAda, a.fetches(p, app("next")).who())
+	a.fetches(p, app("logout"))
+	assert.Empty(p.t, agree(p, a))
+	assert.Equal(p.t, nobody, a.fetches(p, app("")).who())
+	return fmt.Sprint("kept: ", kept, ", gone at the logout")
+}
+
+// A session of a year is kept for a year; what the old code set for ten is kept
+// for 400 days and goes like any other.
+func TestCookiesOfYears(t *testing.T) {
+	a := newSecureApp(t, func(c *stytchmigrate.Config) { c.SessionDuration = 366 * 24 * time.Hour })
+	p := newTab(t, desktop)
+	a.opens(p, a.before("app.test", newOld("Path=/; Max-Age=315360000")))
+	assert.Equal(t, []string{oldCookie}, agree(p, a))
+	assert.WithinDuration(t, time.Now().Add(maxAge), p.jar()[0].expires, patience)
+	a.opens(p, a.at("app.test", "/"))
+	require.Equal(t, []string{tokenCookie, jwtCookie}, agree(p, a))
+	for _, k := range p.jar() {
+		assert.WithinDuration(t, time.Now().AddDate(0, 0, 366), k.expires, patience)
+	}
+}
