@@ -1,0 +1,159 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// parts has a page ask for twenty images and make twenty fetches. It says how
+// many of them came whole.
+const parts = `window.parts = Promise.all(Array.from({length: 20}, (_, n) => [
+	new Promise(done => { const i = new Image(); i.onload = () => done(true); i.onerror = () => done(false); i.src = "/part/image/" + n }),
+	fetch("/part/fetch/" + n).then(r => r.ok),
+]).flat()).then(all => all.filter(Boolean).length)`
+
+// servesParts adds them to an application, whose images caches may keep.
+func (a *app) servesParts() {
+	a.pages.HandleFunc("/part/image/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "image/svg+xml")
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		fmt.Fprint(w, `<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`)
+	})
+}
+
+// holds makes the exchange wait.
+func (a *app) holds(t *testing.T) (release func()) {
+	hold := new(stytchtest.Hold)
+	a.stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold))
+	t.Cleanup(hold.Release)
+	return hold.Release
+}
+
+// comes waits until n requests have come.
+func (a *app) comes(t *testing.T, path string, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(a.seen(path)) >= n }, patience, time.Millisecond, "%d requests for %s", n, path)
+}
+
+// A page from before the switch is open. All that it asks for comes at once, with
+// the old cookie: that is one exchange, and everything sees Ada.
+func TestPartsOfAPageComeAtOnce(t *testing.T) {
+	table := newResults(t)
+	for _, tt := range []struct {
+		name   string
+		serve  func(*testing.T, ...func(*stytchmigrate.Config)) *app
+		atOnce int // what Chromium has under way to one host
+	}{{"over HTTP/1.1", newApp, 6}, {"over HTTP/2", newSecureApp, 40}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a, p := tt.serve(t), newTab(t, desktop)
+			a.servesParts()
+			release := a.holds(t)
+			a.opens(p, a.before("app.test", newOld("Path=/; HttpOnly")))
+			p.do(chromedp.Evaluate[chromedp.Void](parts + "; undefined"))
+			a.comes(t, "/part/", tt.atOnce)
+			release()
+			assert.Equal(t, 40, get(p, chromedp.Evaluate[int](`window.parts`, chromedp.EvalAwaitPromise)), "came whole")
+			table.say(t, "%s", a.movedOnce(p, 40))
+		})
+	}
+	t.Run("with the page itself", func(t *testing.T) {
+		t.Parallel()
+		a, p := newSecureApp(t), newTab(t, desktop)
+		a.servesParts()
+		a.pages.HandleFunc("/part/page", func(w http.ResponseWriter, _ *http.Request) { write(w, "parts", "<script>"+parts+"</script>") })
+		a.opens(p, a.before("app.test", newOld("Path=/; HttpOnly")))
+		a.opens(p, a.at("app.test", "/part/page"))
+		assert.Equal(t, 40, get(p, chromedp.Evaluate[int](`window.parts`, chromedp.EvalAwaitPromise)), "came whole")
+		table.say(t, "%s", a.movedOnce(p, 41))
+	})
+}
+
+// movedOnce holds what became of n requests against one exchange.
+func (a *app) movedOnce(p *tab, n int) string {
+	p.t.Helper()
+	by := a.sawAda(p.t, n)
+	assert.Equal(p.t, 1, a.stytch.Count(stytchtest.Migrate), "exchanges")
+	assert.Len(p.t, a.stytch.Sessions(), 1)
+	assert.Equal(p.t, []string{tokenCookie, jwtCookie}, agree(p, a))
+	next := a.opens(p, a.at("app.test", "/next"))
+	assert.Equal(p.t, knownAda, next.who())
+	assert.Equal(p.t, []string{tokenCookie, jwtCookie}, next.names())
+	return fmt.Sprintf("one exchange, %d requests migrated, %d authenticated", by["migrated"], by["authenticated"])
+}
+
+// sawAda counts the outcomes of n requests for parts. Caches may keep the images,
+// and so none sets a cookie; they may keep nothing that does.
+func (a *app) sawAda(t *testing.T, n int) (by map[string]int) {
+	t.Helper()
+	by = map[string]int{}
+	for _, v := range a.seen("/part/") {
+		by[v.outcome.String()]++
+		assert.Equal(t, "ada@example.com", v.user, v.path)
+		if v.dest == "image" {
+			assert.Empty(t, v.set, v.path)
+			assert.Equal(t, "public, max-age=3600", v.cacheControl)
+		}
+		assert.Equal(t, len(v.set) > 0, v.cacheControl == "no-store", v.path)
+	}
+	assert.Equal(t, n, by["migrated"]+by["authenticated"])
+	return by
+}
+
+// begins opens a page, and returns what waits for it.
+func (p *tab) begins(url string) (done func()) {
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	result := make(chan error, 1)
+	go func() {
+		defer cancel()
+		result <- chromedp.Do(ctx, chromedp.Navigate(url))
+	}()
+	return func() { p.t.Helper(); require.NoError(p.t, <-result) }
+}
+
+// says is the heading of a page that has come whole. The devtools are asked
+// directly, for chromedp loses a page that the back/forward cache brings back.
+func (p *tab) says() (text string) {
+	p.t.Helper()
+	heading := runtime.EvaluateParams{Expression: `document.readyState === "complete" ? document.querySelector("h1").textContent : ""`}
+	require.Eventually(p.t, func() bool {
+		r, err := chromedp.Run(p.ctx, ask(runtime.Evaluate, heading)) // fails where the page has only just begun
+		return err == nil && r.ExceptionDetails == nil && json.Unmarshal(r.Result.Value, &text) == nil && text != ""
+	}, patience, time.Millisecond)
+	return text
+}
+
+// Two tabs of one browser that are restored at the same time.
+func TestTwoTabsMoveOnce(t *testing.T) {
+	t.Parallel()
+	a, p := newApp(t), newTab(t, desktop)
+	other := openTab(t, p.ctx, desktop)
+	release := a.holds(t)
+	a.opens(p, a.before("app.test", newOld("Path=/")))
+	one, two := p.begins(a.at("app.test", "/tab/1")), other.begins(a.at("app.test", "/tab/2"))
+	a.comes(t, "/tab/", 2)
+	release()
+	one()
+	two()
+	assert.Equal(t, movedAda, p.says())
+	assert.Equal(t, movedAda, other.says())
+	assert.Len(t, a.stytch.Sessions(), 1)
+	assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate), "exchanges")
+	assert.Equal(t, []string{tokenCookie, jwtCookie}, agree(p, a))
+	for _, in := range []*tab{p, other} {
+		assert.Equal(t, knownAda, a.opens(in, a.at("app.test", "/next")).who())
+	}
+	newResults(t).say(t, "one exchange, one session, both tabs signed in")
+}
