@@ -1,0 +1,129 @@
+package browser
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// startExample builds the example and starts it, as a person does.
+func startExample(t *testing.T) (url string) {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "example")
+	built, err := exec.Command("go", "build", "-o", bin, "example.com/stytchmigrate/example").CombinedOutput()
+	require.NoError(t, err, "%s", built)
+	cmd := exec.Command(bin, "-addr", "127.0.0.1:0")
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "STYTCH_") })
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	out := bufio.NewReader(stdout)
+	t.Cleanup(func() { ends(t, cmd, out) })
+	return address(t, out)
+}
+
+// address is where the example says that it is.
+func address(t *testing.T, out *bufio.Reader) string {
+	t.Helper()
+	for {
+		line, err := out.ReadString('\n')
+		require.NoError(t, err, "the example has ended")
+		if at, ok := strings.CutPrefix(strings.TrimSpace(line), "open "); ok {
+			return strings.TrimSpace(at)
+		}
+	}
+}
+
+// ends sends the example what Ctrl-C sends.
+func ends(t *testing.T, cmd *exec.Cmd, out io.Reader) {
+	assert.NoError(t, cmd.Process.Signal(os.Interrupt))
+	rest, err := io.ReadAll(out)
+	assert.NoError(t, err)
+	assert.Contains(t, string(rest), "\nEnded.\n")
+	assert.NoError(t, cmd.Wait())
+}
+
+// step is something that a visitor of the example does, and what they see then.
+type step struct {
+	name    string
+	do      chromedp.Action[chromedp.Void]
+	heading string
+	text    string   // is on the page too
+	holds   []string // the cookies then
+}
+
+func press(css string) chromedp.Action[chromedp.Void] { return chromedp.Click(chromedp.CSS(css)) }
+
+// told are the names of the cookies that a page of the example lists: the server
+// thinks that the browser holds those. A page that lists none at all says nil.
+const told = `(() => {
+	const label = [...document.querySelectorAll("dt")].find(d => d.textContent === "you hold now")
+	return label ? [...label.nextElementSibling.querySelectorAll("code")].map(c => c.textContent) : null
+})()`
+
+// The whole road of the example, by mouse. What its pages say that the browser
+// holds is what it holds, and nobody has trouble to read them.
+func TestExampleRoad(t *testing.T) {
+	t.Parallel()
+	table := newResults(t)
+	url, p := startExample(t), newTab(t, desktop)
+	old, stytch := []string{"legacy_session"}, []string{tokenCookie, jwtCookie}
+	whoAmI, cookies, ops, logOut := press(`nav a[href="/"]`), press(`nav a[href="/cookies"]`), press(`nav a[href="/ops"]`), press(`form[action="/logout"] button`)
+	button := func(value string) chromedp.Action[chromedp.Void] { return press("button[value=" + value + "]") }
+	for i, s := range []step{
+		{"a stranger comes", chromedp.Navigate(url), "Nobody is signed in", "anonymous", nil},
+		{"Ada logs in the old way", button("ada"), "My cookies", "You hold the old session", old},
+		{"her next page moves her", whoAmI, "You are Ada Lovelace", "migrated", stytch},
+		{"she looks at her cookies", cookies, "My cookies", "expires in", stytch},
+		{"she is known now", whoAmI, "You are Ada Lovelace", "authenticated", stytch},
+		{"Stytch goes down", button("down"), "You are Ada Lovelace", "Stytch is down", stytch},
+		{"Grace logs in meanwhile", button("grace"), "My cookies", "You hold the old session", old},
+		{"her old session goes on", whoAmI, "You are Grace Hopper", "unavailable", old},
+		{"Stytch is back, and she moves", button("up"), "You are Grace Hopper", "migrated", stytch},
+		{"an operator looks", ops, "Migration to Stytch", "The old cookie is not yet safe to remove", stytch},
+		{"and opens the page again", chromedp.Navigate(url), "You are Grace Hopper", "authenticated", stytch},
+		{"she looks at her cookies too", cookies, "My cookies", "expires in", stytch},
+		{"she logs out", logOut, "Nobody is signed in", "anonymous", nil},
+		{"the Back button shows nothing of hers", chromedp.NavigateBack(), "My cookies", "You hold none.", nil},
+		{"and once more", chromedp.NavigateBack(), "Nobody is signed in", "anonymous", nil},
+		{"Barbara logs in", button("barbara"), "My cookies", "You hold the old session", old},
+		{"but may not move", whoAmI, "You are Barbara Liskov", "refused", old},
+		{"she logs out", logOut, "Nobody is signed in", "anonymous", nil},
+	} {
+		t.Run(fmt.Sprintf("%02d %s", i+1, s.name), func(t *testing.T) {
+			in := p.in(t)
+			in.leaves(s.do)
+			in.shoot(fmt.Sprintf("example-%02d", i+1))
+			table.say(t, "%s", s.seenIn(in))
+			assert.Empty(t, p.said(), "console")
+		})
+	}
+	p.do(p.lookWith(phone))
+	p.shoot("example-phone")
+	assert.Empty(t, axe(p))
+}
+
+// seenIn holds a step against what is in the tab.
+func (s step) seenIn(p *tab) string {
+	t := p.t
+	t.Helper()
+	held := names(p.jar())
+	assert.Equal(t, s.heading, p.says())
+	assert.Contains(t, get(p, chromedp.Text(chromedp.CSS("body"))), s.text)
+	assert.Equal(t, s.holds, held)
+	if said := get(p, chromedp.Evaluate[[]string](told)); said != nil {
+		assert.Equal(t, len(s.holds), len(said))
+		assert.Subset(t, held, said, "what the page says that the browser holds")
+	}
+	return fmt.Sprintf("%s, the browser holds %v", p.says(), held)
+}
