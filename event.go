@@ -107,7 +107,7 @@ type Event struct {
 
 	RequestID   string // Stytch's, of the call that failed, if there was one
 	UserID      string // Stytch's
-	Subject     string // the legacy session's Identity.Subject, of kinds mismatch and created; empty where it is not of letters, digits and ._-| alone, as an email is not
+	Subject     string // the legacy session's Identity.Subject, of kinds mismatch and created and where the outcome is Refused; empty where it is not of letters, digits and ._-| alone, as an email is not
 	Fingerprint string // tells legacy sessions apart; not the value, and not to be had from it without Config.RecordKey
 	ErrorType   string // Stytch's error_type
 	Err         error  // why, where the outcome is Refused, Unavailable, or Legacy for want of room; an *Error inside it is Stytch's answer
@@ -187,6 +187,9 @@ func (m *Middleware) event(kind string, f *found) Event {
 	}
 	if f.legacy != nil && m.cfg.OnEvent != nil {
 		e.Fingerprint = m.migrator.fingerprint(f.legacy)
+	}
+	if f.outcome == OutcomeRefused {
+		e.Subject = subjectOf(f.legacy) // somebody has to be mended, and Stytch has no id to tell whom
 	}
 	if f.err == nil {
 		return e

@@ -263,6 +263,20 @@ func TestSessionGivenUpIsNotEndedLater(t *testing.T) {
 	}, func(c *stytchmigrate.Config) { c.SessionDuration = 90 * 24 * time.Hour })
 }
 
+// Who can't move has to be found by whoever is to mend it. Of others nothing is said.
+func TestSubjectOfRefused(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.get("sid=ada-1")
+		a.stytch.RemoveUser(a.bob.ID)
+		a.get("sid=bob-1")
+		require.Len(t, a.requests, 2)
+		assert.Equal(t, stytchmigrate.OutcomeMigrated, a.requests[0].Outcome)
+		assert.Empty(t, a.requests[0].Subject)
+		assert.Equal(t, stytchmigrate.OutcomeRefused, a.requests[1].Outcome)
+		assert.Equal(t, "bob", a.requests[1].Subject)
+	})
+}
+
 // An email written without an @ is one all the same.
 func TestSubjectThatIsAnEmail(t *testing.T) {
 	for _, subject := range []string{"ada＠example.com", "ada%40example.com", "ada＠example.com", "mailto:ada%40example.com"} {
@@ -276,6 +290,9 @@ func TestSubjectThatIsAnEmail(t *testing.T) {
 			a.get("sid=ada-1")
 			require.Len(t, a.events, 1)
 			assert.Empty(t, a.events[0].Subject)
+			require.Len(t, a.requests, 1)
+			assert.Equal(t, stytchmigrate.OutcomeRefused, a.requests[0].Outcome)
+			assert.Empty(t, a.requests[0].Subject)
 			assert.NotContains(t, a.log.String(), "example.com\"")
 		})
 	}

@@ -118,6 +118,7 @@ func TestShadowRefused(t *testing.T) {
 		assert.Equal(t, leftAlone, a.get("sid=bob-1").settled())
 		assert.Equal(t, leftAlone, a.get("sid=bob-1").settled())
 		assert.Equal(t, []string{"shadow refused stytch", "shadow refused identity"}, a.triedOut())
+		assert.Equal(t, []string{"ada", "bob"}, []string{a.events[0].Subject, a.events[1].Subject}, "the operator is told whom to mend")
 	}, stage(stytchmigrate.StageShadow))
 }
 
