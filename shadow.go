@@ -39,7 +39,11 @@ func (m *Middleware) try(r *http.Request, f *foundLegacy, perSecond float64) {
 	}
 	if err != nil {
 		if again, _ := s.done.ContainsOrAdd(key, struct{}{}); !again {
-			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(err)))
+			level := slog.LevelWarn
+			if answerOf(err) != no { // a setting, and so nobody is going to move
+				level = slog.LevelError
+			}
+			m.cfg.Logger.LogAttrs(r.Context(), level, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(err)))
 			m.triedOut(r.Context(), f, err, 0)
 		}
 		return

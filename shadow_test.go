@@ -122,6 +122,21 @@ func TestShadowRefused(t *testing.T) {
 	}, stage(stytchmigrate.StageShadow))
 }
 
+// A wrong setting is as loud in the shadow as it is later: that is what the shadow is for.
+func TestShadowOfWrongSetting(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
+			s := legacySession("ada", v)
+			s.Token = ""
+			return s, nil
+		}
+		assert.Equal(t, leftAlone, a.get("sid=ada-1").settled())
+		assert.Equal(t, []string{"shadow unavailable application"}, a.triedOut())
+		assert.Contains(t, a.log.String(), `"level":"ERROR"`)
+		assert.Contains(t, a.log.String(), "Config.Tickets is not set")
+	}, stage(stytchmigrate.StageShadow), func(c *stytchmigrate.Config) { c.Tickets = nil })
+}
+
 // triedOut is what came of the exchanges in the shadow.
 func (a *app) triedOut() (out []string) {
 	for _, e := range a.heard() {
