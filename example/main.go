@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -122,7 +123,12 @@ func serve(ctx context.Context, addr string, p *project, stdout io.Writer) error
 
 // serve serves l until ctx ends, and lets the requests in flight finish.
 func (a *app) serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second}
+	unused := new(sync.Map) // connections that nothing was sent over yet
+	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second, ConnState: func(c net.Conn, s http.ConnState) {
+		if unused.Delete(c); s == http.StateNew {
+			unused.Store(c, nil)
+		}
+	}}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {
@@ -130,9 +136,10 @@ func (a *app) serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	// Check asked this very server. Shutdown would wait for a connection that was
-	// opened for it, and that nothing was sent over.
+	// Browsers open more connections than they use, and so did Check, which asked
+	// this very server. Shutdown would wait five seconds for what comes over them.
 	http.DefaultClient.CloseIdleConnections()
+	unused.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {

@@ -102,6 +102,9 @@ func TestServingEndsWithItsContext(t *testing.T) {
 	require.NoError(t, err)
 	resp.Body.Close()
 	assert.Equal(t, http.StatusOK, resp.StatusCode)
+	unused, err := net.Dial("tcp", strings.TrimPrefix(base, "http://")) // as a browser opens one to be quicker
+	require.NoError(t, err)
+	defer unused.Close()
 
 	interrupt()
 	select {

@@ -62,7 +62,7 @@ func (a account) status() int {
 
 // meanings explain the outcomes to the visitor.
 var meanings = map[string]string{
-	"anonymous":     "No session came with this request.",
+	"anonymous":     "No session came with this request, or none that lives.",
 	"authenticated": "A Stytch session came with this request.",
 	"migrated":      "The old session came with this request, and became a Stytch session in it.",
 	"legacy":        "The old session is left alone for now: the operators turned the dial.",
