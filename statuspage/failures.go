@@ -23,7 +23,7 @@ var called = map[string]string{
 	"held_back":      "(not asked: breaker or pause)",
 	"stytch":         "(an error without a type)",
 	"brake":          "(not believed: Stytch knew too few)",
-	"application":    "(the application's own code failed)",
+	"application":    "(the application's own code failed, or a setting is wrong: see the log)",
 	"identity":       "(nobody verified who it is)",
 	"another_person": "(Stytch's user is somebody else)",
 	"logged_out":     "(logged out before)",
