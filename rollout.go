@@ -65,7 +65,8 @@ type Rollout struct {
 	HoldBack float64
 
 	// PerSecond is how many exchanges this process starts in any one second; of 1
-	// or more, whole ones. Zero: no limit but that of calls in flight.
+	// or more, whole ones; 0.1 is one in ten seconds. Zero: no limit but that of
+	// calls in flight.
 	PerSecond float64
 
 	// Until is when exchanges stop. Nothing is deleted by it. Zero: never.
