@@ -126,7 +126,9 @@ func (a *app) serve(ctx context.Context, l net.Listener) error {
 	unused := new(sync.Map) // connections that nothing was sent over yet
 	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second, ConnState: func(c net.Conn, s http.ConnState) {
 		if unused.Delete(c); s == http.StateNew {
-			unused.Store(c, nil)
+			if unused.Store(c, nil); ctx.Err() != nil { // accepted too late to be found below
+				_ = c.Close()
+			}
 		}
 	}}
 	failed := make(chan error, 1)
@@ -140,9 +142,9 @@ func (a *app) serve(ctx context.Context, l net.Listener) error {
 	// this very server. Shutdown would wait five seconds for what comes over them.
 	http.DefaultClient.CloseIdleConnections()
 	unused.Range(func(c, _ any) bool { _ = c.(net.Conn).Close(); return true })
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
+	if err := server.Shutdown(patient); err != nil {
 		return fmt.Errorf("requests were cut off: %w", errors.Join(err, server.Close()))
 	}
 	return nil
