@@ -101,6 +101,13 @@ func tryOutInTheShadow(w *walk) {
 	w.fails(notImported, 1)
 	w.says("request_id", "Subject", "UserID")
 	assert.Len(w, w.log.with(`"error_type":"`+notImported+`"`, `"request_id":"request-id-test-`, "import of users"), 1)
+	var refused []string
+	for _, e := range w.hears("shadow") {
+		if e.ErrorType == notImported {
+			refused = append(refused, e.Subject)
+		}
+	}
+	assert.Equal(w, []string{"user-121"}, refused)
 	mismatch := w.hears("mismatch")
 	require.Len(w, mismatch, 1)
 	assert.Equal(w, "user-120", mismatch[0].Subject)
