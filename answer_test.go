@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -165,11 +166,17 @@ func TestOddAnswer(t *testing.T) {
 	}
 }
 
-// visit sends a legacy cookie to an application whose Stytch gives one answer.
-func exchangeWith(t testing.TB, status int, body []byte) (outcome stytchmigrate.Outcome, set []*http.Cookie) {
+// exchangeWith sends a legacy cookie to an application whose Stytch gives one
+// answer. In a bubble nobody waits for the second try.
+func exchangeWith(t *testing.T, status int, body []byte) (outcome stytchmigrate.Outcome, set []*http.Cookie) {
+	synctest.Test(t, func(t *testing.T) { outcome, set = exchange(t, answering(status, strings.NewReader(string(body)))) })
+	return outcome, set
+}
+
+func exchange(t testing.TB, stytch http.RoundTripper) (outcome stytchmigrate.Outcome, set []*http.Cookie) {
 	m, err := stytchmigrate.New(stytchmigrate.Config{
 		ProjectID: "project-test-1", Secret: "secret-test-1",
-		HTTPClient: &http.Client{Transport: answering(status, strings.NewReader(string(body)))},
+		HTTPClient: &http.Client{Transport: stytch},
 		Legacy: []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: func(*http.Request, string) (stytchmigrate.LegacySession, error) {
 			return legacySession("ada", "ada-1"), nil
 		}}},
@@ -248,7 +255,7 @@ func goodAnswers(t testing.TB) (bodies []string) {
 		s.ServeHTTP(w, r)
 		bodies = append(bodies, w.Body.String())
 	}
-	outcome, set := exchangeWith(t, 200, []byte(bodies[0]))
+	outcome, set := exchange(t, answering(200, strings.NewReader(bodies[0])))
 	require.Equal(t, stytchmigrate.OutcomeMigrated, outcome)
 	require.Len(t, set, 3)
 	require.Greater(t, set[0].MaxAge, int((59 * time.Minute).Seconds()))
