@@ -19,7 +19,7 @@ import (
 func TestOneSessionInThreeProcesses(t *testing.T) {
 	stytch := stytchtest.NewServer(t, stytchtest.Config{})
 	ids := people(stytch, "ada")
-	processes := startProcesses(t, 3, stytch, startServer(t))
+	processes := startProcesses(t, 3, stytch, startServer(t), patient)
 	stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(300*time.Millisecond))
 
 	const n = 1000
@@ -50,7 +50,7 @@ func TestOneSessionInThreeProcesses(t *testing.T) {
 func TestLogoutInAnotherProcess(t *testing.T) {
 	stytch := stytchtest.NewServer(t, stytchtest.Config{})
 	people(stytch, "ada")
-	processes := startProcesses(t, 2, stytch, startServer(t))
+	processes := startProcesses(t, 2, stytch, startServer(t), patient)
 	hold := &stytchtest.Hold{}
 	stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
 	done := make(chan string)
@@ -80,7 +80,7 @@ func TestProcessKilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			stytch := stytchtest.NewServer(t, stytchtest.Config{})
 			ids := people(stytch, "ada")
-			processes := startProcesses(t, 2, stytch, startServer(t))
+			processes := startProcesses(t, 2, stytch, startServer(t), 0)
 			hold := &stytchtest.Hold{}
 			if !remembered {
 				stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
@@ -123,7 +123,7 @@ func TestRedisKilledUnderLoad(t *testing.T) {
 	}
 	ids := people(stytch, append(names, "late")...)
 	redis := startServer(t)
-	processes := startProcesses(t, 3, stytch, redis)
+	processes := startProcesses(t, 3, stytch, redis, 0)
 
 	over := make(chan struct{})
 	var mu sync.Mutex

@@ -27,7 +27,10 @@ import (
 // run as, again.
 const processEnv = "STYTCHMIGRATE_TEST_PROCESS"
 
-type processConfig struct{ ProjectID, Secret, Stytch, Redis string }
+type processConfig struct {
+	ProjectID, Secret, Stytch, Redis string
+	Timeout                          time.Duration
+}
 
 // page is what every page of the application says.
 type page struct{ Outcome, User, Session string }
@@ -43,6 +46,7 @@ func serveProcess(config string) {
 		ProjectID: c.ProjectID, Secret: stytchmigrate.Secret(c.Secret), BaseURL: c.Stytch,
 		Legacy:  []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: resolve}},
 		Cookies: stytchmigrate.CookieOptions{Insecure: true},
+		Timeout: c.Timeout,
 		Store:   redisstore.New(redis.NewClient(&redis.Options{Addr: c.Redis}), ""),
 	})
 	if err != nil {
@@ -99,10 +103,15 @@ type process struct {
 	lines *bufio.Scanner
 }
 
-// startProcesses starts n, with one Redis and one stand-in for Stytch.
-func startProcesses(t *testing.T, n int, stytch *stytchtest.Server, redis *server) []*process {
+// patient is a Timeout of which a tenth, what a call of the store may take, is enough
+// for Redis on a machine that is busy with much else.
+const patient = 30 * time.Second
+
+// startProcesses starts n, with one Redis and one stand-in for Stytch; timeout is
+// Config.Timeout.
+func startProcesses(t *testing.T, n int, stytch *stytchtest.Server, redis *server, timeout time.Duration) []*process {
 	t.Helper()
-	config, err := json.Marshal(processConfig{stytch.ProjectID, stytch.Secret, stytch.URL, redis.addr})
+	config, err := json.Marshal(processConfig{stytch.ProjectID, stytch.Secret, stytch.URL, redis.addr, timeout})
 	require.NoError(t, err)
 	out := make([]*process, n)
 	for i := range out {
