@@ -5,11 +5,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
 )
 
 const (
@@ -90,17 +92,29 @@ func inJWT(jwt string) string {
 }
 
 // checkKept: who is signed in is not turned away, and keeps the cookies: the old
-// one goes when there is a Stytch session in its place.
+// one goes when there is a Stytch session in its place. Those of a Stytch session
+// may go that was there before a sign-in without Logout, and was revoked for it.
 func (s *soak) checkKept(v *visit) {
 	switch v.outcome {
 	case stytchmigrate.OutcomeAnonymous, stytchmigrate.OutcomeRefused:
 		s.tell("lost", "turned away", v)
 	}
 	for _, c := range v.rec.Result().Cookies() {
-		if c.MaxAge < 0 && (isStytch(c.Name) || v.user == nil) {
+		switch {
+		case c.MaxAge >= 0:
+		case isStytch(c.Name) && len(v.past) > 0 && !s.lives(v):
+			s.count("cookies deleted of a session that was signed in over")
+		case isStytch(c.Name) || v.user == nil:
 			s.tell("lost", c.Name+" is deleted", v)
 		}
 	}
+}
+
+// lives says whether the Stytch session of a request is alive.
+func (s *soak) lives(v *visit) bool {
+	return slices.ContainsFunc(s.stytch.Sessions(), func(at stytchtest.Session) bool {
+		return at.Live && slices.ContainsFunc(v.cookies, func(c *http.Cookie) bool { return c.Value == at.Token })
+	})
 }
 
 // checkGone: by the old cookie nobody comes back anywhere. By the Stytch cookies
