@@ -289,3 +289,18 @@ func TestHeadersAfterAGoodOne(t *testing.T) {
 		}
 	}
 }
+
+// So is that of the next key, once a token of it was right.
+func TestHeaderOfTheNextKey(t *testing.T) {
+	s := serving(t)
+	s.serve(oneSet(t, keyID, "jwk-test-2"))
+	v := verifier(s)
+	costs := func(kid string) float64 {
+		next := withHeader(t, with("kid", kid))
+		return testing.AllocsPerRun(100, func() {
+			_, err := v.Verify(t.Context(), next)
+			require.NoError(t, err)
+		})
+	}
+	assert.InDelta(t, costs(keyID), costs("jwk-test-2"), 1)
+}
