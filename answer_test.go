@@ -71,6 +71,7 @@ var badAnswers = map[string]stytchtest.Fault{
 	"session_token with a backslash":      set("session_token", `a\b`),
 	"session_token that is not ASCII":     set("session_token", "tökén"),
 	"session_token with NUL":              set("session_token", "a\x00b"),
+	"session_token with DEL":              set("session_token", "a\x7fb"),
 	"session_token too long for a cookie": set("session_token", strings.Repeat("a", 4096)),
 	"session_token a byte too long":       set("session_token", strings.Repeat("a", 2<<10+1)),
 	"session_jwt with a semicolon":        set("session_jwt", "a;b"),

@@ -119,7 +119,8 @@ func TestLogoutBounds(t *testing.T) {
 	for cookies, want := range map[string]int{
 		"stytch_session=A1; stytch_session=A2; stytch_session=A3; stytch_session=A4":                                                                     4,
 		"stytch_session=A; stytch_session=B; stytch_session=C; stytch_session=D; stytch_session=E; stytch_session=F; stytch_session=G; stytch_session=H": 6,
-		"stytch_session=" + strings.Repeat("A", 5000):                                                                                                    0,
+		"stytch_session=" + strings.Repeat("A", 4096):                                                                                                    1,
+		"stytch_session=" + strings.Repeat("A", 4097):                                                                                                    0,
 		"stytch_session=a\x7fb": 0,
 	} {
 		inBubble(t, func(t *testing.T, a *app) {

@@ -13,7 +13,7 @@ import (
 func FuzzRead(f *testing.F) {
 	for _, seed := range []string{
 		"", "a=b", "jwt=x.y.z; token=t", "jwt=x; jwt=y", "jwt=x; sid=1", "sid=", `sid=""`, `jwt="x"`, `token="`, "jwt", "=x", ";;; jwt = x ;",
-		"jwt=x\ntoken=y", "jwt=a,b c", "jwt=\xff", "jwt=x\\", "JWT=x", "\tjwt=x\t", "jwt=x; jwt=",
+		"jwt=x\ntoken=y", "jwt=a,b c", "jwt=\x7f", "jwt=\xff", "jwt=x\\", "JWT=x", "\tjwt=x\t", "jwt=x; jwt=",
 	} {
 		f.Add(seed, "")
 		f.Add("theme=dark", seed)

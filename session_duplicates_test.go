@@ -70,6 +70,7 @@ func TestSeveralSessionsInOneRequest(t *testing.T) {
 		"a token of nobody, then one that is good":  {"X=AAAA Ta", refreshed + " authenticate"},
 		"tokens of two users, an expired JWT of a":  {"Tb Ta Ea", refreshed},
 		"tokens of two users, an expired JWT of b":  {"Tb Ta Eb", bob},
+		"three tokens: each is asked about":         {"X=A1 X=A2 Ta", refreshed + " authenticate authenticate"},
 		"four tokens: three are asked about":        {"X=A1 X=A2 X=A3 Ta", none + "authenticate authenticate authenticate"},
 		"a token of b, a valid JWT of a":            {"Tb Ja", fromJWT + "authenticate"},
 		"a token of b, an expired JWT of a":         {"Tb Ea", differs + "authenticate"},
@@ -80,7 +81,10 @@ func TestSeveralSessionsInOneRequest(t *testing.T) {
 		"another project's, and a valid JWT of a":   {"F Ta Ja", fromJWT + "authenticate"},
 		"another project's, and an expired JWT":     {"F Ta Ea", refreshed},
 		"a token that is no token":                  {"X=a\x7fb Ja", fromJWT + "authenticate"},
-		"a token of 5 KB":                           {"X=" + strings.Repeat("A", 5000), none + "-"},
+		"a token of 4 KB":                           {"X=" + strings.Repeat("A", 4096), differs + "authenticate"},
+		"a token of 4 KB and a byte":                {"X=" + strings.Repeat("A", 4097), none + "-"},
+		"five JWTs: each is looked at":              {"X_jwt=1 X_jwt=2 X_jwt=3 X_jwt=4 Ja", fromJWT + "authenticate"},
+		"six JWTs: none is":                         {"X_jwt=1 X_jwt=2 X_jwt=3 X_jwt=4 X_jwt=5 Ja", none + "-"},
 		"empty cookies":                             {"X= X_jwt=", none + "-"},
 	} {
 		t.Run(name, func(t *testing.T) {

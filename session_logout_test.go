@@ -1,6 +1,8 @@
 package stytchmigrate_test
 
 import (
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -134,4 +136,34 @@ func TestEndedTooSoon(t *testing.T) {
 			assert.Equal(t, want, a.get(cookies+"; sid=ada-1").saw)
 		})
 	}
+}
+
+// Of a header that is too long to be read, or a name that comes too often, Logout
+// can't end every session, and says so.
+func TestLogoutOfTooManyCookies(t *testing.T) {
+	for cookies, tooMany := range map[string]bool{
+		strings.Repeat(";", 2999): false, strings.Repeat(";", 3000): true,
+		several("sid", 5): false, several("sid", 6): true,
+		several("stytch_session", 5): false, several("stytch_session", 6): true,
+		several("stytch_session_jwt", 5): false, several("stytch_session_jwt", 6): true,
+	} {
+		inBubble(t, func(t *testing.T, a *app) {
+			var err error
+			a.handler = func(w http.ResponseWriter, r *http.Request) { err = a.m.Logout(w, r) }
+			a.get(cookies)
+			assert.Equal(t, tooMany, err != nil, "%.40s: %v", cookies, err)
+			if tooMany {
+				assert.ErrorContains(t, err, "more cookies than Logout looks at")
+			}
+		})
+	}
+}
+
+// several is a Cookie header with n values of one name.
+func several(name string, n int) string {
+	pairs := make([]string, n)
+	for i := range pairs {
+		pairs[i] = fmt.Sprint(name, "=", i)
+	}
+	return strings.Join(pairs, "; ")
 }
