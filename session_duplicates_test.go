@@ -172,6 +172,22 @@ func TestAnswerAboutSomebodyElse(t *testing.T) {
 	}
 }
 
+// Or it is about another of the user's sessions than the JWT is of: that one may
+// have ended.
+func TestAnswerAboutAnotherSession(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		sent, _ := a.signedIn(a.ada)
+		other := a.stytch.NewSession(a.ada.ID, time.Hour)
+		a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Mutate(func(b object) {
+			b["session_token"], b["session_jwt"] = other.Token, a.stytch.JWT(other.ID)
+			b["session"].(object)["session_id"] = other.ID
+		}))
+		assert.Equal(t, signedOut, a.get(sent).String())
+		require.Len(t, a.events, 1)
+		assert.Equal(t, "mismatch", a.events[0].Kind)
+	})
+}
+
 // An older legacy session of somebody else goes when a Stytch session begins,
 // or the browser would fall back to that person when this one's session ends.
 func TestNeverBackToSomebodyElse(t *testing.T) {

@@ -138,6 +138,25 @@ func TestEndedTooSoon(t *testing.T) {
 	}
 }
 
+// The half minute may be over when Stytch answers for the tokens beside the JWT of
+// such a session: they say nothing of it. The JWT's own answer counts, as ever.
+func TestEndedTooSoonBesideTokens(t *testing.T) {
+	for after, want := range map[time.Duration]string{29 * time.Second: "migrated ada", 31 * time.Second: "refused"} {
+		inBubble(t, func(t *testing.T, a *app) {
+			a.get("sid=ada-1")
+			claims := a.stytch.Claims(a.stytch.Sessions()[0].ID)
+			past := time.Now().Add(-10 * time.Minute).Unix()
+			jwt := a.stytch.SignJWT(changed(claims, object{"iat": past, "nbf": past, "exp": past + 300}), nil)
+			a.restart(t)
+			time.Sleep(after)
+			a.stytch.RevokeAll()
+			a.stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}, stytchtest.Delay(2*time.Second))
+			got := a.get("stytch_session=A1; stytch_session=A2; stytch_session_jwt=" + jwt + "; sid=ada-1")
+			assert.Equal(t, want, got.saw, got)
+		})
+	}
+}
+
 // Of a header that is too long to be read, or a name that comes too often, Logout
 // can't end every session, and says so.
 func TestLogoutOfTooManyCookies(t *testing.T) {

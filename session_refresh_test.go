@@ -96,6 +96,25 @@ func TestActiveUserAcrossRestarts(t *testing.T) {
 	})
 }
 
+// A session is extended where less than half of its time is left, until it ends.
+func TestWhenASessionIsExtended(t *testing.T) {
+	const day = 24 * time.Hour
+	for left, want := range map[time.Duration]int{
+		day/2 + time.Second: 0, day / 2: 0, day/2 - time.Second: 24 * 60, time.Second: 24 * 60, 0: 0,
+	} {
+		t.Run(left.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				cookies := "stytch_session=" + a.stytch.NewSession(a.ada.ID, day).Token
+				require.Equal(t, refreshed, a.get(cookies).String(), "and known")
+				time.Sleep(day - left)
+				a.get(cookies)
+				require.Equal(t, 1, a.stytch.Count(stytchtest.Authenticate))
+				assert.Equal(t, want, a.stytch.Calls()[0].DurationMinutes)
+			}, func(c *stytchmigrate.Config) { c.SessionDuration = day })
+		})
+	}
+}
+
 // restart gives the application a middleware that remembers nothing.
 func (a *app) restart(t *testing.T) {
 	t.Helper()
