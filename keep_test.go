@@ -295,6 +295,18 @@ func TestOldLogoutOfNobodyKnowsWhomLater(t *testing.T) {
 	}
 }
 
+// Nor is it where the response has the Stytch cookies to write anew.
+func TestOldLogoutOfNobodyKnowsWhomBesideARefresh(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = legacyOf(time.Now(), setIdentity(userinfo.Identity{}))
+		cookies, s := a.expired(a.ada, "both")
+		a.handler = oldLogout
+		got := a.get(cookies+"; sid=ada", method(http.MethodPost))
+		assert.Equal(t, "authenticated ada | -sid +stytch_session +stytch_session_jwt | no-store | authenticate", got.settled())
+		assert.Equal(t, "authenticated ada", a.get("stytch_session="+s.Token).saw)
+	})
+}
+
 // Where cookies may not change, none does and none is shown.
 func TestKeepWhereNoCookiesMayChange(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {

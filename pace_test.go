@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -165,6 +166,25 @@ func TestPaceIsOfExchanges(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		assert.Equal(t, swapped, a.get("sid=ada-2").String())
 	}, perSecond(1))
+}
+
+// What finds no place in flight has not begun: it leaves the pace to the next.
+func TestPaceWithoutAPlace(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		a.resolve = everybody
+		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(500*time.Millisecond))
+		var wg sync.WaitGroup
+		for i := range 32 {
+			wg.Go(func() { a.parallel(fmt.Sprint("sid=ada-", i)) })
+		}
+		synctest.Wait()
+		a.roll(t, stytchmigrate.Rollout{PerSecond: 1})
+		assert.Equal(t, "legacy", a.get("sid=bob-1").saw)
+		wg.Wait()
+		assert.EqualError(t, a.requests[0].Err, tooManyInFlight)
+		assert.Equal(t, swapped, a.get("sid=bob-1").String(), "in the same second")
+		assert.Equal(t, leftAlone, a.get("sid=bob-2").String())
+	})
 }
 
 // A pace that is set again and again is no way around it.

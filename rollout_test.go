@@ -32,6 +32,7 @@ func TestRolloutErrors(t *testing.T) {
 	}{
 		"nothing set":         {rollout{}, ""},
 		"everything set":      {rollout{stytchmigrate.StageRetired, 100, 0.5, time.Unix(1, 0)}, ""},
+		"the highest pace":    {rollout{PerSecond: math.MaxFloat64}, ""},
 		"a stage too many":    {rollout{Stage: 5}, "stytchmigrate: Rollout.Stage 5: unknown"},
 		"a negative stage":    {rollout{Stage: -1}, "stytchmigrate: Rollout.Stage -1: unknown"},
 		"a negative percent":  {rollout{HoldBack: -0.1}, "stytchmigrate: Rollout.HoldBack -0.1: must be from 0 to 100"},
