@@ -256,6 +256,29 @@ func TestJudgedOnce(t *testing.T) {
 	}
 }
 
+// What was ruled of a legacy session counts for a minute, or for as long as it lives.
+func TestJudgedUntilItRunsOut(t *testing.T) {
+	const minute, half = time.Minute, time.Minute / 2
+	for _, row := range []struct {
+		runsOut, after time.Duration // 0: it is unknown when it runs out
+		calls          int
+	}{{0, minute - 1, 1}, {0, minute, 2}, {time.Hour, minute - 1, 1}, {time.Hour, minute, 2}, {half, half - 1, 1}, {half, half, 2}} {
+		inBubble(t, func(t *testing.T, a *app) {
+			cookies, _ := a.signedIn(a.ada)
+			a.asks(t, cookies)
+			calls, s := 0, legacySession("ada", "ada-1")
+			if row.runsOut != 0 {
+				s.ExpiresAt = time.Now().Add(row.runsOut)
+			}
+			a.resolve = func(string) (stytchmigrate.LegacySession, error) { calls++; return s, nil }
+			require.Equal(t, staysAlone, a.get(cookies+"; sid=ada-1").String())
+			time.Sleep(row.after)
+			assert.Equal(t, staysAlone, a.get(cookies+"; sid=ada-1").String())
+			assert.Equal(t, row.calls, calls, "%v", row)
+		}, stage(stytchmigrate.StageKeep))
+	}
+}
+
 // olderCookie adds a second legacy cookie, "older", of the same values.
 func olderCookie(c *stytchmigrate.Config) {
 	c.Legacy = append(c.Legacy, stytchmigrate.LegacyCookie{Name: "older", Resolve: c.Legacy[0].Resolve})

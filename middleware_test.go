@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
 )
@@ -108,4 +109,34 @@ func TestHandlerWrappedTwice(t *testing.T) {
 			assert.Equal(t, cookies == "sid=ada-1", len(w.Header()["Set-Cookie"]) == 3)
 		}
 	})
+}
+
+// A request of which there is nothing to tell is passed on as it came, and not as
+// a copy: what is at the edge of a site is asked for by more robots than users.
+func TestPassedOnAsItCame(t *testing.T) {
+	const replace, retired = stytchmigrate.StageReplace, stytchmigrate.StageRetired
+	for name, row := range map[string]struct {
+		stage   stytchmigrate.Stage
+		cookies string
+		same    bool
+	}{
+		"no cookie":                      {replace, "", true},
+		"a legacy cookie, no session":    {replace, "sid=nobody", true},
+		"a JWT that is rubbish":          {replace, "stytch_session_jwt=a.b.c", true},
+		"retired, a JWT that is rubbish": {retired, "stytch_session_jwt=a.b.c", true},
+		"retired, a legacy cookie":       {retired, "sid=nobody", false},
+		"a legacy session":               {replace, "sid=ada-1", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				r := httptest.NewRequest(http.MethodGet, "/", nil)
+				r.Header.Set("Cookie", row.cookies)
+				var got *http.Request
+				next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r })
+				a.m.Handler(next).ServeHTTP(httptest.NewRecorder(), r)
+				require.NotNil(t, got)
+				assert.Equal(t, row.same, got == r)
+			}, stage(row.stage), func(c *stytchmigrate.Config) { c.OnEvent = nil })
+		})
+	}
 }

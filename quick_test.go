@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/stytchtest"
@@ -84,5 +85,20 @@ func TestNestedMiddlewares(t *testing.T) {
 		}
 		assert.Equal(t, "authenticated ada", a.get(cookies).saw)
 		assert.Equal(t, "authenticated ada", a.get(cookies).saw, "known")
+	})
+}
+
+// What is served at a glance takes no time, and says so.
+func TestDurationOfAGlance(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		cookies, _ := a.signedIn(a.ada)
+		a.asks(t, cookies)
+		a.requests = nil
+		a.get(cookies)
+		a.get("")
+		require.Len(t, a.requests, 2)
+		for _, e := range a.requests {
+			assert.Zero(t, e.Duration, e.Outcome)
+		}
 	})
 }
