@@ -55,6 +55,7 @@ func TestDuplicateLegacyCookies(t *testing.T) {
 		"two people":                   {"sid=ada-1; sid=bob-1", anonymous},
 		"two people, others between":   {"sid=ada-1; sid=nobody; sid=ada-2; sid=bob-1", anonymous},
 		"two people under one id":      {"sid=taken-ada; sid=taken-bob", anonymous},
+		"one id, and whose just once":  {"sid=taken-ada; sid=taken-", swapped},
 		"none resolves":                {"sid=nobody; sid=none", anonymous},
 		"as many as are looked at":     {"sid=n; sid=o; sid=p; sid=q; sid=ada-1", swapped},
 		"more than are looked at":      {"sid=n; sid=o; sid=p; sid=q; sid=r; sid=ada-1", anonymous},

@@ -240,6 +240,7 @@ func TestCustomCodecRefuses(t *testing.T) {
 		"by ErrNoSession":           customCodec{errors.Join(errors.New("canary"), stytchmigrate.ErrNoSession)},
 		"by an error of the packet": customCodec{securecookie.ErrMacInvalid},
 		"of several":                severalCodecs(codecs(keyOf('x', 32), nil, keyOf('y', 32))),
+		"of several, as too new":    severalCodecs{securecookie.New(keyOf('h', 32), nil).MinAge(60)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, a *app) {

@@ -257,18 +257,29 @@ func TestWrappedResponseKeepsItsInterfaces(t *testing.T) {
 	})
 }
 
-// A middleware outside may leave flushing to the writer inside its own.
-func TestFlushThroughAWriterThatOnlyUnwraps(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		rec := httptest.NewRecorder()
-		r := httptest.NewRequest(http.MethodGet, "https://app.example.com/", nil)
-		r.Header.Set("Cookie", "sid=ada-1")
-		a.m.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			assert.NoError(t, http.NewResponseController(w).Flush())
-		})).ServeHTTP(plain{three{rec}, rec}, r)
-		assert.True(t, rec.Flushed)
-		assert.Len(t, rec.Result().Cookies(), 3)
-	})
+// A middleware outside may leave flushing to the writer inside its own, or flush itself.
+func TestFlushThroughAWriterThatUnwraps(t *testing.T) {
+	for _, flushes := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, a *app) {
+			rec := httptest.NewRecorder()
+			var outer http.ResponseWriter = plain{three{rec}, rec}
+			if flushes {
+				outer = struct {
+					plain
+					http.Flusher
+				}{plain{three{rec}, rec}, rec}
+			}
+			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/", nil)
+			r.Header.Set("Cookie", "sid=ada-1")
+			a.m.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, can := w.(http.Flusher)
+				assert.Equal(t, flushes, can)
+				assert.NoError(t, http.NewResponseController(w).Flush())
+			})).ServeHTTP(outer, r)
+			assert.True(t, rec.Flushed)
+			assert.Len(t, rec.Result().Cookies(), 3)
+		})
+	}
 }
 
 // able is such a writer that does all else itself.
