@@ -78,6 +78,7 @@ func numberRows(t *testing.T) []keyRow {
 		{"e is 1", object{"e": "AQ"}, false},
 		{"e is 3", object{"e": "Aw"}, true},
 		{"e is even", object{"e": "BA"}, false},
+		{"e has 31 bits", object{"e": "f____w"}, true},
 		{"e has 32 bits", object{"e": "gAAAAQ"}, false},
 		{"e has 9 bytes", object{"e": "AQAAAAAAAAAB"}, false},
 		{"d is there", object{"d": "AQAB"}, false},
@@ -97,6 +98,7 @@ func TestParseTakesKeysThatVerifyRS256(t *testing.T) {
 
 func TestParseTakesKeysOneByOne(t *testing.T) {
 	a, b := &projectKey().PublicKey, &otherKey().PublicKey
+	padded := func(n int) []byte { return append(keySet(t, jwk("a", a)), strings.Repeat(" ", n)...)[:n] }
 	for _, row := range []struct {
 		name string
 		body []byte
@@ -120,6 +122,9 @@ func TestParseTakesKeysOneByOne(t *testing.T) {
 		{"HTML", []byte(`<html><body>502 Bad Gateway</body></html>`), nil},
 		{"half a set", keySet(t, jwk("a", a))[:200], nil},
 		{"a set and 10 MiB", append(keySet(t, jwk("a", a)), strings.Repeat(" ", 10<<20)...), nil},
+		{"a set of 1 MiB", padded(1 << 20), map[string]*rsa.PublicKey{"a": a}},
+		{"a set of 1 MiB and a byte", padded(1<<20 + 1), nil},
+		{"100 keys", keySet(t, slices.Repeat([]object{jwk("a", a)}, 100)...), map[string]*rsa.PublicKey{"a": a}},
 		{"more than 100 keys", keySet(t, slices.Repeat([]object{jwk("a", a)}, 101)...), nil},
 	} {
 		got, err := sessionjwt.Parse(row.body)

@@ -71,6 +71,8 @@ func dateRows() []row {
 		{"exp is zero", with("exp", 0), refused},
 		{"exp is 1e308", with("exp", fragment("1e308")), refused},
 		{"exp is 1e999", with("exp", fragment("1e999")), refused},
+		{"exp is half a second", with("exp", 0.5), notCurrent},
+		{"exp is the end of year 9999", with("exp", int64(253402300799)), accepted},
 		{"exp is in year 10000", with("exp", int64(253402300800)), refused},
 		{"exp is true", with("exp", true), refused},
 		{"exp has a fraction", with("exp", float64(in(60*s))+0.5), accepted},

@@ -42,6 +42,12 @@ func TestVerifyReturnsWhatTheTokenSays(t *testing.T) {
 	})
 }
 
+func TestDatesKeepTheirFraction(t *testing.T) {
+	claims, _, err := fresh(t, token(t, with("iat", float64(in(-time.Minute))+0.5)))
+	require.NoError(t, err)
+	assert.Equal(t, int(time.Second/2), claims.IssuedAt.Nanosecond())
+}
+
 // Each row is a good token with one thing changed, signed by the project's key.
 // The rows are made in the bubble in which they are judged: their dates are of
 // its clock.
