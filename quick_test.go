@@ -62,13 +62,15 @@ func TestAllocationsOfAnEvent(t *testing.T) { // not in parallel: it counts thos
 	}
 }
 
-// allocations are those of a request that is like the one before.
+// allocations are those of a request that is like the one before. Whatever else the
+// process does can only add to them.
 func (a *app) allocations(cookies string) float64 {
 	h := a.m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	r, w := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil), httptest.NewRecorder()
 	r.Header.Set("Cookie", cookies)
 	h.ServeHTTP(w, r)
-	return testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) })
+	count := func() float64 { return testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) }) }
+	return min(count(), count(), count())
 }
 
 // A middleware inside another one, of another project, finds for itself.
