@@ -248,3 +248,34 @@ func TestOldLogoutForWantOfRoom(t *testing.T) {
 		}
 	}, stage(stytchmigrate.StageKeep))
 }
+
+// The old code gives its cookie another name, and saves the session under it: nobody
+// has left. Who logs out under every name has, whatever was saved before.
+func TestOldCookieGetsAnotherName(t *testing.T) {
+	const gone = "sid=; Path=/; Max-Age=0"
+	renamed, left := setCookie(gone, "older=ada-1; Path=/"), setCookie("older=ada-1; Path=/", gone, "older=; Path=/; Max-Age=0")
+	down := func(a *app) { a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down")) }
+	for name, row := range map[string]struct {
+		script  func(a *app)
+		stage   stytchmigrate.Stage
+		handler http.HandlerFunc
+		want    string
+	}{
+		"as it moves":            {nil, stytchmigrate.StageKeep, renamed, "migrated ada | -sid +older +stytch_session +stytch_session_jwt | no-store | migrate"},
+		"as it moves, in POST":   {nil, stytchmigrate.StageReplace, renamed, "migrated ada | -sid +older +stytch_session +stytch_session_jwt -sid | no-store | migrate"},
+		"in an outage":           {down, stytchmigrate.StageReplace, renamed, "unavailable | -sid +older | no-store | migrate migrate"},
+		"a logout in an outage":  {down, stytchmigrate.StageReplace, left, "unavailable | +older -sid -older -stytch_session -stytch_session_jwt -sid | no-store | migrate migrate"},
+		"a logout, as it moves":  {nil, stytchmigrate.StageKeep, left, "migrated ada | +older -sid -older -stytch_session -stytch_session_jwt -sid | no-store | migrate revoke"},
+		"a visitor's, under one": {nil, stytchmigrate.StageKeep, setCookie(gone, "older=visitor; Path=/"), "migrated ada | -sid +older -stytch_session -stytch_session_jwt -sid | no-store | migrate revoke"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				if row.script != nil {
+					row.script(a)
+				}
+				a.handler = row.handler
+				assert.Equal(t, row.want, a.get("sid=ada-1", method(http.MethodPost)).settled())
+			}, stage(row.stage), olderCookie)
+		})
+	}
+}

@@ -58,6 +58,7 @@ type word int
 
 const (
 	nothing   word = iota
+	saved          // a session of the same person stays, under whatever name
 	userLeft       // the handler saw the cookie of the session that moved, or stays, and left no session in it: an old logout
 	overruled      // somebody signed in, or the handler manages the Stytch cookies itself
 )
@@ -130,21 +131,26 @@ func (s *swap) said() word {
 // the next request is judged by what the browser then holds. Of several lines the
 // last one for a scope counts, as it does to the browser.
 func (s *swap) listen(theirs []*http.Cookie) word {
-	last := map[CookieScope]word{}
+	type place struct {
+		name  string
+		scope CookieScope
+	}
+	last := map[place]word{}
 	for _, c := range theirs {
-		switch w := s.hear(c); {
-		case w == overruled:
+		w := s.hear(c)
+		if w == overruled {
 			return w
-		case s.shown && c.Name == s.legacy.cookie.Name:
-			last[CookieScope{c.Domain, c.Path}.normal()] = w
 		}
+		last[place{c.Name, CookieScope{c.Domain, c.Path}.normal()}] = w
 	}
 	said := nothing
 	for _, w := range last {
-		if w == nothing { // saved there: a cookie that moves is cleared where it was
+		switch w {
+		case saved: // a cookie that moves is cleared where it was, and one that is renamed too
 			return nothing
+		case userLeft:
+			said = w
 		}
-		said = w
 	}
 	return said
 }
@@ -175,7 +181,7 @@ func (s *swap) hear(c *http.Cookie) word {
 		case err != nil || several || f != nil && !s.hasMoved(f):
 			return overruled
 		case f != nil:
-			said = nothing
+			said = saved
 		}
 	}
 	return said
