@@ -1,10 +1,13 @@
 package stytchmigrate_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -158,6 +161,42 @@ func TestStoreRecovers(t *testing.T) {
 		a.get("sid=ada-3")
 		assert.Equal(t, []string{"store failed", "store failed", "store failed", "store recovered"}, a.told("store"))
 	})
+}
+
+// What happened first is told first, though who hears of it is slow, panics or
+// ends its goroutine: else the store would be in trouble for ever.
+func TestEventsOffRequestsComeInOrder(t *testing.T) {
+	for name, misbehave := range map[string]func(){
+		"slow":     func() { time.Sleep(time.Minute) },
+		"panics":   func() { time.Sleep(time.Second); panic("log is full") },
+		"is ended": func() { time.Sleep(time.Second); runtime.Goexit() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				var order []string
+				store := newSharedMemory()
+				a.on(a.machines(t, 1, sharing(store), stage(stytchmigrate.StageObserve), func(c *stytchmigrate.Config) {
+					c.OnEvent = func(_ context.Context, e stytchmigrate.Event) {
+						switch {
+						case e.Kind != "store":
+						case e.Cause == "failed":
+							defer func() { order = append(order, e.Cause) }()
+							misbehave()
+						default:
+							order = append(order, e.Cause)
+						}
+					}
+				})[0])
+				store.fail(down)
+				a.get("sid=ada-1")
+				store.fail(nil)
+				a.get("sid=ada-1")
+				time.Sleep(2 * time.Minute)
+				synctest.Wait()
+				assert.Equal(t, []string{"failed", "recovered"}, order)
+			})
+		})
+	}
 }
 
 // Calls names what is held back, and Cause how it stands.

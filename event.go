@@ -280,9 +280,10 @@ func (m *Middleware) jwksFetched(err error, keys int) {
 
 // loud tells, in the log and as an event, of what concerns no single request; with
 // a nil err, that it is over. It is called from calls that requests share: the
-// application's code runs elsewhere.
+// application's code runs elsewhere. What failed and has recovered is told in that
+// order, or who counts on the last word would have it in trouble for ever.
 func (m *Middleware) loud(kind string, err error) {
-	apart(func() {
+	m.aloud.run(func() {
 		ctx, e := context.Background(), Event{Kind: kind, Err: err}
 		switch {
 		case err == nil:

@@ -3,6 +3,7 @@ package stytchmigrate
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -58,4 +59,43 @@ func apart(f func()) {
 		defer func() { _ = recover() }()
 		f()
 	}()
+}
+
+// inTurn runs functions apart, one after the other in the order in which they came.
+// One that does not end holds up the rest: beyond maxWaiting, the oldest is dropped.
+type inTurn struct {
+	mu      sync.Mutex // guards all below
+	waiting []func()
+	busy    bool
+}
+
+const maxWaiting = 1000
+
+func (t *inTurn) run(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) == maxWaiting {
+		t.waiting = t.waiting[1:]
+	}
+	t.waiting = append(t.waiting, f)
+	if !t.busy {
+		t.next()
+	}
+}
+
+// next is to be called with mu held.
+func (t *inTurn) next() {
+	if t.busy = len(t.waiting) > 0; !t.busy {
+		return
+	}
+	f := t.waiting[0]
+	t.waiting = t.waiting[1:]
+	apart(func() {
+		defer func() { // though f panics, or ends its goroutine
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.next()
+		}()
+		f()
+	})
 }

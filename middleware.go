@@ -45,6 +45,7 @@ type Middleware struct {
 
 	elsewhere  sync.Once   // said that hosts are outside of Cookies.Domain
 	keysFailed atomic.Bool // the last fetch of the key set did
+	aloud      inTurn      // what concerns no single request
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would

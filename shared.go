@@ -87,8 +87,8 @@ func (s *sharedStore) do(ctx context.Context, op string, call func(context.Conte
 	}
 	err = fmt.Errorf("stytchmigrate: store: %s: %s", op, storeReason(err))
 	if !skipped && !left {
-		s.failing.Store(true)
 		s.failed(err)
+		s.failing.Store(true) // after it is told: a call that works meanwhile must not be told of before
 	}
 	return storeReply{}, err
 }
