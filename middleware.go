@@ -20,7 +20,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +42,7 @@ type Middleware struct {
 	rollout  *rollout
 	probes   *client // of Check: its calls count in no lane, and are not logged
 
-	elsewhere  sync.Once   // said that hosts are outside of Cookies.Domain
+	elsewhere  atomic.Bool // said that hosts are outside of Cookies.Domain
 	keysFailed atomic.Bool // the last fetch of the key set did
 	aloud      inTurn      // what concerns no single request
 }
@@ -248,9 +247,9 @@ func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *reque
 func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCookies, v *verdict, next http.Handler) {
 	write := !v.change.none() && m.browser.mayWrite(r)
 	if v.change.set != nil && !inDomain(hostname(r.Host), m.cfg.Cookies.Domain) {
-		m.elsewhere.Do(func() {
+		if !m.elsewhere.Swap(true) { // sync.Once would have others wait for the log
 			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
-		})
+		}
 	}
 	if !write && v.change.watch {
 		v.change = change{watch: true}

@@ -1,13 +1,19 @@
 package stytchmigrate_test
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
 )
 
 // fetch sets the Fetch Metadata of a request: Site, Mode, Dest.
@@ -180,4 +186,53 @@ func TestHostOutsideOfTheDomain(t *testing.T) {
 		assert.Equal(t, swapped, a.get("sid=ada-1").String())
 		assert.NotContains(t, a.log.String(), "setting")
 	}, func(c *stytchmigrate.Config) { c.Cookies.Domain = "example.com" })
+}
+
+// slowLog is a log handler that holds its first line until it is told to go on.
+type slowLog struct {
+	slog.Handler
+	held atomic.Bool
+	came chan struct{}
+	goOn chan struct{}
+}
+
+func (*slowLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *slowLog) Handle(context.Context, slog.Record) error {
+	if !l.held.Swap(true) {
+		close(l.came)
+		<-l.goOn
+	}
+	return nil
+}
+
+// What is said once is said by one request, and no other waits for the log.
+func TestNobodyWaitsForWhatIsSaidOnce(t *testing.T) {
+	for name, row := range map[string]struct {
+		cookies func(a *app) string
+		host    string
+	}{
+		"cookies of another project": {func(a *app) string { return newWallet(a).jwtHeader("F") }, "app.example.com"},
+		"a host outside of Domain":   {func(*app) string { return "sid=ada-1" }, "app.example.org"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &slowLog{came: make(chan struct{}), goOn: make(chan struct{})}
+			a := newApp(t, stytchtest.Config{InProcess: true}, func(c *stytchmigrate.Config) {
+				c.Logger, c.Cookies.Domain = slog.New(l), "example.com"
+			})
+			cookies, done := row.cookies(a), make(chan bool, 2)
+			ask := func() {
+				r := httptest.NewRequest(http.MethodGet, "https://"+row.host+"/", nil)
+				r.Header.Set("Cookie", cookies)
+				a.m.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
+				done <- true
+			}
+			go ask()
+			<-l.came
+			go ask()
+			assert.Eventually(t, func() bool { return len(done) == 1 }, 10*time.Second, time.Millisecond)
+			close(l.goOn)
+			<-done
+		})
+	}
 }

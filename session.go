@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -58,7 +58,7 @@ type sessions struct {
 
 	flights singleflight.Group
 	brake   brake
-	foreign sync.Once // said that cookies of another project come
+	foreign atomic.Bool // said that cookies of another project come
 	loud    func(kind string, err error)
 }
 
@@ -85,9 +85,9 @@ func (s *sessions) find(ctx context.Context, c *requestCookies) stytchState {
 	case j.foreign && j.stale == nil && j.unsure == "":
 		// The cookies are another application's, as a Domain that both share brings
 		// them; or those of all who have moved, and this is the wrong project.
-		s.foreign.Do(func() {
+		if !s.foreign.Swap(true) {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: Stytch cookies of another project are left alone", slog.String("setting", "Config.ProjectID"))
-		})
+		}
 		return stytchState{}
 	}
 	return s.refresh(ctx, c.tokens, j)
