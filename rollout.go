@@ -76,7 +76,8 @@ type Rollout struct {
 func (r *Rollout) check(p *problems) {
 	p.add(!r.Stage.known(), "Rollout.Stage %d: unknown", int(r.Stage))
 	p.add(!(r.HoldBack >= 0 && r.HoldBack <= 100), "Rollout.HoldBack %v: must be from 0 to 100", r.HoldBack)
-	p.add(r.Until.Year() > 9999, "Rollout.Until: the year %d has no form in RFC 3339", r.Until.Year())
+	year := r.Until.UTC().Year()
+	p.add(year < 0 || year > 9999, "Rollout.Until: the year %d has no form in RFC 3339", year)
 	p.add(!(r.PerSecond >= 0 && r.PerSecond <= math.MaxFloat64), "Rollout.PerSecond %v: must be 0 or a positive number", r.PerSecond)
 }
 

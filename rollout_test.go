@@ -30,19 +30,21 @@ func TestRolloutErrors(t *testing.T) {
 		rollout rollout
 		want    string
 	}{
-		"nothing set":         {rollout{}, ""},
-		"everything set":      {rollout{stytchmigrate.StageRetired, 100, 0.5, time.Unix(1, 0)}, ""},
-		"the highest pace":    {rollout{PerSecond: math.MaxFloat64}, ""},
-		"a stage too many":    {rollout{Stage: 5}, "stytchmigrate: Rollout.Stage 5: unknown"},
-		"a negative stage":    {rollout{Stage: -1}, "stytchmigrate: Rollout.Stage -1: unknown"},
-		"a negative percent":  {rollout{HoldBack: -0.1}, "stytchmigrate: Rollout.HoldBack -0.1: must be from 0 to 100"},
-		"over 100 percent":    {rollout{HoldBack: 100.1}, "stytchmigrate: Rollout.HoldBack 100.1: must be from 0 to 100"},
-		"a percent of NaN":    {rollout{HoldBack: math.NaN()}, "stytchmigrate: Rollout.HoldBack NaN: must be from 0 to 100"},
-		"a negative pace":     {rollout{PerSecond: -1}, "stytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
-		"a pace of NaN":       {rollout{PerSecond: math.NaN()}, "stytchmigrate: Rollout.PerSecond NaN: must be 0 or a positive number"},
-		"a pace without end":  {rollout{PerSecond: math.Inf(1)}, "stytchmigrate: Rollout.PerSecond +Inf: must be 0 or a positive number"},
-		"a date without form": {rollout{Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
-		"everything is wrong": {rollout{9, 101, -1, time.Time{}}, "stytchmigrate: Rollout.Stage 9: unknown\nstytchmigrate: Rollout.HoldBack 101: must be from 0 to 100\nstytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
+		"nothing set":          {rollout{}, ""},
+		"everything set":       {rollout{stytchmigrate.StageRetired, 100, 0.5, time.Unix(1, 0)}, ""},
+		"the highest pace":     {rollout{PerSecond: math.MaxFloat64}, ""},
+		"a stage too many":     {rollout{Stage: 5}, "stytchmigrate: Rollout.Stage 5: unknown"},
+		"a negative stage":     {rollout{Stage: -1}, "stytchmigrate: Rollout.Stage -1: unknown"},
+		"a negative percent":   {rollout{HoldBack: -0.1}, "stytchmigrate: Rollout.HoldBack -0.1: must be from 0 to 100"},
+		"over 100 percent":     {rollout{HoldBack: 100.1}, "stytchmigrate: Rollout.HoldBack 100.1: must be from 0 to 100"},
+		"a percent of NaN":     {rollout{HoldBack: math.NaN()}, "stytchmigrate: Rollout.HoldBack NaN: must be from 0 to 100"},
+		"a negative pace":      {rollout{PerSecond: -1}, "stytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
+		"a pace of NaN":        {rollout{PerSecond: math.NaN()}, "stytchmigrate: Rollout.PerSecond NaN: must be 0 or a positive number"},
+		"a pace without end":   {rollout{PerSecond: math.Inf(1)}, "stytchmigrate: Rollout.PerSecond +Inf: must be 0 or a positive number"},
+		"a date without form":  {rollout{Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
+		"such a date in UTC":   {rollout{Until: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600))}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
+		"a date before year 0": {rollout{Until: time.Date(-1000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year -1000 has no form in RFC 3339"},
+		"everything is wrong":  {rollout{9, 101, -1, time.Time{}}, "stytchmigrate: Rollout.Stage 9: unknown\nstytchmigrate: Rollout.HoldBack 101: must be from 0 to 100\nstytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := liveConfig()
