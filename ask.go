@@ -42,13 +42,14 @@ func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjw
 		if k := s.recall(in.SessionToken, id); k != nil { // the same call has just ended
 			return k, nil
 		}
-		return s.askStytch(ctx, in, want)
+		k, err := s.askStytch(ctx, in, want)
+		if answerOf(err) == no { // for those too who wait no longer
+			s.unknown.put(string(cookie[:]), []byte{}, keepUnknown)
+		}
+		return k, err
 	})
 	if err == nil && s.hasEnded(k) {
 		return nil, errEnded
-	}
-	if answerOf(err) == no {
-		s.unknown.put(string(cookie[:]), []byte{}, keepUnknown)
 	}
 	return k, err
 }

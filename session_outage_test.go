@@ -157,3 +157,29 @@ func TestUnknownTokenIsRemembered(t *testing.T) {
 		assert.Equal(t, cleared+"authenticate", a.get(made).String())
 	})
 }
+
+// The JWT is still good, and the answer comes after the half second for which a
+// request waits: who asks next hears of it, and need not ask again.
+func TestALateNoIsRemembered(t *testing.T) {
+	for name, slow := range map[string]func(a *app, s *sharedMemory){
+		"Stytch is slow": func(a *app, _ *sharedMemory) {
+			a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Delay(600*time.Millisecond))
+		},
+		"the store is silent": func(a *app, s *sharedMemory) {
+			a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Delay(100*time.Millisecond))
+			s.fail(func(string) error { time.Sleep(5 * time.Second); return nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+				cookies := a.on(m[0]).get("sid=ada-1").jar("")
+				time.Sleep(time.Minute)
+				a.stytch.RevokeAll()
+				slow(a, s)
+				assert.Equal(t, "authenticated partial ada", a.on(m[1]).get(cookies).saw)
+				time.Sleep(11 * time.Second)
+				assert.Equal(t, strings.Replace(signedOut, "authenticate", "-", 1), a.on(m[1]).get(cookies).String())
+			})
+		})
+	}
+}
