@@ -26,8 +26,8 @@ const (
 	// StageKeep exchanges legacy sessions and leaves the browser both: machines
 	// without the middleware go on to serve its user, and so does everything that is
 	// kept in the old session. Switching back signs nobody out. A handler that
-	// expires or empties the legacy cookie, or puts one without a session in its
-	// place, has logged its user out of both. One on a machine without the middleware,
+	// expires or empties the legacy cookie, of whatever Domain and Path, or puts one
+	// without a session in its place, has logged its user out of both. One on a machine without the middleware,
 	// or a middleware outside of Handler, logs out of the old session alone.
 	StageKeep
 
