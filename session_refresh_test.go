@@ -96,6 +96,30 @@ func TestActiveUserAcrossRestarts(t *testing.T) {
 	})
 }
 
+// Of a token alone only the answer tells that it is time to extend its session. The
+// browser is told of what the second call came to; where that fails, the first will do.
+func TestExtendedOnceTheAnswerTells(t *testing.T) {
+	const day = 24 * time.Hour
+	failed := stytchtest.Error(http.StatusInternalServerError, "internal_server_error")
+	for name, row := range map[string]struct {
+		faults []stytchtest.Fault
+		lasts  time.Duration
+		calls  string
+	}{
+		"extended":     {nil, 30 * day, "authenticate authenticate"},
+		"not extended": {[]stytchtest.Fault{{}, failed, failed}, 10 * day, "authenticate authenticate authenticate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, a *app) {
+				a.stytch.Fail(stytchtest.Authenticate, row.faults...)
+				out := a.get("stytch_session=" + a.stytch.NewSession(a.ada.ID, 10*day).Token)
+				assert.Equal(t, strings.TrimSuffix(refreshed, "authenticate")+row.calls, out.String())
+				assert.InDelta(t, row.lasts.Seconds(), out.Result().Cookies()[0].MaxAge, 2)
+			})
+		})
+	}
+}
+
 // A session is extended where less than half of its time is left, until it ends.
 func TestWhenASessionIsExtended(t *testing.T) {
 	const day = 24 * time.Hour
