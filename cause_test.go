@@ -163,6 +163,35 @@ func TestStoreRecovers(t *testing.T) {
 	})
 }
 
+// The next fetch of the key set does not wait for who hears of this one. What comes
+// of them is told in order all the same.
+func TestEventsOfTheKeySetComeInOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T, a *app) {
+		var order []string
+		a.on(a.machines(t, 1, func(c *stytchmigrate.Config) {
+			c.OnEvent = func(_ context.Context, e stytchmigrate.Event) {
+				if e.Cause == "failed" {
+					time.Sleep(5 * time.Minute)
+				}
+				if e.Kind == "jwks" {
+					order = append(order, e.Cause)
+				}
+			}
+		})[0])
+		for _, fail := range []bool{true, false} {
+			if a.stytch.Heal(stytchtest.JWKS); fail {
+				a.stytch.FailAll(stytchtest.JWKS, stytchtest.Error(503, "down"))
+			}
+			cookies, _ := a.signedIn(a.ada)
+			a.get(cookies)
+			time.Sleep(2 * time.Minute)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		assert.Equal(t, []string{"failed", "recovered"}, order)
+	})
+}
+
 // What happened first is told first, though who hears of it is slow, panics or
 // ends its goroutine: else the store would be in trouble for ever.
 func TestEventsOffRequestsComeInOrder(t *testing.T) {

@@ -275,7 +275,7 @@ func (m *Middleware) jwksFetched(err error, keys int) {
 	}
 	m.keysFailed.Store(true)
 	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
-	m.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err})
+	m.aloud.run(func() { m.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) }) // before it is told to be over
 }
 
 // loud tells, in the log and as an event, of what concerns no single request; with
