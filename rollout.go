@@ -27,8 +27,9 @@ const (
 	// without the middleware go on to serve its user, and so does everything that is
 	// kept in the old session. Switching back signs nobody out. A handler that
 	// expires or empties the legacy cookie, of whatever Domain and Path, or puts one
-	// without a session in its place, has logged its user out of both. One on a machine without the middleware,
-	// or a middleware outside of Handler, logs out of the old session alone.
+	// without a session in its place, has logged its user out of both. One on a
+	// machine without the middleware, or a middleware outside of Handler, logs out of
+	// the old session alone.
 	StageKeep
 
 	// StageShadow tries the exchange out, once for each legacy session: what comes of
