@@ -202,7 +202,7 @@ func FuzzError(f *testing.F) {
 	f.Add(204, []byte(nil))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		if status == 200 || status < 1 || status > 999 {
-			t.Skip()
+			return
 		}
 		outcome, set := exchangeWith(t, status, body)
 		assert.Empty(t, set, "no error sets or expires a cookie")

@@ -78,7 +78,7 @@ func FuzzValid(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if !json.Valid(text) {
-			t.Skip()
+			return
 		}
 		text = bytes.TrimSpace(text)
 		var object map[string]json.RawMessage
