@@ -68,6 +68,10 @@ func (e *callError) Unwrap() error {
 	return e.api
 }
 
+// errNoAnswer is why a request gave up: its time was over, or its client gone.
+// The call goes on.
+var errNoAnswer = &callError{op: "call", reason: "no answer within the time of the request", late: true}
+
 // answerOf is the meaning of a call's error: nil is yes.
 func answerOf(err error) answer {
 	if err == nil {

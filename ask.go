@@ -38,7 +38,7 @@ func (s *sessions) ask(ctx context.Context, in authenticateRequest, c *sessionjw
 		ctx = outbound.Vouched(ctx)
 	}
 	key := in.SessionToken + "\x00" + in.SessionJWT + "\x00" + want.sessionID
-	k, err := share(ctx, &s.flights, key, s.limit, func(ctx context.Context) (*known, error) {
+	k, err := s.flights.Do(ctx, key, func(ctx context.Context) (*known, error) {
 		if k := s.recall(in.SessionToken, id); k != nil { // the same call has just ended
 			return k, nil
 		}

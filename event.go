@@ -275,7 +275,7 @@ func (m *Middleware) jwksFetched(err error, keys int) {
 	}
 	m.keysFailed.Store(true)
 	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
-	m.aloud.run(func() { m.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) }) // before it is told to be over
+	m.aloud.Add(func() { m.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) }) // before it is told to be over
 }
 
 // loud tells, in the log and as an event, of what concerns no single request; with
@@ -283,7 +283,7 @@ func (m *Middleware) jwksFetched(err error, keys int) {
 // application's code runs elsewhere. What failed and has recovered is told in that
 // order, or who counts on the last word would have it in trouble for ever.
 func (m *Middleware) loud(kind string, err error) {
-	m.aloud.run(func() {
+	m.aloud.Add(func() {
 		ctx, e := context.Background(), Event{Kind: kind, Err: err}
 		switch {
 		case err == nil:

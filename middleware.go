@@ -25,6 +25,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"example.com/stytchmigrate/internal/flight"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/sessionjwt"
 )
@@ -42,9 +43,9 @@ type Middleware struct {
 	rollout  *rollout
 	probes   *client // of Check: its calls count in no lane, and are not logged
 
-	elsewhere  atomic.Bool // said that hosts are outside of Cookies.Domain
-	keysFailed atomic.Bool // the last fetch of the key set did
-	aloud      inTurn      // what concerns no single request
+	elsewhere  atomic.Bool  // said that hosts are outside of Cookies.Domain
+	keysFailed atomic.Bool  // the last fetch of the key set did
+	aloud      flight.Queue // what concerns no single request
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would
@@ -71,7 +72,7 @@ func New(cfg Config) (*Middleware, error) {
 	keys := sessionjwt.NewKeys(c.jwks, m.jwksFetched)
 	m.sessions = &sessions{
 		client: c, by: m.browser, verifier: sessionjwt.New(cfg.ProjectID, issuers, keys),
-		limit: 3 * cfg.Timeout, log: cfg.Logger, loud: m.loud,
+		limit: 3 * cfg.Timeout, flights: flight.Group[*known]{Limit: 3 * cfg.Timeout, Left: errNoAnswer}, log: cfg.Logger, loud: m.loud,
 		known: newLRU[knownKey, *known](maxKnown), ended: newLRU[string, struct{}](maxEnded),
 		endedCookies: newLRU[cookieKey, struct{}](maxEnded), unknown: newMemory(maxUnknown),
 	}
@@ -80,7 +81,7 @@ func New(cfg Config) (*Middleware, error) {
 	}
 	m.migrator = &migrator{
 		cfg: &cfg, client: c, sessions: m.sessions, records: m.newRecords(), rollout: m.rollout,
-		refusals: newLRU[string, *exchange](maxRefusals),
+		refusals: newLRU[string, *exchange](maxRefusals), flights: flight.Group[*exchange]{Limit: 3 * cfg.Timeout, Left: errNoAnswer},
 	}
 	m.sessions.originEnded = m.migrator.records.ended.Contains
 	m.sessions.endedElsewhere, m.sessions.originEndedElsewhere = m.migrator.records.sessionEnded, m.migrator.records.hasEnded

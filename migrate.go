@@ -15,8 +15,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 
+	"example.com/stytchmigrate/internal/flight"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -43,7 +43,7 @@ type migrator struct {
 
 	records  *records
 	refusals *lru.Cache[string, *exchange] // of this process, for a while
-	flights  singleflight.Group
+	flights  flight.Group[*exchange]
 }
 
 // exchange is what became of a legacy session.
@@ -79,7 +79,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy)
 	if err != nil {
 		return m.notAsked(ctx, key, err)
 	}
-	x, err := share(ctx, &m.flights, key, 3*m.cfg.Timeout, func(ctx context.Context) (*exchange, error) {
+	x, err := m.flights.Do(ctx, key, func(ctx context.Context) (*exchange, error) {
 		t := &settling{migrator: m, key: key, cookie: f.cookie, session: f.session, in: in, owner: rand.Text()}
 		return t.run(ctx), nil
 	})
@@ -298,7 +298,7 @@ func (m *migrator) revokeLater(ctx context.Context, sessionID string) bool {
 	}
 	m.sessions.end(sessionID)
 	ctx = context.WithoutCancel(ctx)
-	apart(func() {
+	flight.Apart(func() {
 		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
 		defer cancel()
 		_ = m.records.endSession(ctx, sessionID)

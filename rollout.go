@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/stytchmigrate/internal/flight"
 )
 
 // Stage is what becomes of legacy sessions. None but StageRetired signs anybody
@@ -258,7 +260,7 @@ func (m *Middleware) left(ctx context.Context, c *requestCookies, v *verdict) {
 	for id := range ids {
 		revoke = append(revoke, revokeRequest{SessionID: id})
 	}
-	apart(func() {
+	flight.Apart(func() {
 		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
 		defer cancel()
 		for _, in := range revoke {

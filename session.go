@@ -11,8 +11,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/sync/singleflight"
 
+	"example.com/stytchmigrate/internal/flight"
 	"example.com/stytchmigrate/internal/sessionjwt"
 )
 
@@ -56,7 +56,7 @@ type sessions struct {
 	// unknown are tokens that Stytch does not know, for a while. Anybody can fill it.
 	unknown memory
 
-	flights singleflight.Group
+	flights flight.Group[*known]
 	brake   brake
 	foreign atomic.Bool // said that cookies of another project come
 	loud    func(kind string, err error)

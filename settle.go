@@ -6,6 +6,8 @@ import (
 	"errors"
 	mathrand "math/rand/v2"
 	"time"
+
+	"example.com/stytchmigrate/internal/flight"
 )
 
 const (
@@ -46,13 +48,13 @@ func (t *settling) run(ctx context.Context) *exchange {
 		case err != nil: // then each process exchanges for itself
 			t.rename()
 		case !claimed:
-			sleep(ctx, pause/2+mathrand.N(pause/2))
+			flight.Sleep(ctx, pause/2+mathrand.N(pause/2))
 			continue
 		}
 		if x := t.work(ctx); x != nil {
 			return x
 		}
-		sleep(ctx, pause/2+mathrand.N(pause/2)) // a store that loses claims is not asked without end
+		flight.Sleep(ctx, pause/2+mathrand.N(pause/2)) // a store that loses claims is not asked without end
 	}
 	t.discard(ctx)
 	return &exchange{err: errNoAnswer}

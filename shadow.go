@@ -8,6 +8,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"example.com/stytchmigrate/internal/flight"
 )
 
 const (
@@ -63,7 +65,7 @@ func (m *Middleware) try(r *http.Request, f *foundLegacy, perSecond float64) {
 	}
 	in.SessionDurationMinutes = minutes(minDuration) // should it not be possible to revoke it
 	ctx := context.WithoutCancel(r.Context())
-	apart(func() {
+	flight.Apart(func() {
 		defer func() { <-s.slots }()
 		m.compare(ctx, f, key, in)
 	})

@@ -1,4 +1,4 @@
-package stytchmigrate
+package flight
 
 import (
 	"testing"
@@ -8,15 +8,15 @@ import (
 )
 
 // Who listens and does not return costs the oldest of what was to be told, not memory.
-func TestInTurnIsBounded(t *testing.T) {
+func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var turn inTurn
+		var q Queue
 		var ran []int
 		hold := make(chan struct{})
-		turn.run(func() { <-hold })
+		q.Add(func() { <-hold })
 		for i := range maxWaiting + 2 {
-			turn.run(func() { ran = append(ran, i) })
+			q.Add(func() { ran = append(ran, i) })
 		}
 		close(hold)
 		synctest.Wait()
