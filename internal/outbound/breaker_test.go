@@ -271,13 +271,13 @@ func TestNotifyThatHangs(t *testing.T) {
 			<-release
 			told++
 		}})
-		for range 200 {
+		for range 1000 {
 			s.call(migrate, apiError(429, "too_few_tokens_authenticated"))
 			time.Sleep(time.Minute)
 		}
 		close(release)
 		synctest.Wait()
-		assert.Equal(t, 101, told, "the one that hung, and a hundred that waited")
+		assert.Equal(t, 1001, told, "the one that hung, and a thousand that waited")
 	})
 }
 
