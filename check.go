@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/sessionjwt"
+	"example.com/stytchmigrate/internal/stytch"
+	"example.com/stytchmigrate/internal/vault"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -43,9 +45,9 @@ import (
 // Nor does it call Resolve, SessionClaims, End or OnEvent, or log anything.
 func (m *Middleware) Check(ctx context.Context) error {
 	c := &check{cfg: m.cfg, client: m.probes, nobody: somebodyNew()}
-	if m.migrator.mint != nil && len(m.cfg.Legacy) > 0 {
+	if m.cfg.Tickets != nil && len(m.cfg.Legacy) > 0 {
 		var err error
-		c.ticket, err = m.migrator.mint(c.nobody)
+		c.ticket, err = m.cfg.Tickets.Minter(m.cfg.ProjectID)(c.nobody)
 		c.add(err != nil, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so")
 	}
 	c.ask(ctx)
@@ -72,7 +74,7 @@ func somebodyNew() userinfo.Identity {
 // for one cause shows in several answers, and is to be named once.
 type check struct {
 	cfg    *Config
-	client *client
+	client *stytch.Client
 	nobody userinfo.Identity
 	ticket string // of nobody; "" where there are no Tickets, or nobody to move
 
@@ -88,27 +90,27 @@ type check struct {
 
 // probed is what came of one call.
 type probed struct {
-	received
-	api  *Error        // what Stytch says, unless it is a 200; nil: no answer
-	skew time.Duration // of this machine's clock, positive: ahead; by Date
-	sure bool          // skew is known
+	stytch.Received
+	api  *stytch.APIError // what Stytch says, unless it is a 200; nil: no answer
+	skew time.Duration    // of this machine's clock, positive: ahead; by Date
+	sure bool             // skew is known
 	took time.Duration
 }
 
 // answer is fit for a finding: the status, and the error type if there is one.
 func (p *probed) answer() string {
 	switch {
-	case p.status == 0:
-		return p.failure
+	case p.Status == 0:
+		return p.Failure
 	case p.api != nil && p.api.Type != "":
-		return strconv.Itoa(p.status) + " " + p.api.Type
+		return strconv.Itoa(p.Status) + " " + p.api.Type
 	}
-	return strconv.Itoa(p.status)
+	return strconv.Itoa(p.Status)
 }
 
 // busy reports an answer that is about the state of the other side.
 func (p *probed) busy() bool {
-	return p.status >= 500 || p.status == http.StatusTooManyRequests || p.status == http.StatusRequestTimeout
+	return p.Status >= 500 || p.Status == http.StatusTooManyRequests || p.Status == http.StatusRequestTimeout
 }
 
 // ask makes all calls, side by side.
@@ -118,7 +120,7 @@ func (c *check) ask(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { c.user = c.stytch(limited, http.MethodGet, "/v1/users/"+c.nobodysID(), "") })
 	all.Go(func() { // public: no credentials are sent
-		c.jwks = c.probe(limited, http.MethodGet, c.client.jwksURL(), "", func(*http.Request) {})
+		c.jwks = c.probe(limited, http.MethodGet, c.client.JWKSURL(), "", func(*http.Request) {})
 	})
 	if c.ticket != "" {
 		// Without Tickets there is no token that is good and nobody's. A made-up
@@ -136,7 +138,7 @@ func (c *check) ask(ctx context.Context) {
 		}
 	}
 	if c.cfg.Store != nil {
-		all.Go(func() { c.store = probeStore(limited, c.cfg.Store, c.cfg.Timeout) })
+		all.Go(func() { c.store = vault.Probe(limited, c.cfg.Store, c.cfg.Timeout) })
 	}
 	all.Wait()
 	c.cut = ctx.Err() != nil && c.unanswered()
@@ -147,7 +149,7 @@ func (c *check) asksUserInfo() bool { return c.cfg.UserInfoURL != "" && len(c.cf
 // unanswered reports whether a call that was made had no answer.
 func (c *check) unanswered() bool {
 	for _, p := range []*probed{&c.user, &c.jwks, &c.migrate, &c.bare, &c.made, &c.ticketed} {
-		if p.status == 0 && p.failure != "" {
+		if p.Status == 0 && p.Failure != "" {
 			return true
 		}
 	}
@@ -157,24 +159,24 @@ func (c *check) unanswered() bool {
 // stytch makes a call of the API. A migrate call without
 // session_duration_minutes makes no session.
 func (c *check) stytch(ctx context.Context, method, path, body string) probed {
-	return c.probe(ctx, method, c.client.base+path, body, func(r *http.Request) {
-		r.SetBasicAuth(c.client.projectID, string(c.client.secret))
+	return c.probe(ctx, method, c.client.Base+path, body, func(r *http.Request) {
+		c.client.Authorize(r)
 	})
 }
 
 func (c *check) probe(ctx context.Context, method, to, body string, authorize func(*http.Request)) probed {
 	req, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(body))
 	if err != nil {
-		return probed{received: received{failure: "request could not be made"}}
+		return probed{Received: stytch.Received{Failure: "request could not be made"}}
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	authorize(req)
 	start := time.Now()
-	p := probed{received: c.client.send(req), took: time.Since(start)}
-	if p.status != 0 && p.status != http.StatusOK {
-		p.api = decodeError(p.status, p.body)
+	p := probed{Received: c.client.Send(req), took: time.Since(start)}
+	if p.Status != 0 && p.Status != http.StatusOK {
+		p.api = readError(p.Status, p.Body)
 	}
 	p.readClock(start.Add(p.took / 2))
 	return p
@@ -184,8 +186,8 @@ func (c *check) probe(ctx context.Context, method, to, body string, authorize fu
 // One that is absent or no date is no finding: a proxy may take it out,
 // and nothing else depends on it. Of what a cache kept (Age) it is of the past.
 func (p *probed) readClock(middle time.Time) {
-	date, err := http.ParseTime(p.header.Get("Date"))
-	if err == nil && p.header.Get("Age") == "" {
+	date, err := http.ParseTime(p.Header.Get("Date"))
+	if err == nil && p.Header.Get("Age") == "" {
 		p.skew, p.sure = middle.Sub(date), true
 	}
 }
@@ -201,8 +203,8 @@ func (p *probed) isStytchs() bool {
 	var body struct {
 		RequestID string `json:"request_id" required:"true"`
 	}
-	if p.status == http.StatusOK {
-		return decode(p.body, &body) == nil
+	if p.Status == http.StatusOK {
+		return decode(p.Body, &body) == nil
 	}
 	return p.api != nil && p.api.Type != "" && p.api.Type != "route_not_found"
 }
@@ -210,7 +212,7 @@ func (p *probed) isStytchs() bool {
 // vouches reports whether Stytch took the credentials: it says that it does not
 // know the user, or anything else of a request that it has let in.
 func (c *check) vouches() bool {
-	return c.user.isStytchs() && !c.user.busy() && (c.user.api == nil || ownSettings(c.user.api) == "")
+	return c.user.isStytchs() && !c.user.busy() && (c.user.api == nil || c.user.api.Setting() == "")
 }
 
 func (c *check) judgeStytch() {
@@ -218,7 +220,7 @@ func (c *check) judgeStytch() {
 	switch {
 	case c.vouches():
 		c.judgeKeys()
-	case u.status == 0:
+	case u.Status == 0:
 		c.add(!c.cut, "BaseURL: Stytch can't be reached (%s): nobody can move, and no session can be refreshed; check the network, the proxy and BaseURL", u.answer())
 	case u.busy():
 		c.add(true, "BaseURL: Stytch does not answer now (%s): it can't be told whether ProjectID and Secret are right; check again later", u.answer())
@@ -226,7 +228,7 @@ func (c *check) judgeStytch() {
 		c.add(true, "BaseURL: what answers there is not Stytch's API (%s): nobody can move; correct it, or let the proxy on the way through", u.answer())
 	case c.jwks.api != nil && c.jwks.api.Type == "project_not_found":
 		c.add(true, "ProjectID: Stytch knows no such project (%s): nobody can move; copy it from the Stytch dashboard", u.answer())
-	case c.jwks.status == http.StatusOK:
+	case c.jwks.Status == http.StatusOK:
 		c.add(true, "Secret: Stytch refuses it for this ProjectID (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
 	default:
 		c.add(true, "ProjectID or Secret: Stytch refuses them (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
@@ -236,16 +238,16 @@ func (c *check) judgeStytch() {
 
 func (c *check) judgeKeys() {
 	reason := c.jwks.answer()
-	if c.jwks.status == http.StatusOK && c.jwks.failure == "" {
-		_, err := sessionjwt.Parse(c.jwks.body)
+	if c.jwks.Status == http.StatusOK && c.jwks.Failure == "" {
+		_, err := sessionjwt.Parse(c.jwks.Body)
 		if err == nil {
 			return
 		}
 		reason = strings.TrimPrefix(err.Error(), "sessionjwt: ")
-	} else if c.jwks.status == http.StatusOK {
-		reason = "answer broke off: " + c.jwks.failure
+	} else if c.jwks.Status == http.StatusOK {
+		reason = "answer broke off: " + c.jwks.Failure
 	}
-	c.add(!c.cut || c.jwks.status != 0, "BaseURL: Stytch's key set is of no use (%s): no session JWT can be verified, and requests wait for Stytch; let GET /v1/sessions/jwks through unchanged", reason)
+	c.add(!c.cut || c.jwks.Status != 0, "BaseURL: Stytch's key set is of no use (%s): no session JWT can be verified, and requests wait for Stytch; let GET /v1/sessions/jwks through unchanged", reason)
 }
 
 // judgeClock leaves out of account what the call's own time makes uncertain.
@@ -279,11 +281,11 @@ func (c *check) judgeDashboard() {
 		kind = p.api.Type
 	}
 	switch {
-	case p.status == 0:
+	case p.Status == 0:
 		c.add(!c.cut, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
-	case p.status == http.StatusOK && p.isStytchs(), kind == "user_lock_limit_reached":
+	case p.Status == http.StatusOK && p.isStytchs(), kind == "user_lock_limit_reached":
 		c.dangers.add(len(c.dangers) == 0, field+"Stytch took a ticket of nobody's for a user (%s): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no other", p.answer())
-	case p.api != nil && p.api.isUnknownUser():
+	case p.api != nil && p.api.IsUnknownUser():
 		// The endpoint said who it is, to Stytch, and Stytch knows nobody like that.
 	case kind == "migrate_from_external_missing_userinfo", kind == "invalid_userinfo_url":
 		c.add(true, field+"there is none, or it is no URL (%s): nobody can move; set it to where userinfo.Handler is mounted", p.answer())

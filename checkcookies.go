@@ -3,14 +3,14 @@ package stytchmigrate
 import (
 	"fmt"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
-	"time"
+
+	"example.com/stytchmigrate/internal/browser"
 )
 
 // judgeCookies finds what New lets pass because it may be right somewhere.
-func (c *check) judgeCookies(b *browser) {
+func (c *check) judgeCookies(b *browser.Browser) {
 	o := &c.cfg.Cookies
 	live := strings.HasPrefix(c.cfg.ProjectID, "project-live-")
 	c.add(o.Insecure && live, "Cookies.Insecure: ProjectID is a live project's, whose sessions would be sent over plain HTTP too; serve HTTPS, and leave it out")
@@ -24,27 +24,27 @@ func (c *check) judgeCookies(b *browser) {
 	c.judgeRoom(b)
 }
 
-func (c *check) judgeLegacy(b *browser, field string, l *LegacyCookie) {
+func (c *check) judgeLegacy(b *browser.Browser, field string, l *LegacyCookie) {
 	for i, s := range l.Scopes {
 		c.judgeScope(fmt.Sprintf("%s.Scopes[%d]", field, i), s)
 	}
-	met := func(s CookieScope) bool { return meet(s.normal().Path, b.opts.Path) }
+	met := func(s CookieScope) bool { return meet(s.normal().Path, c.cfg.Cookies.Path) }
 	c.add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, met),
-		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, b.opts.Path)
+		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, c.cfg.Cookies.Path)
 	for _, name := range l.names() {
-		secure := hasPrefixFold(name, "__Host-") || hasPrefixFold(name, "__Secure-")
-		c.add(secure && b.opts.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
+		secure := browser.HasPrefixFold(name, "__Host-") || browser.HasPrefixFold(name, "__Secure-")
+		c.add(secure && c.cfg.Cookies.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
 	}
 }
 
 // meet reports whether there are requests in both of two paths.
-func meet(a, b string) bool { return inPath(a, b) || inPath(b, a) }
+func meet(a, b string) bool { return browser.InPath(a, b) || browser.InPath(b, a) }
 
 // judgeScope finds a scope in which a response can expire nothing.
 func (c *check) judgeScope(field string, s CookieScope) {
 	c.judgeDomain(field, s.Domain)
 	ours, theirs := c.cfg.Cookies.Domain, s.normal().Domain
-	c.add(ours != "" && theirs != "" && !inDomain(theirs, ours) && !inDomain(ours, theirs),
+	c.add(ours != "" && theirs != "" && !browser.InDomain(theirs, ours) && !browser.InDomain(ours, theirs),
 		"%s: Domain %q: no page in Cookies.Domain %q may expire a cookie there, and it stays; take the scope out, or correct one of the two", field, s.Domain, ours)
 }
 
@@ -72,18 +72,14 @@ func isPublicSuffix(domain string) bool {
 const usualJWT = 1000
 
 // judgeRoom finds settings with which the JWT's cookie is always left out.
-func (c *check) judgeRoom(b *browser) {
+func (c *check) judgeRoom(b *browser.Browser) {
 	const effect = "leave no room for the JWT's cookie in a response, and requests wait for Stytch; name fewer scopes, and shorter"
-	fits := func(expired []*http.Cookie) bool {
-		until := time.Now().Add(c.cfg.SessionDuration)
-		lines := append([]*http.Cookie{b.cookie(b.opts.SessionName, strings.Repeat("t", 44), until)}, b.clearOldScopes()...)
-		return b.fits(new(http.Request), change{}, append(append(lines, expired...), b.cookie(b.opts.JWTName, strings.Repeat("j", usualJWT), until)))
-	}
-	if !fits(nil) {
+	fits := func(old int) bool { return b.HasRoom(old, 44, usualJWT, c.cfg.SessionDuration) }
+	if !fits(-1) {
 		c.add(true, "Cookies: the names and OldScopes %s", effect)
 		return
 	}
 	for i := range c.cfg.Legacy {
-		c.add(!fits(b.clearLegacy(&c.cfg.Legacy[i])), "Legacy[%d]: its names and Scopes, with Cookies.OldScopes, %s", i, effect)
+		c.add(!fits(i), "Legacy[%d]: its names and Scopes, with Cookies.OldScopes, %s", i, effect)
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/stytch"
 )
 
 // userInfo asks the endpoint as Stytch does (OpenID Connect Core section 5.3.1),
@@ -42,7 +45,7 @@ func (c *check) judgeUserInfo() {
 func (c *check) judgePlace() {
 	base, _ := url.Parse(c.cfg.BaseURL) // New has parsed both
 	u, _ := url.Parse(c.cfg.UserInfoURL)
-	stytch := inDomain(base.Hostname(), "stytch.com") || inDomain(base.Hostname(), "stytch.dev")
+	stytch := browser.InDomain(base.Hostname(), "stytch.com") || browser.InDomain(base.Hostname(), "stytch.dev")
 	c.add(stytch && isPrivateHost(u.Hostname()), "UserInfoURL: is an address that only this network knows: Stytch can't reach it, and nobody can move; give the endpoint a public name")
 }
 
@@ -52,7 +55,7 @@ func isPrivateHost(host string) bool {
 		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified()
 	}
 	return !strings.Contains(host, ".") ||
-		slices.ContainsFunc([]string{"localhost", "local", "internal", "invalid", "test"}, func(top string) bool { return inDomain(host, top) })
+		slices.ContainsFunc([]string{"localhost", "local", "internal", "invalid", "test"}, func(top string) bool { return browser.InDomain(host, top) })
 }
 
 // isServed reports whether an endpoint is there at all. A call that was not made
@@ -60,18 +63,18 @@ func isPrivateHost(host string) bool {
 func (c *check) isServed() bool {
 	for _, p := range []*probed{&c.bare, &c.made, &c.ticketed} {
 		switch {
-		case p.status == 0 && p.failure == "":
-		case p.status == 0:
+		case p.Status == 0 && p.Failure == "":
+		case p.Status == 0:
 			c.add(!c.cut, "UserInfoURL: can't be reached from here (%s): it can't be told whether it is right; check the machine there, or leave the field empty if Stytch alone can reach it", p.answer())
 			return false
-		case p.status >= 300 && p.status < 400, p.status == http.StatusOK && p.mediaType() == "text/html", p.asksForLogin():
-			c.add(true, "UserInfoURL: answers with a redirect or a page (%d), as behind a login or the middleware: %s", p.status, c.stuck("mount userinfo.Handler outside of both"))
+		case p.Status >= 300 && p.Status < 400, p.Status == http.StatusOK && p.mediaType() == "text/html", p.asksForLogin():
+			c.add(true, "UserInfoURL: answers with a redirect or a page (%d), as behind a login or the middleware: %s", p.Status, c.stuck("mount userinfo.Handler outside of both"))
 			return false
-		case p.status == http.StatusNotFound, p.status == http.StatusMethodNotAllowed, p.status == http.StatusGone:
-			c.add(true, "UserInfoURL: nothing is mounted there (%d): %s", p.status, c.stuck("mount userinfo.Handler at that path"))
+		case p.Status == http.StatusNotFound, p.Status == http.StatusMethodNotAllowed, p.Status == http.StatusGone:
+			c.add(true, "UserInfoURL: nothing is mounted there (%d): %s", p.Status, c.stuck("mount userinfo.Handler at that path"))
 			return false
 		case p.busy():
-			c.add(true, "UserInfoURL: the endpoint fails (%d): %s", p.status, c.stuck("see the log of the machine there"))
+			c.add(true, "UserInfoURL: the endpoint fails (%d): %s", p.Status, c.stuck("see the log of the machine there"))
 			return false
 		}
 	}
@@ -81,22 +84,22 @@ func (c *check) isServed() bool {
 // stuck is the effect and the remedy of a finding about the endpoint. That Stytch
 // got through says that this field is what is wrong, or the way from here.
 func (c *check) stuck(remedy string) string {
-	if c.migrate.api != nil && c.migrate.api.isUnknownUser() {
+	if c.migrate.api != nil && c.migrate.api.IsUnknownUser() {
 		return "users do move, for Stytch got through by the URL in its dashboard; correct this field, or " + remedy
 	}
 	return "nobody can move; " + remedy
 }
 
 func (p *probed) mediaType() string {
-	t, _, _ := mime.ParseMediaType(p.header.Get("Content-Type"))
+	t, _, _ := mime.ParseMediaType(p.Header.Get("Content-Type"))
 	return t
 }
 
 // asksForLogin reports a 401 of something that knows no bearer tokens.
 func (p *probed) asksForLogin() bool {
-	challenges := p.header.Values("WWW-Authenticate")
-	return p.status == http.StatusUnauthorized && len(challenges) > 0 &&
-		!slices.ContainsFunc(challenges, func(v string) bool { return hasPrefixFold(v, "Bearer") })
+	challenges := p.Header.Values("WWW-Authenticate")
+	return p.Status == http.StatusUnauthorized && len(challenges) > 0 &&
+		!slices.ContainsFunc(challenges, func(v string) bool { return browser.HasPrefixFold(v, "Bearer") })
 }
 
 // tells reports whether a request that anybody can send was told who somebody is,
@@ -107,27 +110,27 @@ func (c *check) tells(p *probed, how string) bool {
 		Subject string `json:"sub"`
 		Email   string `json:"email"`
 	}
-	told := p.status == http.StatusOK && (decode(p.body, &id) != nil && p.mediaType() == "application/json" || id.Subject != "" || id.Email != "")
+	told := p.Status == http.StatusOK && (decode(p.Body, &id) != nil && p.mediaType() == "application/json" || id.Subject != "" || id.Email != "")
 	c.dangers.add(told, "UserInfoURL: answers 200 to a request %s: whoever asks for it may be given anybody's account; don't launch until userinfo.Handler alone answers there", how)
 	return told
 }
 
 // refuses reports whether a request was refused that anybody can send.
 func (c *check) refuses(p *probed, how string) bool {
-	c.add(p.status != http.StatusUnauthorized,
-		"UserInfoURL: answers %d in place of 401 to a request %s: something in front of userinfo.Handler stops Stytch too; let all requests for that path through", p.status, how)
-	return p.status == http.StatusUnauthorized
+	c.add(p.Status != http.StatusUnauthorized,
+		"UserInfoURL: answers %d in place of 401 to a request %s: something in front of userinfo.Handler stops Stytch too; let all requests for that path through", p.Status, how)
+	return p.Status == http.StatusUnauthorized
 }
 
 // judgeTicketed holds the answer to a good ticket against what Stytch needs.
 func (c *check) judgeTicketed() {
 	p := &c.ticketed
-	if p.status == 0 { // there is no ticket
+	if p.Status == 0 { // there is no ticket
 		return
 	}
-	if p.status != http.StatusOK {
-		c.add(p.status == http.StatusUnauthorized, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: %s", c.stuck("give all machines the same keys"))
-		c.add(p.status != http.StatusUnauthorized, "UserInfoURL: answers %d in place of 200 to a good ticket: %s", p.status, c.stuck("let all requests for that path through to userinfo.Handler"))
+	if p.Status != http.StatusOK {
+		c.add(p.Status == http.StatusUnauthorized, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: %s", c.stuck("give all machines the same keys"))
+		c.add(p.Status != http.StatusUnauthorized, "UserInfoURL: answers %d in place of 200 to a good ticket: %s", p.Status, c.stuck("let all requests for that path through to userinfo.Handler"))
 		return
 	}
 	var id struct {
@@ -135,11 +138,11 @@ func (c *check) judgeTicketed() {
 		Email    string `json:"email" required:"true"`
 		Verified bool   `json:"email_verified" required:"true"`
 	}
-	err := decode(p.body, &id)
+	err := decode(p.Body, &id)
 	switch {
-	case p.failure != "":
+	case p.Failure != "":
 		c.badAnswer("its body breaks off")
-	case len(p.body) > maxBody:
+	case len(p.Body) > stytch.MaxBody:
 		c.badAnswer("its body is longer than 1 MiB")
 	case err != nil:
 		c.badAnswer(err.Error())
@@ -149,7 +152,7 @@ func (c *check) judgeTicketed() {
 		c.badAnswer("email_verified is not true")
 	case p.mediaType() != "application/json":
 		c.badAnswer("its content type is not application/json")
-	case !noStored(p.header):
+	case !noStored(p.Header):
 		c.add(true, "UserInfoURL: may be kept by a cache on the way, for want of Cache-Control: no-store: who comes later is taken for somebody else; let no proxy change the answer's headers")
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -186,7 +188,7 @@ func (c *Config) checkProject(p *problems) {
 	if !live {
 		id, test = strings.CutPrefix(id, "project-test-")
 	}
-	p.add(!live && !test || only(id, "-", 100) == "", "ProjectID: must be project-live- or project-test- and an id")
+	p.add(!live && !test || safe.Only(id, "-", 100) == "", "ProjectID: must be project-live- or project-test- and an id")
 	p.add(c.Secret == "", "Secret: must not be empty")
 	p.add(strings.ContainsFunc(string(c.Secret), isSpaceOrControl), "Secret: must not hold spaces or line breaks")
 	p.add(live && strings.HasPrefix(string(c.Secret), "secret-test-"), "Secret: is a test project's, ProjectID is a live project's")
@@ -241,8 +243,8 @@ func (c *Config) checkCookies(p *problems) {
 	o := &c.Cookies
 	for _, f := range []struct{ field, name string }{{"Cookies.SessionName", o.SessionName}, {"Cookies.JWTName", o.JWTName}} {
 		checkName(p, f.field, f.name)
-		p.add(hasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
-		secure := hasPrefixFold(f.name, "__Host-") || hasPrefixFold(f.name, "__Secure-")
+		p.add(browser.HasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
+		secure := browser.HasPrefixFold(f.name, "__Host-") || browser.HasPrefixFold(f.name, "__Secure-")
 		p.add(secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
 	}
 	p.add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)

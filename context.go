@@ -3,20 +3,22 @@ package stytchmigrate
 import (
 	"context"
 	"net/http"
+
+	"example.com/stytchmigrate/internal/browser"
 )
 
 // found is what a request turned out to be. It is the one value that the
 // middleware puts into a context.
 type found struct {
-	by      *browser // of the Middleware that found it; nil in NewContext
+	by      *Middleware // that found it; nil in NewContext
 	outcome Outcome
 	cause   string // see Event; "" where err tells it
 	user    *User
 	session *Session
-	legacy  *foundLegacy // whatever the outcome is; Logout ends it
-	swap    *swap        // nil where nothing is written
-	hidden  bool         // legacy is for Logout alone: it ended, or an expired JWT is of another session
-	err     error        // why it is Refused or Unavailable, or Legacy for want of room
+	legacy  *foundLegacy  // whatever the outcome is; Logout ends it
+	swap    *browser.Swap // nil where nothing is written
+	hidden  bool          // legacy is for Logout alone: it ended, or an expired JWT is of another session
+	err     error         // why it is Refused or Unavailable, or Legacy for want of room
 
 	original *http.Request // with the cookies that were taken out for the handler; nil: none were
 }

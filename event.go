@@ -8,7 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/outbound"
+	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/session"
+	"example.com/stytchmigrate/internal/stytch"
+	"example.com/stytchmigrate/internal/vault"
 )
 
 // Outcome is what the middleware found out about a request.
@@ -140,15 +145,15 @@ func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration)
 		return
 	}
 	e := m.event(kindRequest, &v.found)
-	e.Duration, e.Stage = took, m.rollout.inForce.Load().Stage
+	e.Duration, e.Stage = took, m.rollout.now().Stage
 	if v.event != "" {
 		odd := e
 		odd.Kind = v.event
 		if v.legacy != nil {
-			odd.Fingerprint = m.migrator.fingerprint(v.legacy) // for the log, where there is no OnEvent
+			odd.Fingerprint = m.fingerprint(v.legacy) // for the log, where there is no OnEvent
 		}
 		if v.userID != "" {
-			odd.UserID = identifier(v.userID)
+			odd.UserID = safe.Identifier(v.userID)
 			odd.Subject = subjectOf(v.legacy)
 		}
 		if v.event != kindCreated { // the client has logged that, whatever became of the request
@@ -165,7 +170,7 @@ func subjectOf(f *foundLegacy) string {
 	if f == nil {
 		return ""
 	}
-	return only(f.session.Identity.Subject, "._-|", maxExternalID)
+	return safe.Only(f.session.Identity.Subject, "._-|", maxExternalID)
 }
 
 func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy []*foundLegacy, err error) {
@@ -183,10 +188,10 @@ func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy []*found
 func (m *Middleware) event(kind string, f *found) Event {
 	e := Event{Kind: kind, Outcome: f.outcome, Cause: f.cause, Err: f.err}
 	if f.user != nil {
-		e.UserID = identifier(f.user.UserID)
+		e.UserID = safe.Identifier(f.user.UserID)
 	}
 	if f.legacy != nil && m.cfg.OnEvent != nil {
-		e.Fingerprint = m.migrator.fingerprint(f.legacy)
+		e.Fingerprint = m.fingerprint(f.legacy)
 	}
 	if f.outcome == OutcomeRefused {
 		e.Subject = subjectOf(f.legacy) // somebody has to be mended, and Stytch has no id to tell whom
@@ -206,9 +211,7 @@ func (m *Middleware) event(kind string, f *found) Event {
 
 // The causes that no error tells. What an error tells is in causeOf.
 const (
-	causeMemory   = "memory"
-	causeVerified = "verified"
-	causeAsked    = "asked"
+	causeMemory   = session.Memory
 	causeExchange = "exchange"
 	causeRecord   = "record"
 	causeHeldBack = "held_back"
@@ -223,27 +226,26 @@ const (
 
 // causeOf is why an error made a request what it is.
 func causeOf(err error) string {
-	var call *callError
-	switch errors.As(err, &call); {
-	case errors.Is(err, errLoggedOut):
+	switch call := stytch.AsCall(err); {
+	case errors.Is(err, exchange.ErrLoggedOut):
 		return "logged_out"
-	case errors.Is(err, errAnotherPerson):
+	case errors.Is(err, exchange.ErrAnotherPerson):
 		return "another_person"
-	case errors.Is(err, errPace):
+	case errors.Is(err, exchange.ErrPace):
 		return "per_second"
-	case errors.Is(err, errBrake):
+	case errors.Is(err, session.ErrBrake):
 		return "brake"
 	case call == nil:
 		return causeApplication
-	case call.api != nil:
+	case call.API != nil:
 		return "stytch"
-	case call.answer == no:
+	case call.Answer == stytch.No:
 		return "identity"
-	case call.full && call.op == "migrate":
+	case exchange.IsFull(call):
 		return "in_flight"
-	case call.heldBack():
+	case call.HeldBack():
 		return causeHeldBack
-	case call.late:
+	case call.Late:
 		return "timed_out"
 	}
 	return "no_answer"
@@ -258,8 +260,7 @@ func (m *Middleware) emit(ctx context.Context, e Event) {
 // logError logs what kept the middleware from telling, unless it was a call to
 // Stytch: the client logs those.
 func (m *Middleware) logError(ctx context.Context, err error) {
-	var call *callError
-	if err != nil && !errors.As(err, &call) {
+	if err != nil && stytch.AsCall(err) == nil {
 		m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
 	}
 }
@@ -288,7 +289,7 @@ func (m *Middleware) loud(kind string, err error) {
 		switch {
 		case err == nil:
 			e.Cause = causeRecovered
-		case errors.Is(err, errRecord):
+		case errors.Is(err, vault.ErrUnreadable):
 			e.Cause = causeUnreadable
 		case kind != kindRevocation:
 			e.Cause = causeFailed
@@ -301,6 +302,10 @@ func (m *Middleware) loud(kind string, err error) {
 		m.emit(ctx, e)
 	})
 }
+
+func (m *Middleware) storeFailed(err error) { m.loud(kindStore, err) }
+func (m *Middleware) doubted(err error)     { m.loud(kindBrake, err) }
+func (m *Middleware) unrevoked(err error)   { m.loud(kindRevocation, err) }
 
 // noticed hears of calls that are held back from now on, or no longer.
 func (m *Middleware) noticed(n outbound.Notice) {

@@ -13,13 +13,12 @@ import (
 
 	"github.com/gorilla/securecookie"
 
+	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/userinfo"
 )
 
-const (
-	maxLegacyValue = 8 << 10 // larger values are refused before anything decodes them
-	maxDuplicates  = 5       // values of one cookie name in one request
-)
+const maxLegacyValue = 8 << 10 // larger values are refused before anything decodes them
 
 // ErrNoSession is what [LegacyCookie.Resolve] returns for a value that is no
 // session: absent, expired, forged, or of somebody who is not fully signed in.
@@ -149,9 +148,9 @@ func openSecureCookie[T any](name, value string, codecs []securecookie.Codec) (T
 		case err == nil:
 			return payload, nil
 		case isAuthentic(codec, name, value, err):
-			failed = settingError(fmt.Sprintf("cookie %q is authentic, but does not decode into %v", name, reflect.TypeFor[T]()))
+			failed = safe.Setting(fmt.Sprintf("cookie %q is authentic, but does not decode into %v", name, reflect.TypeFor[T]()))
 		case !isNoSession(codec, err):
-			failed = settingError(fmt.Sprintf("codec %T of cookie %q failed (%T) without saying that the value is no session", codec, name, err))
+			failed = safe.Setting(fmt.Sprintf("codec %T of cookie %q failed (%T) without saying that the value is no session", codec, name, err))
 		}
 	}
 	return zero, failed
@@ -225,28 +224,27 @@ func isNoSession(codec securecookie.Codec, err error) bool {
 	return ok || errors.As(err, &se) || errors.Is(err, ErrNoSession)
 }
 
-// settingError is an error whose text is ours, and so can be logged.
-type settingError string
-
-func (e settingError) Error() string { return "stytchmigrate: wrong setting: " + string(e) }
-
 // foundLegacy is the legacy session of a request.
 type foundLegacy struct {
+	entry   int // of Config.Legacy
 	cookie  *LegacyCookie
 	session LegacySession
 
 	fingerprint string // "" where it is not in memory, see judge
 }
 
-// findLegacy returns the legacy session that a request carries: the first of
+// legacyCookies are Config.Legacy.
+type legacyCookies []LegacyCookie
+
+// first returns the legacy session that a request carries: the first of
 // Config.Legacy that has one decides. nil and no error: none. An error means
 // that it can't be told, and its text is fit for a log.
-func (b *browser) findLegacy(r *http.Request, c *requestCookies) (*foundLegacy, error) {
-	if !c.hasLegacy {
+func (all legacyCookies) first(r *http.Request, c *browser.Cookies) (*foundLegacy, error) {
+	if !c.HasOld {
 		return nil, nil
 	}
-	for i := range b.legacy {
-		f, several, err := b.legacy[i].find(r, c.legacy[i])
+	for i := range all {
+		f, several, err := all.find(i, r, c.Old[i])
 		if f != nil || several || err != nil {
 			return f, err
 		}
@@ -254,29 +252,29 @@ func (b *browser) findLegacy(r *http.Request, c *requestCookies) (*foundLegacy, 
 	return nil, nil
 }
 
-// allLegacy returns every legacy session that a request carries, for an end to
+// every returns every legacy session that a request carries, for an end to
 // all of them, and what could not be told.
-func (b *browser) allLegacy(r *http.Request, c *requestCookies) (all []*foundLegacy, err error) {
-	for i, values := range c.legacy {
+func (all legacyCookies) every(r *http.Request, c *browser.Cookies) (found []*foundLegacy, err error) {
+	for i, values := range c.Old {
 		for _, v := range values {
-			f, failed := b.legacy[i].resolve(r, v)
+			f, failed := all.resolve(i, r, v)
 			if f != nil {
-				all = append(all, f)
+				found = append(found, f)
 			}
 			err = errors.Join(err, failed)
 		}
 	}
-	return all, err
+	return found, err
 }
 
 // find resolves the values of one cookie. Several that are one session or one
 // person count as one. Several people: nobody can say who is at the browser.
-func (l *LegacyCookie) find(r *http.Request, values []string) (found *foundLegacy, several bool, err error) {
-	if len(values) > maxDuplicates {
+func (all legacyCookies) find(entry int, r *http.Request, values []string) (found *foundLegacy, several bool, err error) {
+	if len(values) > browser.MaxDuplicates {
 		return nil, true, nil
 	}
 	for _, v := range values {
-		f, err := l.resolve(r, v)
+		f, err := all.resolve(entry, r, v)
 		switch {
 		case err != nil:
 			return nil, false, err
@@ -291,7 +289,8 @@ func (l *LegacyCookie) find(r *http.Request, values []string) (found *foundLegac
 }
 
 // resolve returns the session of one value, or nil if there is none in it.
-func (l *LegacyCookie) resolve(r *http.Request, value string) (*foundLegacy, error) {
+func (all legacyCookies) resolve(entry int, r *http.Request, value string) (*foundLegacy, error) {
+	l := &all[entry]
 	if len(value) > maxLegacyValue {
 		return nil, nil
 	}
@@ -309,7 +308,7 @@ func (l *LegacyCookie) resolve(r *http.Request, value string) (*foundLegacy, err
 	if s.ID == "" {
 		s.ID = Secret(value)
 	}
-	return &foundLegacy{cookie: l, session: s}, nil
+	return &foundLegacy{entry: entry, cookie: l, session: s}, nil
 }
 
 // sameSession goes by the person where both are known: some applications keep
@@ -324,7 +323,7 @@ func sameSession(a, b LegacySession) bool {
 // resolveError is safe to log: of an application's error only the type is
 // kept, for its text may hold the cookie's value.
 func resolveError(name string, err error) error {
-	var setting settingError
+	var setting safe.Setting
 	if errors.As(err, &setting) {
 		return setting
 	}

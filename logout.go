@@ -7,7 +7,8 @@ import (
 	"net/http"
 	"slices"
 
-	"example.com/stytchmigrate/internal/sessionjwt"
+	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/stytch"
 )
 
 // Logout signs the user out: it expires the cookies of every session, revokes
@@ -27,12 +28,16 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	if f != nil && f.original != nil {
 		r = f.original.WithContext(r.Context())
 	}
-	errs := []error{m.clearCookies(w, r, f)}
+	var pending *browser.Swap
+	if f != nil {
+		pending = f.swap
+	}
+	errs := []error{m.browser.LogOut(w.Header(), r, pending)}
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), m.cfg.Timeout)
 	defer cancel()
-	cookies := m.browser.read(r)
-	if cookies.tooMany() || tooLong(r.Header["Cookie"]) {
+	cookies := m.browser.Read(r)
+	if cookies.TooMany(r) {
 		errs = append(errs, errTooMany)
 	}
 	legacy, err := m.legacyOf(f, r, &cookies)
@@ -40,10 +45,10 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	ids, keys, revoke := m.endHere(ctx, f, legacy, &cookies)
 	errs = append(errs, m.endEverywhere(ctx, legacy, ids, keys))
 	for id := range ids {
-		revoke = append(revoke, revokeRequest{SessionID: id})
+		revoke = append(revoke, stytch.Proof{ID: id})
 	}
 	for _, in := range revoke {
-		errs = append(errs, m.client.revoke(ctx, in))
+		errs = append(errs, m.api.Revoke(ctx, in))
 	}
 	told := errors.Join(errs...)
 	for _, l := range append(legacy, m.sources(r.Context(), legacy, keys)...) {
@@ -69,28 +74,16 @@ func (m *Middleware) endAtSource(ctx context.Context, legacy *foundLegacy) error
 	return legacy.cookie.End(ctx, legacy.session)
 }
 
-// clearCookies puts the deletions in place of whatever cookies are pending on
-// this response, or writes them at once where none are.
-func (m *Middleware) clearCookies(w http.ResponseWriter, r *http.Request, f *found) error {
-	lines := m.browser.clearAll()
-	m.browser.dropEnded(w.Header(), r)
-	if f != nil && f.swap != nil {
-		return f.swap.replace(lines)
-	}
-	writeCookies(w.Header(), yield(lines, m.browser.setBy(w.Header())))
-	return nil
-}
-
 // legacyOf returns the legacy sessions that a request came with, each once. What
 // was found before need not be resolved again.
-func (m *Middleware) legacyOf(f *found, r *http.Request, c *requestCookies) ([]*foundLegacy, error) {
-	all, err := m.browser.allLegacy(r, c)
+func (m *Middleware) legacyOf(f *found, r *http.Request, c *browser.Cookies) ([]*foundLegacy, error) {
+	all, err := legacyCookies(m.cfg.Legacy).every(r, c)
 	if f != nil && f.legacy != nil {
 		all = append(all, f.legacy)
 	}
 	seen := map[string]bool{}
 	all = slices.DeleteFunc(all, func(l *foundLegacy) bool {
-		key := m.migrator.key(l)
+		key := m.key(l)
 		defer func() { seen[key] = true }()
 		return seen[key]
 	})
@@ -102,7 +95,7 @@ func (m *Middleware) legacyOf(f *found, r *http.Request, c *requestCookies) ([]*
 // and what is to be revoked by what the browser sent, where no id is known. It
 // comes before Stytch or the store hear of it: no answer that is under way brings
 // back what has ended here.
-func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegacy, c *requestCookies) (ids, keys map[string]bool, revoke []revokeRequest) {
+func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegacy, c *browser.Cookies) (ids, keys map[string]bool, revoke []stytch.Proof) {
 	ids, keys = map[string]bool{}, map[string]bool{}
 	end := func(sessionID, key string) {
 		if sessionID != "" {
@@ -110,27 +103,19 @@ func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegac
 		}
 		if key != "" {
 			keys[key] = true
-			m.migrator.records.endHere(key)
+			m.endings.EndLegacyHere(key)
 		}
 	}
 	if f != nil && f.session != nil {
-		origin, _ := f.session.CustomClaims[originClaim].(string)
+		origin, _ := f.session.CustomClaims[stytch.OriginClaim].(string)
 		end(f.session.SessionID, origin)
 	}
 	for _, l := range legacy {
-		end("", m.migrator.key(l))
+		end("", m.key(l))
 	}
-	for _, t := range c.tokens {
-		if k, ok := m.sessions.known.Peek(knownKey{'t', t}); ok {
-			end(k.session.SessionID, k.origin)
-		} else if len(t) <= maxToken && isCookieValue(t) {
-			m.sessions.endCookie('t', t)
-			revoke = append(revoke, revokeRequest{SessionToken: t})
-		}
-	}
-	revoke = append(revoke, m.endJWTs(ctx, c.jwts, end)...)
+	revoke = m.sessions.EndCookies(ctx, c.Tokens, c.JWTs, end)
 	for id := range ids { // now that nothing more is looked up by a cookie
-		m.sessions.end(id)
+		m.sessions.End(id)
 	}
 	return ids, keys, revoke
 }
@@ -139,18 +124,17 @@ func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegac
 // legacy ones became to ids. They are looked up after the records are ended: who
 // remembers one after that discards it.
 func (m *Middleware) endEverywhere(ctx context.Context, legacy []*foundLegacy, ids, keys map[string]bool) (err error) {
-	records := m.migrator.records
 	for key := range keys {
-		err = errors.Join(err, records.end(ctx, key))
+		err = errors.Join(err, m.endings.EndLegacy(ctx, key))
 	}
 	for _, l := range legacy {
-		if r := records.load(ctx, m.migrator.key(l), l.session.ID); r != nil {
-			ids[r.Answer.Session.SessionID] = true
-			m.sessions.end(r.Answer.Session.SessionID)
+		if r := m.records.Load(ctx, m.key(l), string(l.session.ID)); r != nil {
+			ids[r.Session.ID] = true
+			m.sessions.End(r.Session.ID)
 		}
 	}
 	for id := range ids {
-		err = errors.Join(err, records.endSession(ctx, id))
+		err = errors.Join(err, m.endings.EndSessionElsewhere(ctx, id))
 	}
 	return err
 }
@@ -158,40 +142,16 @@ func (m *Middleware) endEverywhere(ctx context.Context, legacy []*foundLegacy, i
 // sources returns the legacy sessions whose cookie the browser has no more, and
 // that are to be ended at their source.
 func (m *Middleware) sources(ctx context.Context, legacy []*foundLegacy, keys map[string]bool) (out []*foundLegacy) {
+	if !slices.ContainsFunc(m.cfg.Legacy, func(l LegacyCookie) bool { return l.End != nil }) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.Timeout)
 	defer cancel()
 	for key := range keys {
-		came := slices.ContainsFunc(legacy, func(l *foundLegacy) bool { return m.migrator.key(l) == key })
-		if l := m.migrator.sourceOf(ctx, key); l != nil && !came {
+		came := slices.ContainsFunc(legacy, func(l *foundLegacy) bool { return m.key(l) == key })
+		if l := m.sourceOf(ctx, key); l != nil && !came {
 			out = append(out, l)
 		}
 	}
 	return out
-}
-
-// endJWTs ends the sessions that JWTs are of: another session's than the token's,
-// or one that is being asked about by its token at this moment. One that can't be
-// verified for want of a key is refused by itself, and Stytch is asked to judge it.
-func (m *Middleware) endJWTs(ctx context.Context, jwts []string, end func(sessionID, key string)) (revoke []revokeRequest) {
-	var unknown []string
-	for _, jwt := range jwts {
-		if k, ok := m.sessions.known.Peek(knownKey{'j', jwt}); ok {
-			end(k.session.SessionID, k.origin)
-		} else {
-			unknown = append(unknown, jwt)
-		}
-	}
-	for _, jwt := range unknown { // each by itself: a logout is of all of them
-		j := m.sessions.readJWTs(ctx, []string{jwt})
-		for _, claims := range []*sessionjwt.Claims{j.live, j.stale} {
-			if claims != nil {
-				end(claims.SessionID, claims.LegacySession)
-			}
-		}
-		if j.unsure != "" {
-			m.sessions.endCookie('j', j.unsure)
-			revoke = append(revoke, revokeRequest{SessionJWT: j.unsure})
-		}
-	}
-	return revoke
 }

@@ -14,20 +14,24 @@ package stytchmigrate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
+	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/endings"
+	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/flight"
+	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/outbound"
+	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/sessionjwt"
+	"example.com/stytchmigrate/internal/stytch"
+	"example.com/stytchmigrate/internal/vault"
 )
 
 // Middleware authenticates requests by their Stytch session, and gives one to
@@ -35,14 +39,18 @@ import (
 // no use. It is safe for concurrent use.
 type Middleware struct {
 	// Pointers only, so that printing a Middleware prints no secret.
-	cfg      *Config
-	browser  *browser
-	client   *client
-	sessions *sessions
-	migrator *migrator
-	rollout  *rollout
-	probes   *client // of Check: its calls count in no lane, and are not logged
+	cfg       *Config
+	browser   *browser.Browser
+	names     *names.Names
+	endings   *endings.Endings
+	records   *records.Records
+	sessions  *session.Sessions
+	exchanges *exchange.Exchanger
+	rollout   *rollout
+	api       stytch.API
+	probes    *stytch.Client // of Check: its calls count in no lane, and are not logged
 
+	nobody     *found       // what a request is told that carries nothing
 	elsewhere  atomic.Bool  // said that hosts are outside of Cookies.Domain
 	keysFailed atomic.Bool  // the last fetch of the key set did
 	aloud      flight.Queue // what concerns no single request
@@ -59,56 +67,47 @@ func New(cfg Config) (*Middleware, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	c := &client{
-		base: cfg.BaseURL, projectID: cfg.ProjectID, secret: cfg.Secret, log: cfg.Logger, createsUsers: cfg.CreateUsers,
+	m := &Middleware{
+		cfg: &cfg, browser: cfg.browser(), rollout: newRollout(cfg.Rollout),
+		names: &names.Names{Key: string(cfg.RecordKey), Project: cfg.ProjectID},
 	}
-	m := &Middleware{cfg: &cfg, client: c, browser: newBrowser(&cfg), rollout: newRollout(cfg.Rollout)}
-	plain := transportOf(cfg.HTTPClient)
-	probes := *c
-	probes.http, m.probes = newHTTPClient(plain), &probes
-	c.http = newHTTPClient(outbound.New(outbound.Config{Base: plain, Timeout: cfg.Timeout, MaxBody: maxBody, Notify: m.noticed}))
+	m.nobody = &found{by: m}
+
+	shared := vault.New(string(cfg.RecordKey), cfg.Store, cfg.Timeout/10, m.storeFailed)
+	m.records, m.endings = records.New(shared, recordCodec, cfg.Timeout/2), endings.New(shared, m.names)
+
+	transport := stytch.TransportOf(cfg.HTTPClient)
+	client := stytch.Client{
+		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: string(cfg.Secret), HTTP: stytch.Over(transport),
+		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
+	}
+	probes := client
+	m.probes = &probes
+	client.HTTP = stytch.Over(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: stytch.MaxBody, Notify: m.noticed}))
+
 	// Stytch names itself by the host that a session was made through.
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
-	keys := sessionjwt.NewKeys(c.jwks, m.jwksFetched)
-	m.sessions = &sessions{
-		client: c, by: m.browser, verifier: sessionjwt.New(cfg.ProjectID, issuers, keys),
-		limit: 3 * cfg.Timeout, flights: flight.Group[*known]{Limit: 3 * cfg.Timeout, Left: errNoAnswer}, log: cfg.Logger, loud: m.loud,
-		known: newLRU[knownKey, *known](maxKnown), ended: newLRU[string, struct{}](maxEnded),
-		endedCookies: newLRU[cookieKey, struct{}](maxEnded), unknown: newMemory(maxUnknown),
+	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(client.JWKS, m.jwksFetched))
+	m.api = &consumer{&client, verifier}
+
+	sc := session.Config{
+		API: m.api, Verifier: verifier, Endings: m.endings, Limit: 3 * cfg.Timeout, Log: cfg.Logger,
+		Attach: m.keep, Doubted: m.doubted, Unrevoked: m.unrevoked,
 	}
 	if !cfg.FixedExpiry {
-		m.sessions.extendBy = cfg.SessionDuration
+		sc.ExtendBy = cfg.SessionDuration
 	}
-	m.migrator = &migrator{
-		cfg: &cfg, client: c, sessions: m.sessions, records: m.newRecords(), rollout: m.rollout,
-		refusals: newLRU[string, *exchange](maxRefusals), flights: flight.Group[*exchange]{Limit: 3 * cfg.Timeout, Left: errNoAnswer},
+	m.sessions = session.New(sc)
+
+	xc := exchange.Config{
+		API: m.api, Sessions: m.sessions, Records: m.records, Endings: m.endings, Pace: m.rollout,
+		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: client.LogError,
 	}
-	m.sessions.originEnded = m.migrator.records.ended.Contains
-	m.sessions.endedElsewhere, m.sessions.originEndedElsewhere = m.migrator.records.sessionEnded, m.migrator.records.hasEnded
 	if cfg.Tickets != nil {
-		m.migrator.mint = cfg.Tickets.Minter(cfg.ProjectID)
+		xc.Mint = cfg.Tickets.Minter(cfg.ProjectID)
 	}
+	m.exchanges = exchange.New(xc)
 	return m, nil
-}
-
-func (m *Middleware) newRecords() *records {
-	r := &records{
-		key: m.cfg.RecordKey, lease: m.cfg.Timeout / 2, loud: m.loud,
-		local: newMemory(maxRecords), ended: newLRU[string, struct{}](maxEnded),
-	}
-	if m.cfg.Store != nil {
-		r.shared = newSharedStore(m.cfg.Store, m.cfg.Timeout/10, func(err error) { m.loud(kindStore, err) })
-	}
-	return r
-}
-
-// newLRU returns a cache of a size that lru.New accepts.
-func newLRU[K comparable, V any](size int) *lru.Cache[K, V] {
-	c, err := lru.New[K, V](size)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
-	return c
 }
 
 // Handler returns a handler that finds out whose request it is and passes it
@@ -127,14 +126,14 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 			return
 		}
 		start := time.Now()
-		cookies := m.browser.read(r)
+		cookies := m.browser.Read(r)
 		quiet := m.decide(r, &cookies)
-		if quiet.nothing() && len(cookies.tokens) == 0 && m.goesUntold(r.Context()) { // a token may have cost a call
+		if quiet.nothing() && len(cookies.Tokens) == 0 && m.goesUntold(r.Context()) { // a token may have cost a call
 			next.ServeHTTP(w, r)
 			return
 		}
 		v := quiet // for the context: what did not get here is not allocated
-		v.by = m.browser
+		v.by = m
 		m.report(r.Context(), &v, time.Since(start))
 		if v.gone {
 			return
@@ -145,159 +144,51 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 
 func (m *Middleware) excluded(r *http.Request) bool {
 	// Wrapped twice: the outer one has done it all.
-	if f := foundIn(r.Context()); f != nil && f.by == m.browser {
+	if f := foundIn(r.Context()); f != nil && f.by == m {
 		return true
 	}
 	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
 	return preflight || m.cfg.Skip != nil && m.cfg.Skip(r)
 }
 
-// verdict is what decide says of a request: what the handler is told, and
-// what becomes of the browser's cookies.
-type verdict struct {
-	found
-	change change
-	event  string // what deserves an event of its own
-	userID string // that the event is about, where it is not found.user's
-	gone   bool   // the client went away while the request waited
-}
-
-// nothing reports a request that carried no session, and of which there is
-// nothing to say or to change.
-func (v *verdict) nothing() bool {
-	return v.outcome == OutcomeAnonymous && v.err == nil && v.event == "" && !v.gone && v.legacy == nil && v.change.none() && !v.change.strip
-}
-
-// decide gives the verdict on a request. It touches neither the request nor
-// the response.
-func (m *Middleware) decide(r *http.Request, c *requestCookies) verdict {
-	if c.empty() {
-		return verdict{}
+// quick serves the two kinds of requests that are nearly all: those with no
+// cookie that matters, and those of a session in memory. What they are told is
+// there beforehand, and none of their cookies changes. It does what decide and
+// act would do, at no cost that can be seen.
+func (m *Middleware) quick(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+	var start time.Time
+	if m.cfg.OnEvent != nil {
+		start = time.Now()
 	}
-	ctx := r.Context()
-	if c.hasStytch() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, m.cfg.Timeout)
-		defer cancel()
-	}
-	v := m.decideStytch(ctx, r, c)
-	ended := m.hide(ctx, &v)
-	// The old code serves this user, and may log them out: whoever is at the browser
-	// next must not be the one of the Stytch cookies. It does so too where an expired
-	// JWT is of another session: it knows of its cookie alone.
-	if c.hasStytch() && v.session == nil && v.legacy != nil && !ended && len(v.change.expire) == 0 {
-		v.change.watch = true
-	}
-	v.gone = errors.Is(v.err, errNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
-	return v
-}
-
-// hide keeps handlers from serving, by its old cookie, a user who has logged out
-// on this machine or another, and reports that. Without StartedAt it may be a new
-// sign-in.
-func (m *Middleware) hide(ctx context.Context, v *verdict) (ended bool) {
-	told := v.outcome == OutcomeRefused || v.outcome == OutcomeUnavailable
-	if told && v.legacy != nil && !v.legacy.session.StartedAt.IsZero() {
-		ended = m.migrator.records.hasEnded(context.WithoutCancel(ctx), m.migrator.key(v.legacy))
-	}
-	v.hidden = v.hidden || ended
-	return ended
-}
-
-// decideStytch judges a request by its Stytch session, if it has one.
-func (m *Middleware) decideStytch(ctx context.Context, r *http.Request, c *requestCookies) verdict {
-	st := stytchState{alive: m.sessions.remembered(c), cause: causeMemory}
-	if st.alive == nil && c.hasStytch() {
-		st = m.sessions.find(ctx, c)
-	}
-	if st.ended != "" {
-		_ = m.migrator.records.end(ctx, st.ended)
-	}
-	switch {
-	case st.err != nil:
-		f, err := m.stillServed(r, c)
-		m.logError(r.Context(), err)
-		v := verdict{found: found{outcome: OutcomeUnavailable, legacy: f, err: st.err}}
-		if err != nil { // whoever looks whether old cookies still come must hear of this one
-			v.cause = causeApplication
-		}
-		v.hidden = f != nil && st.stale != nil && st.stale.LegacySession != m.migrator.key(f)
-		return v
-	case st.nobody:
-		return verdict{}
-	case st.alive == nil:
-		v := m.decideLegacy(ctx, r, c)
-		v.change.clear = st.clear
-		if v.event == "" {
-			v.event = st.event
-		}
-		return v
-	}
-	v := verdict{found: found{outcome: OutcomeAuthenticated, cause: st.cause, user: st.alive.user, session: st.alive.session}}
-	if st.write {
-		v.change.set = &st.alive.tokens
-	}
-	if c.hasLegacy {
-		return m.decideBoth(ctx, r, c, st.alive, v)
-	}
-	return v
-}
-
-// act hands the request on, with the verdict in its context and the cookies of
-// the response changed where they may be.
-func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *requestCookies, v *verdict, next http.Handler) {
-	write := !v.change.none() && m.browser.mayWrite(r)
-	if v.change.set != nil && !inDomain(hostname(r.Host), m.cfg.Cookies.Domain) {
-		if !m.elsewhere.Swap(true) { // sync.Once would have others wait for the log
-			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
-		}
-	}
-	if !write && v.change.watch {
-		v.change = change{watch: true}
-	}
-	if write || v.change.strip || v.change.watch {
-		var s *swap
-		v.original = r
-		s, r = m.browser.swap(r, c, v)
-		if write {
-			s.ended = m.endedMeanwhile(r.Context(), v.session)
-		}
-		if write || v.change.watch {
-			v.swap = s
-		}
-	}
-	r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &v.found))
-	if v.swap == nil {
-		next.ServeHTTP(w, r)
-		return
-	}
-	// Deferred, for a handler may panic after it has answered: the browser's cookies
-	// are gone then.
-	defer func() {
-		if v.swap.said() == userLeft {
-			m.left(r.Context(), c, v)
-		}
-	}()
-	next.ServeHTTP(v.swap.wrap(w), r)
-	v.swap.commit(w) // where the handler wrote nothing, net/http sends a 200 after this
-}
-
-// endedMeanwhile is hasEnded for the session that a response hands out, if any.
-func (m *Middleware) endedMeanwhile(ctx context.Context, session *Session) func() bool {
-	return func() bool { return session != nil && m.hasEnded(ctx, session.SessionID) }
-}
-
-// hasEnded reports whether a session that is about to be handed out was logged
-// out while the handler ran, on this machine or another.
-func (m *Middleware) hasEnded(ctx context.Context, sessionID string) bool {
-	if m.sessions.ended.Contains(sessionID) {
-		return true
-	}
-	if !m.migrator.records.sessionEnded(context.WithoutCancel(ctx), sessionID) {
+	jwt, ok := m.browser.Glance(r)
+	if !ok {
 		return false
 	}
-	m.sessions.end(sessionID)
+	f := m.nobody
+	if jwt != "" {
+		k := m.sessions.Recognized(jwt)
+		if k == nil {
+			return false
+		}
+		f = keptWith(k).found
+	}
+	ctx := r.Context()
+	if m.cfg.OnEvent != nil {
+		e := m.event(kindRequest, f)
+		e.Duration, e.Stage = time.Since(start), m.rollout.now().Stage
+		m.emit(ctx, e)
+	} else if jwt == "" && m.goesUntold(ctx) {
+		next.ServeHTTP(w, r)
+		return true
+	}
+	next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, contextKey{}, f)))
 	return true
+}
+
+// goesUntold reports that an anonymous request may be passed on as it is: nobody
+// hears of it, and the context holds nobody whom another middleware found.
+func (m *Middleware) goesUntold(ctx context.Context) bool {
+	return m.cfg.OnEvent == nil && foundIn(ctx) == nil
 }
 
 // RequireUser returns a handler that passes requests with a Stytch user on to
@@ -335,9 +226,10 @@ func (m *Middleware) deny(w http.ResponseWriter, r *http.Request) {
 // retryAfter is in seconds: what Stytch asked for, or the time in which most
 // outages that users notice have passed.
 func (m *Middleware) retryAfter(ctx context.Context) int {
-	var call *callError
-	if f := foundIn(ctx); f != nil && errors.As(f.err, &call) && call.retryAfter > 0 {
-		return int(call.retryAfter / time.Second)
+	if f := foundIn(ctx); f != nil {
+		if call := stytch.AsCall(f.err); call != nil && call.RetryAfter > 0 {
+			return int(call.RetryAfter / time.Second)
+		}
 	}
 	return 5
 }

@@ -1,345 +1,309 @@
 package stytchmigrate
 
 import (
+	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
-	"sync/atomic"
+	"strings"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
-	"example.com/stytchmigrate/internal/flight"
 	"example.com/stytchmigrate/internal/outbound"
+	"example.com/stytchmigrate/internal/person"
+	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/session"
+	"example.com/stytchmigrate/internal/sessionjwt"
+	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/userinfo"
 )
 
 const (
-	originClaim = "legacy_session" // custom claim of every session that came from a legacy one
+	maxClaims     = 4 << 10 // session_custom_claims, encoded
+	maxExternalID = 128     // as Stytch's API reference has it
+	maxName       = 512     // bytes, as in a ticket: a long name must keep nobody from moving
 
-	keepRefusal  = time.Minute // a "no"
-	keepUserInfo = 5 * time.Second
-	maxRefusals  = 10_000
-	maxClaims    = 4 << 10 // session_custom_claims, encoded
-
-	recordVersion = "1"
+	// maxSessionToken is far beyond Stytch's 44 characters. A longer one would
+	// crowd a cookie, and the browser would drop that without a word.
+	maxSessionToken = 2 << 10
 )
 
-// migrator turns legacy sessions into Stytch sessions: one for each, however
-// many requests bring it, and to however many machines.
-type migrator struct {
-	cfg      *Config
-	client   *client
-	sessions *sessions
-	mint     func(userinfo.Identity) (string, error) // nil without Config.Tickets
-	rollout  *rollout
-
-	records  *records
-	refusals *lru.Cache[string, *exchange] // of this process, for a while
-	flights  flight.Group[*exchange]
+// consumer is Stytch's API for consumers: what its bodies look like, and what they
+// are to the rules, which know a stytch.Session and no more.
+type consumer struct {
+	*stytch.Client
+	verifier *sessionjwt.Verifier
 }
 
-// exchange is what became of a legacy session.
-type exchange struct {
-	answer answer
-	known  *known // where the answer is yes
-	err    error  // where it is not
-	event  string // what is worth an event: "mismatch" or "created"
-	userID string // of the Stytch user that the event is about
-	until  time.Time
-
-	recorded bool // it was made before, see settling.resume
-
-	told atomic.Bool // the event is some request's already
-}
-
-// toOne returns x to one request, and to all others an x without the event:
-// what happened once is told once.
-func (x *exchange) toOne() *exchange {
-	if x.event == "" || x.told.CompareAndSwap(false, true) {
-		return x
+// The request bodies, as Stytch's API reference names their members.
+type (
+	migrateRequest struct {
+		SessionToken           string          `json:"session_token"`
+		SessionDurationMinutes int             `json:"session_duration_minutes"`
+		SessionCustomClaims    json.RawMessage `json:"session_custom_claims,omitempty"`
+		TelemetryID            string          `json:"telemetry_id,omitempty"`
 	}
-	return &exchange{answer: x.answer, known: x.known, err: x.err, until: x.until, recorded: x.recorded}
-}
+	// authenticateRequest and revokeRequest name the session in exactly one way.
+	authenticateRequest struct {
+		SessionToken           string `json:"session_token,omitempty"`
+		SessionJWT             string `json:"session_jwt,omitempty"`
+		SessionDurationMinutes int    `json:"session_duration_minutes,omitempty"`
+	}
+	createUserRequest struct {
+		Email      string    `json:"email"`
+		Name       *userName `json:"name,omitempty"`
+		ExternalID string    `json:"external_id,omitempty"`
+	}
+	userName struct {
+		FirstName  string `json:"first_name,omitempty"`
+		MiddleName string `json:"middle_name,omitempty"`
+		LastName   string `json:"last_name,omitempty"`
+	}
+	revokeRequest struct {
+		SessionID    string `json:"session_id,omitempty"`
+		SessionToken string `json:"session_token,omitempty"`
+		SessionJWT   string `json:"session_jwt,omitempty"`
+	}
+)
 
-// migrate exchanges a legacy session, or finds out what it became.
-func (m *migrator) migrate(ctx context.Context, r *http.Request, f *foundLegacy) *exchange {
-	key := m.key(f)
-	if x := m.refused(key); x != nil {
-		return x.toOne()
-	}
-	in, err := m.request(r, f, key)
-	if err != nil {
-		return m.notAsked(ctx, key, err)
-	}
-	x, err := m.flights.Do(ctx, key, func(ctx context.Context) (*exchange, error) {
-		t := &settling{migrator: m, key: key, cookie: f.cookie, session: f.session, in: in, owner: rand.Text()}
-		return t.run(ctx), nil
+// Exchange is stytch.API's. The schema lets the session of an answer be absent, and
+// its expiry too: both are then what was asked for.
+func (a *consumer) Exchange(ctx context.Context, in stytch.Exchange) (*stytch.Session, error) {
+	asked := time.Now()
+	out := new(MigrateResponse)
+	body := migrateRequest{in.Token, in.Minutes, in.Claims, in.TelemetryID}
+	err := a.Post(ctx, stytch.Migrate, "/v1/sessions/migrate", body, out, func() string {
+		return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
 	})
+	if err != nil {
+		return nil, err
+	}
+	answer := &AuthenticateResponse{
+		RequestID: out.RequestID, StatusCode: out.StatusCode, User: out.User, SessionToken: out.SessionToken, SessionJWT: out.SessionJWT,
+	}
+	if out.Session != nil {
+		answer.Session = *out.Session
+	} else if c, err := a.verifier.Read(string(out.SessionJWT)); err == nil {
+		answer.Session = Session{SessionID: c.SessionID, StartedAt: asked, CustomClaims: c.Custom}
+	}
+	answer.Session.UserID = out.UserID
+	if answer.Session.ExpiresAt.IsZero() {
+		answer.Session.ExpiresAt = asked.Add(time.Duration(in.Minutes) * time.Minute)
+	}
+	return answer.known(), nil
+}
+
+// Authenticate is stytch.API's.
+func (a *consumer) Authenticate(ctx context.Context, p stytch.Proof, minutes int) (*stytch.Session, error) {
+	out := new(AuthenticateResponse)
+	err := a.Post(ctx, stytch.Authenticate, "/v1/sessions/authenticate", authenticateRequest{p.Token, p.JWT, minutes}, out, out.unusable)
+	if err != nil {
+		return nil, err
+	}
+	return out.known(), nil
+}
+
+// Revoke is stytch.API's. An id is known here from Stytch, or from a JWT that was
+// verified; a token or a JWT is what a browser sent.
+func (a *consumer) Revoke(ctx context.Context, p stytch.Proof) error {
+	if p.ID != "" {
+		ctx = outbound.Vouched(ctx)
+	}
+	err := a.Post(ctx, stytch.Revoke, "/v1/sessions/revoke", revokeRequest{p.ID, p.Token, p.JWT}, new(RevokeResponse), func() string { return "" })
+	if stytch.AnswerOf(err) == stytch.No {
+		return nil
+	}
+	return err
+}
+
+// CreateUser is stytch.API's.
+func (a *consumer) CreateUser(ctx context.Context, id userinfo.Identity) (userID string, err error) {
+	var out struct {
+		UserID string `json:"user_id" required:"true"`
+	}
+	err = a.Post(ctx, stytch.CreateUser, "/v1/users", newUser(id), &out, func() string {
+		if safe.Identifier(out.UserID) == "" {
+			return "user_id is no id"
+		}
+		return ""
+	})
+	if call := stytch.AsCall(err); call != nil && call.IsDuplicate() {
+		return "", nil
+	}
+	if err == nil {
+		a.Log.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: user created", slog.String("user_id", out.UserID))
+	}
+	return out.UserID, err
+}
+
+// newUser is the Stytch user of an identity. Stytch has a name in parts only:
+// where just the whole is known it is the first part, for nobody can tell how to
+// split it, and one that Stytch may find too long is left out. An external id that
+// Stytch has no form for is left out.
+func newUser(id userinfo.Identity) createUserRequest {
+	given := func(s string) string {
+		if s = strings.TrimSpace(s); strings.EqualFold(s, "null") { // made text by some program
+			return ""
+		}
+		return s
+	}
+	name := userName{given(id.GivenName), given(id.MiddleName), given(id.FamilyName)}
+	if name == (userName{}) {
+		name.FirstName = given(id.Name)
+	}
+	if len(name.FirstName)+len(name.MiddleName)+len(name.LastName) > maxName {
+		name = userName{}
+	}
+	in := createUserRequest{Email: id.Email, ExternalID: safe.Only(id.Subject, "._-|", maxExternalID)}
+	if name != (userName{}) {
+		in.Name = &name
+	}
+	return in
+}
+
+// unusable says why a 200 holds no session that can be handed to a browser:
+// one user throughout, and tokens that are cookie values (RFC 6265 section
+// 4.1.1). It returns "" if there is nothing against it.
+func unusable(userID, sameUserID string, session *Session, token, jwt Secret) string {
 	switch {
-	case m.records.ended.Contains(key):
-		return loggedOut()
-	case err != nil:
-		return &exchange{err: err}
+	case safe.Identifier(userID) == "":
+		return "user_id is no id"
+	case userID != sameUserID:
+		return "user_id and user.user_id differ"
+	case session != nil && safe.Identifier(session.SessionID) == "":
+		return "session.session_id is no id"
+	case session != nil && session.UserID != userID:
+		return "session.user_id is another user's"
+	case !stytch.IsToken(string(token)):
+		return "session_token is empty or no cookie value"
+	case len(token) > maxSessionToken:
+		return "session_token is too long for a cookie"
+	case !stytch.IsToken(string(jwt)):
+		return "session_jwt is empty or no cookie value"
 	}
-	if x.answer == yes && !isPersonOf(x.known.user, f.session.Identity) {
-		return m.disown(ctx, key, x.known)
-	}
-	return x.toOne()
+	return ""
 }
 
-// refused is the "no" that is known of a legacy session without asking.
-func (m *migrator) refused(key string) *exchange {
-	if m.records.ended.Contains(key) {
-		return loggedOut()
-	}
-	if x, ok := m.refusals.Get(key); ok && time.Now().Before(x.until) {
-		return x
-	}
-	return nil
+func (r *AuthenticateResponse) unusable() string {
+	return unusable(r.User.UserID, r.User.UserID, &r.Session, r.SessionToken, r.SessionJWT)
 }
 
-// disown gives up a session that a legacy session once became, and that is not
-// its person's any more: the application now gives another identity under the
-// same ID and Subject than when the exchange was made. It does not count as
-// logged out. Of the requests that share k, the one that ends it tells of it.
-func (m *migrator) disown(ctx context.Context, key string, k *known) *exchange {
-	x := anotherPerson(k.user)
-	m.refusals.Add(key, x) // before the end, or the next request would exchange again
-	if !m.revokeLater(ctx, k.session.SessionID) {
-		x.told.Store(true)
+// known is r in what the rules are about.
+func (r *AuthenticateResponse) known() *stytch.Session {
+	origin, _ := r.Session.CustomClaims[stytch.OriginClaim].(string)
+	return &stytch.Session{
+		ID: r.Session.SessionID, UserID: r.User.UserID, Origin: origin,
+		StartedAt: r.Session.StartedAt, ExpiresAt: r.Session.ExpiresAt,
+		Token: string(r.SessionToken), JWT: string(r.SessionJWT), Who: r.User.person(), Answer: r,
 	}
-	return x.toOne()
 }
 
-// anotherPerson refuses a Stytch user who is not the legacy session's person.
-func anotherPerson(u *User) *exchange {
-	return &exchange{answer: no, event: kindMismatch, userID: u.UserID, err: errAnotherPerson, until: time.Now().Add(keepRefusal)}
-}
-
-// errAnotherPerson is why the answer of Stytch was not used.
-var errAnotherPerson = &callError{op: "migrate", reason: "Stytch's user is not the legacy session's person", answer: no}
-
-// errLoggedOut is why a legacy session is refused that ended: by a Logout, or
-// because Stytch no longer knows the session that it became.
-var errLoggedOut = errors.New("stytchmigrate: this legacy session was logged out")
-
-func loggedOut() *exchange { return &exchange{answer: no, err: errLoggedOut} }
-
-// notAsked is what becomes of a legacy session that Stytch is not even asked
-// about. One that is refused is remembered, and so logged once a minute, as one is
-// that Stytch says no to.
-func (m *migrator) notAsked(ctx context.Context, key string, err error) *exchange {
-	x := &exchange{answer: answerOf(err), err: err}
-	if x.answer == no {
-		x.until = time.Now().Add(keepRefusal)
-		m.refusals.Add(key, x)
-		m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: legacy session refused", slog.String("reason", err.Error()))
+func (u *User) person() person.Person {
+	p := person.Person{Known: !u.Partial, ExternalID: u.ExternalID, Emails: make([]person.Email, len(u.Emails))}
+	for i, e := range u.Emails {
+		p.Emails[i] = person.Email{Address: e.Email, Verified: e.Verified}
 	}
-	return x
+	p.OwnFactor = u.Password != nil || len(u.WebAuthnRegistrations) > 0 || len(u.Providers) > 0 || len(u.PhoneNumbers) > 0 ||
+		len(u.TOTPs) > 0 || len(u.CryptoWallets) > 0 || len(u.BiometricRegistrations) > 0
+	return p
 }
 
-// request prepares the call, in the goroutine of a request, for it runs code
-// of the application. Its errors are about the session (an identity nobody
-// verified: no) or about a setting (can't tell).
-func (m *migrator) request(r *http.Request, f *foundLegacy, key string) (in migrateRequest, err error) {
+// told is a session as handlers are told of it: what Stytch said, or the JWT alone,
+// but for the expiry, which a later JWT may have moved.
+func told(s *stytch.Session) (*User, *Session) {
+	if c, ok := s.Answer.(*sessionjwt.Claims); ok {
+		return &User{UserID: c.UserID, Partial: true}, sessionOf(c)
+	}
+	a := s.Answer.(*AuthenticateResponse)
+	if a.Session.ExpiresAt.Equal(s.ExpiresAt) {
+		return &a.User, &a.Session
+	}
+	session := a.Session
+	session.ExpiresAt = s.ExpiresAt
+	return &a.User, &session
+}
+
+func sessionOf(c *sessionjwt.Claims) *Session {
+	session := &Session{
+		SessionID: c.SessionID, UserID: c.UserID, Roles: c.Session.Roles, CustomClaims: c.Custom,
+		StartedAt: c.SessionStartedAt, LastAccessedAt: c.Session.LastAccessedAt, ExpiresAt: c.SessionExpiresAt,
+		Attributes: &Attributes{IPAddress: c.Session.IPAddress, UserAgent: c.Session.UserAgent},
+	}
+	if err := decode(c.Session.AuthenticationFactors, &session.AuthenticationFactors); err != nil {
+		session.AuthenticationFactors = nil // a JWT's may lack what an answer's have
+	}
+	return session
+}
+
+// recordCodec writes down what Stytch answered.
+var recordCodec = records.Codec{
+	Encode: func(s *stytch.Session) (json.RawMessage, error) {
+		user, session := told(s)
+		return json.Marshal(AuthenticateResponse{User: *user, Session: *session, SessionToken: Secret(s.Token), SessionJWT: Secret(s.JWT)})
+	},
+	Decode: func(raw json.RawMessage) (*stytch.Session, error) {
+		r := new(AuthenticateResponse)
+		from := json.NewDecoder(bytes.NewReader(raw))
+		from.UseNumber()
+		if err := from.Decode(r); err != nil {
+			return nil, err
+		}
+		if why := r.unusable(); why != "" {
+			return nil, errors.New(why)
+		}
+		return r.known(), nil
+	},
+}
+
+// prepare makes the request for the exchange of a legacy session, in the goroutine
+// of a request, for it runs code of the application. Its errors are about the
+// session (an identity nobody verified: no) or about a setting (can't tell).
+func (c *Config) prepare(r *http.Request, f *foundLegacy, key string) (in stytch.Exchange, err error) {
 	s := f.session
 	if s.Identity != (userinfo.Identity{}) {
 		if err := s.Identity.Validate(); err != nil {
-			return in, &callError{op: "migrate", reason: err.Error(), answer: no}
+			return in, &stytch.CallError{Op: stytch.Migrate, Reason: err.Error(), Answer: stytch.No}
 		}
 	} else if s.Token == "" {
-		return in, settingError(fmt.Sprintf("Resolve of cookie %q returned neither Identity nor Token", f.cookie.Name))
+		return in, safe.Setting(fmt.Sprintf("Resolve of cookie %q returned neither Identity nor Token", f.cookie.Name))
 	}
-	if s.Token == "" && m.mint == nil {
-		return in, settingError(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", f.cookie.Name))
+	if s.Token == "" && c.Tickets == nil {
+		return in, safe.Setting(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", f.cookie.Name))
 	}
-	in.SessionToken = string(s.Token)
-	in.SessionDurationMinutes = minutes(min(max(m.cfg.SessionDuration, time.Until(s.ExpiresAt)), maxDuration))
-	if in.SessionCustomClaims, err = m.claims(s, key); err != nil {
+	in.Token = string(s.Token)
+	in.Minutes = session.Minutes(min(max(c.SessionDuration, time.Until(s.ExpiresAt)), maxDuration))
+	if in.Claims, err = c.claims(s, key); err != nil {
 		return in, err
 	}
-	if m.cfg.TelemetryID != nil {
-		in.TelemetryID = m.cfg.TelemetryID(r)
+	if c.TelemetryID != nil {
+		in.TelemetryID = c.TelemetryID(r)
 	}
 	return in, nil
 }
 
 // claims are the session's custom claims, with its origin. They are encoded
 // here, for they may hold types of the application's, with methods of its own.
-func (m *migrator) claims(s LegacySession, key string) (json.RawMessage, error) {
+func (c *Config) claims(s LegacySession, key string) (json.RawMessage, error) {
 	claims := map[string]any{}
-	if m.cfg.SessionClaims != nil {
-		for name, v := range m.cfg.SessionClaims(s) {
+	if c.SessionClaims != nil {
+		for name, v := range c.SessionClaims(s) {
 			switch name {
-			case "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session", originClaim:
-				return nil, settingError(fmt.Sprintf("SessionClaims returned the reserved name %q", name))
+			case "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session", stytch.OriginClaim:
+				return nil, safe.Setting(fmt.Sprintf("SessionClaims returned the reserved name %q", name))
 			}
 			claims[name] = v
 		}
 	}
-	claims[originClaim] = key
+	claims[stytch.OriginClaim] = key
 	encoded, err := json.Marshal(claims)
 	if err != nil {
-		return nil, settingError("SessionClaims returned a value that JSON has no form for")
+		return nil, safe.Setting("SessionClaims returned a value that JSON has no form for")
 	}
 	if len(encoded) > maxClaims {
-		return nil, settingError("SessionClaims returned more than 4 KB")
+		return nil, safe.Setting("SessionClaims returned more than 4 KB")
 	}
 	return encoded, nil
-}
-
-// call exchanges a legacy session, and before that creates its user where there
-// is none and that is wanted.
-func (m *migrator) call(ctx context.Context, id userinfo.Identity, in migrateRequest) *exchange {
-	x := m.ask(ctx, id, in)
-	if isFull(x.err) {
-		m.rollout.pace.giveBack()
-	}
-	var api *Error
-	if !m.cfg.CreateUsers || id == (userinfo.Identity{}) || !errors.As(x.err, &api) || !api.isUnknownUser() {
-		return x
-	}
-	userID, err := m.client.createUser(ctx, newUser(id))
-	if err != nil {
-		return failed(err)
-	}
-	x = m.ask(ctx, id, in)
-	if userID != "" && x.event == "" {
-		x.event, x.userID = kindCreated, userID
-	}
-	return x
-}
-
-// failed is the exchange that an error of Stytch makes. A "no" is remembered,
-// and so is, for a moment, that the UserInfo endpoint did not answer.
-func failed(err error) *exchange {
-	x := &exchange{answer: answerOf(err), err: err}
-	var api *Error
-	switch {
-	case x.answer == no:
-		x.until = time.Now().Add(keepRefusal)
-	case errors.As(err, &api) && api.Type == "migrate_from_external_unexpected_response":
-		x.until = time.Now().Add(keepUserInfo)
-	}
-	return x
-}
-
-// ask makes one call for an exchange, and holds its answer against the identity.
-func (m *migrator) ask(ctx context.Context, id userinfo.Identity, in migrateRequest) *exchange {
-	asked := time.Now()
-	out, err := m.client.migrate(ctx, in)
-	now := time.Now()
-	if err != nil {
-		return failed(err)
-	}
-	if !isPersonOf(&out.User, id) {
-		m.revokeToken(ctx, out.SessionToken)
-		return anotherPerson(&out.User)
-	}
-	var k *known
-	session, err := m.sessionOf(out, in, asked)
-	if err == nil {
-		k, err = m.sessions.learn(&AuthenticateResponse{
-			RequestID: out.RequestID, StatusCode: out.StatusCode,
-			Session: *session, User: out.User, SessionToken: out.SessionToken, SessionJWT: out.SessionJWT,
-		}, now)
-	}
-	if err != nil {
-		m.client.logError(ctx, "migrate", now.Sub(asked), err)
-		return &exchange{err: err}
-	}
-	m.sessions.isAlive(k)
-	return &exchange{answer: yes, known: k}
-}
-
-// sessionOf is the session of an answer. The schema lets it be absent, and its
-// expiry too: both are then what was asked for.
-func (m *migrator) sessionOf(out *MigrateResponse, in migrateRequest, asked time.Time) (*Session, error) {
-	session := out.Session
-	if session == nil {
-		c, err := m.sessions.verifier.Read(string(out.SessionJWT))
-		if err != nil {
-			return nil, &callError{op: "migrate", reason: "answer 200 could not be used: session is missing, and session_jwt can't be read"}
-		}
-		session = &Session{SessionID: c.SessionID, UserID: out.UserID, StartedAt: asked, CustomClaims: c.Custom}
-	}
-	if session.ExpiresAt.IsZero() {
-		session.ExpiresAt = asked.Add(time.Duration(in.SessionDurationMinutes) * time.Minute)
-	}
-	return session, nil
-}
-
-// revoke and revokeToken end a session that must not be used.
-func (m *migrator) revoke(ctx context.Context, sessionID string) {
-	m.sessions.abandon(ctx, revokeRequest{SessionID: sessionID})
-	m.sessions.end(sessionID)
-}
-
-func (m *migrator) revokeToken(ctx context.Context, token Secret) {
-	m.sessions.abandon(outbound.Vouched(ctx), revokeRequest{SessionToken: string(token)}) // Stytch has just given it
-}
-
-// revokeLater ends a Stytch session that nobody is to have any more: overtaken
-// by a later sign-in, left by an old logout, or another person's. In this process
-// it ends at once, whatever becomes of the calls, which the request does not wait
-// for. It returns false if it had ended already. The record of its legacy session
-// goes on naming it until another session takes its place; none resumes it.
-func (m *migrator) revokeLater(ctx context.Context, sessionID string) bool {
-	if over, _ := m.sessions.ended.ContainsOrAdd(sessionID, struct{}{}); over {
-		return false
-	}
-	m.sessions.end(sessionID)
-	ctx = context.WithoutCancel(ctx)
-	flight.Apart(func() {
-		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
-		defer cancel()
-		_ = m.records.endSession(ctx, sessionID)
-		m.sessions.abandon(ctx, revokeRequest{SessionID: sessionID})
-	})
-	return true
-}
-
-// sourceOf returns the legacy session of a record, if it is to be ended at its
-// source.
-func (m *migrator) sourceOf(ctx context.Context, key string) *foundLegacy {
-	i := slices.IndexFunc(m.cfg.Legacy, func(l LegacyCookie) bool { return l.End != nil })
-	if i < 0 {
-		return nil
-	}
-	src, found := m.records.source(ctx, key)
-	i = src.Entry
-	if !found || i >= len(m.cfg.Legacy) || m.cfg.Legacy[i].Name != src.Cookie || m.cfg.Legacy[i].End == nil {
-		return nil // of a configuration that is no more
-	}
-	return &foundLegacy{cookie: &m.cfg.Legacy[i], session: LegacySession{
-		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
-	}}
-}
-
-// key names the record of a legacy session. It tells nothing of the session
-// to those who see it, as the claim legacy_session and in a store; and the same
-// id under another user, cookie or project is another record.
-func (m *migrator) key(f *foundLegacy) string {
-	started := ""
-	if !f.session.StartedAt.IsZero() {
-		started = f.session.StartedAt.UTC().Format(time.RFC3339Nano)
-	}
-	sum := m.records.mac("record", recordVersion, m.cfg.ProjectID, f.cookie.Name, string(f.session.ID), f.session.Identity.Subject, started)
-	return base64.RawURLEncoding.EncodeToString(sum)
-}
-
-// fingerprint tells legacy sessions apart in logs and events, and no more.
-func (m *migrator) fingerprint(f *foundLegacy) string {
-	if f.fingerprint != "" {
-		return f.fingerprint
-	}
-	return hex.EncodeToString(m.records.mac("fingerprint", m.cfg.ProjectID, f.cookie.Name, string(f.session.ID))[:8])
 }

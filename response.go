@@ -7,6 +7,10 @@ import (
 	"log/slog"
 	"strconv"
 	"time"
+
+	"example.com/stytchmigrate/internal/rawjson"
+	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/stytch"
 )
 
 // MigrateResponse is the answer of POST /v1/sessions/migrate. It prints and logs
@@ -243,8 +247,8 @@ func (r AuthenticateResponse) Format(w fmt.State, _ rune) {
 // out: an answer is not checked for what Stytch puts where.
 func summary(requestID, userID, sessionID string, status int) slog.Value {
 	return slog.GroupValue(
-		slog.String("request_id", identifier(requestID)), slog.String("user_id", identifier(userID)),
-		slog.String("session_id", identifier(sessionID)), slog.Int("status_code", status))
+		slog.String("request_id", safe.Identifier(requestID)), slog.String("user_id", safe.Identifier(userID)),
+		slog.String("session_id", safe.Identifier(sessionID)), slog.Int("status_code", status))
 }
 
 // Error is an error that Stytch answered with. Type is one of those listed at
@@ -290,4 +294,36 @@ func (e Error) MarshalJSON() ([]byte, error) {
 		plain
 		Message string `json:"error_message,omitempty"` // hides plain's
 	}{plain: plain(e)})
+}
+
+// decode fills dst from a body of Stytch's.
+func decode(body []byte, dst any) error { return rawjson.Decode(body, dst) }
+
+// readError reads what can be read of an error's body. It may be a gateway's
+// HTML, cut off or empty, so the status is the HTTP status, and members of the
+// wrong type count as absent.
+//
+// What is printed of an Error is kept only where it looks as Stytch's does: an
+// address or a name in their place would reach every log.
+func readError(status int, body []byte) *stytch.APIError {
+	e := decodeError(status, body)
+	return &stytch.APIError{Status: e.StatusCode, Type: e.Type, RequestID: e.RequestID, Err: e}
+}
+
+func decodeError(status int, body []byte) *Error {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(body, &members) // nil where it is no object: all absent
+	text := func(name string) (s string) {
+		if json.Unmarshal(members[name], &s) != nil {
+			return ""
+		}
+		return s
+	}
+	return &Error{
+		StatusCode: status,
+		RequestID:  safe.Identifier(text("request_id")),
+		Type:       safe.Identifier(text("error_type")),
+		Message:    text("error_message"),
+		URL:        safe.Only(text("error_url"), "_-.:/#", 200), // no @, no query, no escapes
+	}
 }

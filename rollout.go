@@ -2,17 +2,19 @@ package stytchmigrate
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
+	"log/slog"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"example.com/stytchmigrate/internal/flight"
+	"example.com/stytchmigrate/internal/exchange"
+	"example.com/stytchmigrate/internal/pace"
+	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/stytch"
 )
 
 // Stage is what becomes of legacy sessions. None but StageRetired signs anybody
@@ -85,7 +87,7 @@ func (r *Rollout) check(p *problems) {
 }
 
 // Rollout returns the rollout in force.
-func (m *Middleware) Rollout() Rollout { return *m.rollout.inForce.Load() }
+func (m *Middleware) Rollout() Rollout { return *m.rollout.now() }
 
 // SetRollout puts a rollout in force on this process, for the requests that
 // come from now on. An application calls it from its own configuration or flags. It
@@ -99,243 +101,118 @@ func (m *Middleware) SetRollout(r Rollout) error {
 	return nil
 }
 
-// rollout is the Rollout in force, and what was begun of late.
+// rollout is the Rollout in force, and what was begun of late. It is the exchange.Pace.
 type rollout struct {
 	inForce atomic.Pointer[Rollout]
-	pace    pace
-	shadow  shadow
+	pace    pace.Pace
 }
+
+func (r *rollout) now() *Rollout { return r.inForce.Load() }
+
+func (r *rollout) HasRoom() bool { return r.pace.HasRoom(r.now().PerSecond) }
+func (r *rollout) Take() bool    { return r.pace.Take(r.now().PerSecond) }
+func (r *rollout) GiveBack()     { r.pace.GiveBack() }
 
 // stopped reports that nothing is exchanged any more.
 func (r *Rollout) stopped() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }
 
 func newRollout(r Rollout) *rollout {
-	out := &rollout{shadow: newShadow()}
+	out := new(rollout)
 	out.inForce.Store(&r)
 	return out
-}
-
-// decideLegacy judges a request that has no Stytch session alive.
-func (m *Middleware) decideLegacy(ctx context.Context, r *http.Request, c *requestCookies) verdict {
-	if m.rollout.inForce.Load().retired() {
-		return verdict{change: m.retire(c)}
-	}
-	f, err := m.browser.findLegacy(r, c)
-	switch {
-	case err != nil:
-		m.logError(r.Context(), err)
-		return verdict{found: found{outcome: OutcomeUnavailable, err: err}}
-	case f == nil:
-		return verdict{}
-	}
-	return m.move(ctx, r, f)
-}
-
-// stillServed returns the legacy session by which the old code goes on to serve a
-// user about whom Stytch can't be asked.
-func (m *Middleware) stillServed(r *http.Request, c *requestCookies) (*foundLegacy, error) {
-	if m.rollout.inForce.Load().retired() {
-		return nil, nil
-	}
-	return m.browser.findLegacy(r, c)
 }
 
 // retired reports that no legacy session counts any more.
 func (r *Rollout) retired() bool { return r.Stage == StageRetired && r.HoldBack == 0 }
 
-// retire expires every legacy cookie of a request, and hides them. Resolve is not
-// asked: what it looks sessions up in may be gone.
-func (m *Middleware) retire(c *requestCookies) (ch change) {
-	for i, values := range c.legacy {
-		if len(values) > 0 {
-			ch.expire = append(ch.expire, &m.browser.legacy[i])
-		}
-	}
-	ch.strip, ch.over = len(ch.expire) > 0, m.rollout.inForce.Load().retired()
-	return ch
-}
-
-// move is the verdict on a legacy session that is the one that counts: it moves
-// to Stytch, if the rollout has it so.
-func (m *Middleware) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
-	now := m.rollout.inForce.Load()
-	switch {
-	case m.migrator.isHeldBack(now.HoldBack, f):
-		return m.leaveAlone(ctx, f, causeHeldBack, nil)
-	case now.Stage == StageRetired:
-		return verdict{change: change{expire: []*LegacyCookie{f.cookie}, strip: true}}
-	case now.Stage == StageObserve:
-		return m.leaveAlone(ctx, f, now.Stage.String(), nil)
-	case now.stopped():
-		return m.leaveAlone(ctx, f, causeUntil, nil)
-	case now.Stage != StageShadow:
-		return m.migrate(ctx, r, f, now.Stage)
-	}
-	v := m.leaveAlone(ctx, f, now.Stage.String(), nil)
-	if v.outcome == OutcomeLegacy {
-		m.try(r, f, now.PerSecond)
-	}
-	return v
-}
-
-// stageOf is what becomes of a legacy session beside a Stytch session: where the
-// rollout leaves it alone, both stay.
-func (m *Middleware) stageOf(now *Rollout, f *foundLegacy) Stage {
-	if now.stopped() || m.migrator.isHeldBack(now.HoldBack, f) {
-		return StageKeep
-	}
-	return now.Stage
-}
-
-// leaveAlone is the verdict on a legacy session that does not move now. One that
-// was logged out stays so: who has a copy of its cookie is nobody.
-func (m *Middleware) leaveAlone(ctx context.Context, f *foundLegacy, cause string, why error) verdict {
-	if m.migrator.records.hasEnded(context.WithoutCancel(ctx), m.migrator.key(f)) {
-		return verdict{found: found{outcome: OutcomeRefused, legacy: f, err: errLoggedOut}}
-	}
-	return verdict{found: found{outcome: OutcomeLegacy, cause: cause, legacy: f, err: why}}
-}
-
 // isHeldBack reports whether a legacy session is among the percentage that is left
-// alone: it has one place between 0 and 100, and those below that are.
-func (m *migrator) isHeldBack(percent float64, f *foundLegacy) bool {
-	if percent <= 0 || percent >= 100 {
-		return percent >= 100
+// alone: it has one place, and those below that are.
+func (m *Middleware) isHeldBack(now *Rollout, f *foundLegacy) bool {
+	if now.HoldBack <= 0 || now.HoldBack >= 100 {
+		return now.HoldBack >= 100
 	}
-	kind, who := "subject", f.session.Identity.Subject
-	if who == "" {
-		kind, who = "id", string(f.session.ID)
-	}
-	place := binary.BigEndian.Uint64(m.records.mac("hold back", m.cfg.ProjectID, kind, who))
-	return float64(place) < percent/100*math.MaxUint64
+	return m.names.Place(f.session.Identity.Subject, string(f.session.ID)) < now.HoldBack/100
 }
 
-func (m *Middleware) migrate(ctx context.Context, r *http.Request, f *foundLegacy, stage Stage) verdict {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // less where a Stytch session was asked about before
-	defer cancel()
-	x := m.migrator.migrate(ctx, r, f)
-	v := verdict{found: found{legacy: f, err: x.err}, event: x.event, userID: x.userID}
-	switch x.answer {
-	case yes:
-		v.outcome, v.user, v.session = OutcomeMigrated, x.known.user, x.known.session
-		if v.cause = causeExchange; x.recorded {
-			v.cause = causeRecord
+// key names the record of a legacy session, and fingerprint tells it apart in logs
+// and events.
+func (m *Middleware) key(f *foundLegacy) string {
+	return m.names.Record(f.cookie.Name, string(f.session.ID), f.session.Identity.Subject, f.session.StartedAt)
+}
+
+func (m *Middleware) fingerprint(f *foundLegacy) string {
+	if f.fingerprint != "" {
+		return f.fingerprint
+	}
+	return m.names.Fingerprint(f.cookie.Name, string(f.session.ID))
+}
+
+// moving is a legacy session as the exchange knows it.
+func (m *Middleware) moving(f *foundLegacy) *exchange.Legacy {
+	s := f.session
+	l := &exchange.Legacy{Key: m.key(f), ID: string(s.ID), Identity: s.Identity}
+	if f.cookie.End != nil {
+		l.Source = &records.Source{
+			Cookie: f.cookie.Name, Entry: f.entry, ID: string(s.ID), Token: string(s.Token),
+			Identity: s.Identity, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt,
 		}
-		v.change = beside(stage, f)
-		v.change.set = &x.known.tokens
-	case no:
-		v.outcome = OutcomeRefused
-	default:
-		if isSurplus(x.err) {
-			v = m.leaveAlone(ctx, f, "", x.err)
-		} else {
-			v.outcome = OutcomeUnavailable
-			m.logError(r.Context(), x.err)
+	}
+	return l
+}
+
+// sourceOf returns the legacy session of a record, if it is to be ended at its
+// source.
+func (m *Middleware) sourceOf(ctx context.Context, key string) *foundLegacy {
+	src, found := m.records.Source(ctx, key)
+	i := src.Entry
+	if !found || i >= len(m.cfg.Legacy) || m.cfg.Legacy[i].Name != src.Cookie || m.cfg.Legacy[i].End == nil {
+		return nil // of a configuration that is no more
+	}
+	return &foundLegacy{entry: i, cookie: &m.cfg.Legacy[i], session: LegacySession{
+		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
+	}}
+}
+
+// tryOut has a legacy session exchanged for nobody, and tells what it would have come
+// to.
+func (m *Middleware) tryOut(r *http.Request, f *foundLegacy) {
+	l := m.moving(f)
+	prepare := func() (stytch.Exchange, error) { return m.cfg.prepare(r, f, l.Key) }
+	m.exchanges.TryOut(r.Context(), l, prepare, func(ctx context.Context, t exchange.Tried) {
+		if t.Alone {
+			level := slog.LevelWarn
+			if stytch.AnswerOf(t.Err) != stytch.No { // a setting, and so nobody is going to move
+				level = slog.LevelError
+			}
+			m.cfg.Logger.LogAttrs(ctx, level, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(t.Err)))
 		}
-		// The exchange may be under way, here or on another machine. If the old code
-		// logs out meanwhile, nobody is to be handed what comes of it.
-		v.change.watch = true
-	}
-	return v
-}
-
-// beside is what becomes of a legacy cookie beside a Stytch session of the same
-// person.
-func beside(s Stage, f *foundLegacy) change {
-	if s == StageReplace {
-		return change{expire: []*LegacyCookie{f.cookie}}
-	}
-	return change{watch: true}
-}
-
-// left ends the sessions of a user whom the handler has logged out by itself: by
-// expiring the legacy cookie. It is Logout, but nobody waits for Stytch. The Stytch
-// session may have come from another legacy session, as at a sign-in by the old
-// login that was not the last one; or nobody could tell whose it is.
-func (m *Middleware) left(ctx context.Context, c *requestCookies, v *verdict) {
-	ctx = context.WithoutCancel(ctx)
-	legacy := []*foundLegacy{v.legacy}
-	ids, keys, revoke := m.endHere(ctx, &v.found, legacy, c)
-	_ = m.endEverywhere(ctx, legacy, ids, keys)
-	for id := range ids {
-		revoke = append(revoke, revokeRequest{SessionID: id})
-	}
-	flight.Apart(func() {
-		ctx, cancel := context.WithTimeout(ctx, m.sessions.limit)
-		defer cancel()
-		for _, in := range revoke {
-			m.sessions.abandon(ctx, in)
+		e := m.event(kindShadow, &found{outcome: wouldBe(t.Err), legacy: f, err: t.Err})
+		e.Duration = t.Took
+		m.emit(ctx, e)
+		if t.UserID != "" {
+			m.mismatched(ctx, f, t)
 		}
 	})
 }
 
-// errPace is why an exchange was not begun: there may be no more of them now.
-var errPace = &callError{op: "migrate", reason: "held back: Rollout.PerSecond"}
-
-// isSurplus reports an exchange for which there was no room. Nothing is wrong with
-// the session, or with Stytch.
-func isSurplus(err error) bool { return errors.Is(err, errPace) || isFull(err) }
-
-// isFull reports an exchange for which there was no place in flight.
-func isFull(err error) bool {
-	var call *callError
-	return errors.As(err, &call) && call.full && call.op == "migrate"
+// wouldBe is the outcome of an exchange with that error.
+func wouldBe(err error) Outcome {
+	return [...]Outcome{stytch.CantTell: OutcomeUnavailable, stytch.Yes: OutcomeMigrated, stytch.No: OutcomeRefused}[stytch.AnswerOf(err)]
 }
 
-// maxStarts is how many exchanges are counted one by one.
-const maxStarts = 1000
-
-// pace keeps the exchanges that are begun in any one second to a number. A bucket
-// that fills as it is emptied would let twice as many through: what it held, and
-// what came since.
-type pace struct {
-	mu     sync.Mutex
-	starts []time.Time // of late, the oldest first; guarded by mu
+// mismatched tells of another person whom StageShadow found.
+func (m *Middleware) mismatched(ctx context.Context, f *foundLegacy, t exchange.Tried) {
+	e := m.event(kindMismatch, &found{outcome: OutcomeLegacy, legacy: f, err: t.Err})
+	e.Duration, e.UserID, e.Subject, e.Fingerprint = t.Took, safe.Identifier(t.UserID), subjectOf(f), m.fingerprint(f)
+	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+kindMismatch, slog.Any("event", e))
+	m.emit(ctx, e)
 }
 
-// take begins an exchange, if there is room for it.
-func (p *pace) take(perSecond float64) bool {
-	return p.look(perSecond, func(now time.Time) { p.starts = append(p.starts, now) })
-}
-
-// giveBack is for an exchange that was not begun after all, a moment after take.
-func (p *pace) giveBack() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if last := len(p.starts) - 1; last >= 0 {
-		p.starts = p.starts[:last]
+// safeText is an error of ours, and no other's, whose text may hold anything.
+func safeText(err error) string {
+	var setting safe.Setting
+	if errors.As(err, &setting) || stytch.AsCall(err) != nil {
+		return err.Error()
 	}
-}
-
-// hasRoom reports whether take would begin one.
-func (p *pace) hasRoom(perSecond float64) bool { return p.look(perSecond, func(time.Time) {}) }
-
-func (p *pace) look(perSecond float64, begin func(time.Time)) bool {
-	if perSecond == 0 {
-		return true
-	}
-	most, within := window(perSecond)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	old := slices.IndexFunc(p.starts, func(at time.Time) bool { return now.Sub(at) < within })
-	if old < 0 {
-		old = len(p.starts)
-	}
-	p.starts = slices.Delete(p.starts, 0, old)
-	if len(p.starts) >= most {
-		return false
-	}
-	begin(now)
-	return true
-}
-
-// window is a number of exchanges, and the time in which no more of them may be
-// begun, so that in no second there are more than perSecond.
-func window(perSecond float64) (most int, within time.Duration) {
-	if perSecond < 1 {
-		return 1, time.Duration(min(float64(time.Second)/perSecond, float64(keepEnded)))
-	}
-	parts := math.Ceil(perSecond / maxStarts) // of a second
-	return int(perSecond / parts), time.Duration(math.Ceil(float64(time.Second) / parts))
+	return "Config.Tickets could not mint a ticket"
 }
