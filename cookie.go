@@ -48,15 +48,17 @@ func scopesOf(list []CookieScope) (out []browser.Scope) {
 	return out
 }
 
-// browser is the side of the browser, for these settings.
-func (c *Config) browser() *browser.Browser {
-	o := &c.Cookies
+func (o *CookieOptions) options() browser.Options {
+	return browser.Options{
+		SessionName: o.SessionName, JWTName: o.JWTName, Domain: o.Domain, Path: o.Path, SameSite: o.SameSite,
+		ReadableByScripts: o.ReadableByScripts, Insecure: o.Insecure, OldScopes: scopesOf(o.OldScopes),
+	}
+}
+
+func (c *Config) old() []browser.Old {
 	old := make([]browser.Old, len(c.Legacy))
 	for i, l := range c.Legacy {
 		old[i] = browser.Old{Name: l.Name, Also: l.Also, Scopes: scopesOf(l.Scopes)}
 	}
-	return browser.New(browser.Options{
-		SessionName: o.SessionName, JWTName: o.JWTName, Domain: o.Domain, Path: o.Path, SameSite: o.SameSite,
-		ReadableByScripts: o.ReadableByScripts, Insecure: o.Insecure, OldScopes: scopesOf(o.OldScopes),
-	}, old)
+	return old
 }

@@ -68,7 +68,7 @@ func New(cfg Config) (*Middleware, error) {
 		return nil, err
 	}
 	m := &Middleware{
-		cfg: &cfg, browser: cfg.browser(), rollout: newRollout(cfg.Rollout),
+		cfg: &cfg, browser: browser.New(cfg.Cookies.options(), cfg.old()), rollout: newRollout(cfg.Rollout),
 		names: &names.Names{Key: string(cfg.RecordKey), Project: cfg.ProjectID},
 	}
 	m.nobody = &found{by: m}

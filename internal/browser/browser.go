@@ -50,7 +50,8 @@ type Old struct {
 	Scopes []Scope
 }
 
-func (o *Old) names() []string { return append([]string{o.Name}, o.Also...) }
+// Names are all cookies of that session.
+func (o *Old) Names() []string { return append([]string{o.Name}, o.Also...) }
 
 // Browser is what there is to know of all browsers. It is read-only.
 type Browser struct {
@@ -152,7 +153,7 @@ func (b *Browser) isStytch(name string) bool {
 }
 
 func (b *Browser) isOld(name string) bool {
-	return slices.ContainsFunc(b.old, func(o Old) bool { return slices.Contains(o.names(), name) })
+	return slices.ContainsFunc(b.old, func(o Old) bool { return slices.Contains(o.Names(), name) })
 }
 
 // HasPrefixFold is for the name prefixes of RFC 6265bis section 4.1.3.

@@ -18,7 +18,7 @@ func (b *Browser) plan(r *http.Request, ch *Change) (lines []*http.Cookie, passe
 	}
 	hidden := map[string]bool{}
 	for _, i := range ch.Expire {
-		for _, name := range b.old[i].names() {
+		for _, name := range b.old[i].Names() {
 			hidden[name] = ch.hides(r)
 		}
 	}
@@ -62,7 +62,7 @@ func (b *Browser) fits(r *http.Request, ch *Change, lines []*http.Cookie) bool {
 	}
 	toCome := editCookies(r, func(name string) bool {
 		return b.isStytch(name) ||
-			slices.ContainsFunc(ch.Expire, func(i int) bool { return slices.Contains(b.old[i].names(), name) })
+			slices.ContainsFunc(ch.Expire, func(i int) bool { return slices.Contains(b.old[i].Names(), name) })
 	}, kept)
 	return sum <= maxLines && len(toCome) <= maxCookieHeader
 }
@@ -138,7 +138,7 @@ func (b *Browser) clearOld(i int) (out []*http.Cookie) {
 		scopes = []Scope{{}}
 	}
 	for _, s := range scopes {
-		for _, name := range b.old[i].names() {
+		for _, name := range b.old[i].Names() {
 			out = append(out, b.deletion(name, s))
 		}
 	}

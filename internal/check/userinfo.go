@@ -1,4 +1,4 @@
-package stytchmigrate
+package check
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/stytch"
 )
 
@@ -17,7 +18,7 @@ import (
 // over the transport that the application gave for calls to Stytch: its proxy is
 // the way out for these as well. The project's secret stays here.
 func (c *check) userInfo(ctx context.Context, token string) probed {
-	return c.probe(ctx, http.MethodGet, c.cfg.UserInfoURL, "", func(r *http.Request) {
+	return c.probe(ctx, http.MethodGet, c.UserInfoURL, "", func(r *http.Request) {
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
@@ -43,8 +44,8 @@ func (c *check) judgeUserInfo() {
 // judgePlace finds a URL that only this network knows. Where Stytch itself is a
 // stand-in, it is one that both know.
 func (c *check) judgePlace() {
-	base, _ := url.Parse(c.cfg.BaseURL) // New has parsed both
-	u, _ := url.Parse(c.cfg.UserInfoURL)
+	base, _ := url.Parse(c.BaseURL) // New has parsed both
+	u, _ := url.Parse(c.UserInfoURL)
 	stytch := browser.InDomain(base.Hostname(), "stytch.com") || browser.InDomain(base.Hostname(), "stytch.dev")
 	c.add(stytch && isPrivateHost(u.Hostname()), "UserInfoURL: is an address that only this network knows: Stytch can't reach it, and nobody can move; give the endpoint a public name")
 }
@@ -110,7 +111,7 @@ func (c *check) tells(p *probed, how string) bool {
 		Subject string `json:"sub"`
 		Email   string `json:"email"`
 	}
-	told := p.Status == http.StatusOK && (decode(p.Body, &id) != nil && p.mediaType() == "application/json" || id.Subject != "" || id.Email != "")
+	told := p.Status == http.StatusOK && (rawjson.Decode(p.Body, &id) != nil && p.mediaType() == "application/json" || id.Subject != "" || id.Email != "")
 	c.dangers.add(told, "UserInfoURL: answers 200 to a request %s: whoever asks for it may be given anybody's account; don't launch until userinfo.Handler alone answers there", how)
 	return told
 }
@@ -138,7 +139,7 @@ func (c *check) judgeTicketed() {
 		Email    string `json:"email" required:"true"`
 		Verified bool   `json:"email_verified" required:"true"`
 	}
-	err := decode(p.Body, &id)
+	err := rawjson.Decode(p.Body, &id)
 	switch {
 	case p.Failure != "":
 		c.badAnswer("its body breaks off")

@@ -1,4 +1,4 @@
-package stytchmigrate
+package check
 
 import (
 	"fmt"
@@ -10,30 +10,30 @@ import (
 )
 
 // judgeCookies finds what New lets pass because it may be right somewhere.
-func (c *check) judgeCookies(b *browser.Browser) {
-	o := &c.cfg.Cookies
-	live := strings.HasPrefix(c.cfg.ProjectID, "project-live-")
+func (c *check) judgeCookies() {
+	o := &c.Cookies
+	live := strings.HasPrefix(c.ProjectID, "project-live-")
 	c.add(o.Insecure && live, "Cookies.Insecure: ProjectID is a live project's, whose sessions would be sent over plain HTTP too; serve HTTPS, and leave it out")
 	c.judgeDomain("Cookies", o.Domain)
 	for i, s := range o.OldScopes {
 		c.judgeScope(fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
 	}
-	for i := range c.cfg.Legacy {
-		c.judgeLegacy(b, fmt.Sprintf("Legacy[%d]", i), &c.cfg.Legacy[i])
+	for i := range c.Old {
+		c.judgeOld(fmt.Sprintf("Legacy[%d]", i), &c.Old[i])
 	}
-	c.judgeRoom(b)
+	c.judgeRoom()
 }
 
-func (c *check) judgeLegacy(b *browser.Browser, field string, l *LegacyCookie) {
+func (c *check) judgeOld(field string, l *browser.Old) {
 	for i, s := range l.Scopes {
 		c.judgeScope(fmt.Sprintf("%s.Scopes[%d]", field, i), s)
 	}
-	met := func(s CookieScope) bool { return meet(s.normal().Path, c.cfg.Cookies.Path) }
+	met := func(s browser.Scope) bool { return meet(s.Normal().Path, c.Cookies.Path) }
 	c.add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, met),
-		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, c.cfg.Cookies.Path)
-	for _, name := range l.names() {
+		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, c.Cookies.Path)
+	for _, name := range l.Names() {
 		secure := browser.HasPrefixFold(name, "__Host-") || browser.HasPrefixFold(name, "__Secure-")
-		c.add(secure && c.cfg.Cookies.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
+		c.add(secure && c.Cookies.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
 	}
 }
 
@@ -41,9 +41,9 @@ func (c *check) judgeLegacy(b *browser.Browser, field string, l *LegacyCookie) {
 func meet(a, b string) bool { return browser.InPath(a, b) || browser.InPath(b, a) }
 
 // judgeScope finds a scope in which a response can expire nothing.
-func (c *check) judgeScope(field string, s CookieScope) {
+func (c *check) judgeScope(field string, s browser.Scope) {
 	c.judgeDomain(field, s.Domain)
-	ours, theirs := c.cfg.Cookies.Domain, s.normal().Domain
+	ours, theirs := c.Cookies.Domain, s.Normal().Domain
 	c.add(ours != "" && theirs != "" && !browser.InDomain(theirs, ours) && !browser.InDomain(ours, theirs),
 		"%s: Domain %q: no page in Cookies.Domain %q may expire a cookie there, and it stays; take the scope out, or correct one of the two", field, s.Domain, ours)
 }
@@ -72,14 +72,14 @@ func isPublicSuffix(domain string) bool {
 const usualJWT = 1000
 
 // judgeRoom finds settings with which the JWT's cookie is always left out.
-func (c *check) judgeRoom(b *browser.Browser) {
+func (c *check) judgeRoom() {
 	const effect = "leave no room for the JWT's cookie in a response, and requests wait for Stytch; name fewer scopes, and shorter"
-	fits := func(old int) bool { return b.HasRoom(old, 44, usualJWT, c.cfg.SessionDuration) }
+	fits := func(old int) bool { return c.Browser.HasRoom(old, 44, usualJWT, c.SessionDuration) }
 	if !fits(-1) {
 		c.add(true, "Cookies: the names and OldScopes %s", effect)
 		return
 	}
-	for i := range c.cfg.Legacy {
+	for i := range c.Old {
 		c.add(!fits(i), "Legacy[%d]: its names and Scopes, with Cookies.OldScopes, %s", i, effect)
 	}
 }
