@@ -33,13 +33,9 @@ import (
 // tell: it knows nothing of the hosts and paths that the application is served at.
 // Nor does it call Resolve, SessionClaims, End or OnEvent, or log anything.
 func (m *Middleware) Check(ctx context.Context) error {
-	c := check.Config{
+	return check.Run(ctx, check.Config{
 		Client: m.probes, ProjectID: m.cfg.ProjectID, BaseURL: m.cfg.BaseURL, UserInfoURL: m.cfg.UserInfoURL,
-		Moves: len(m.cfg.Legacy) > 0, Store: m.cfg.Store, Timeout: m.cfg.Timeout,
+		Mint: m.cfg.minter(), Moves: len(m.cfg.Legacy) > 0, Store: m.cfg.Store, Timeout: m.cfg.Timeout,
 		Browser: m.browser, Cookies: m.cfg.Cookies.options(), Old: m.cfg.old(), SessionDuration: m.cfg.SessionDuration,
-	}
-	if m.cfg.Tickets != nil {
-		c.Mint = m.cfg.Tickets.Minter(m.cfg.ProjectID)
-	}
-	return check.Run(ctx, c)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"example.com/stytchmigrate/internal/browser"
 	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -164,6 +164,22 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// extendBy is by how much sessions in use are extended; zero: not at all.
+func (c *Config) extendBy() time.Duration {
+	if c.FixedExpiry {
+		return 0
+	}
+	return c.SessionDuration
+}
+
+// minter mints tickets, nil where there are none.
+func (c *Config) minter() func(userinfo.Identity) (string, error) {
+	if c.Tickets == nil {
+		return nil
+	}
+	return c.Tickets.Minter(c.ProjectID)
+}
+
 func orDefault[T comparable](v, otherwise T) T {
 	var zero T
 	if v == zero {
@@ -239,55 +255,61 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func (c *Config) checkCookies(p *problems) {
-	o := &c.Cookies
-	for _, f := range []struct{ field, name string }{{"Cookies.SessionName", o.SessionName}, {"Cookies.JWTName", o.JWTName}} {
-		checkName(p, f.field, f.name)
-		p.add(browser.HasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
-		secure := browser.HasPrefixFold(f.name, "__Host-") || browser.HasPrefixFold(f.name, "__Secure-")
-		p.add(secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
-	}
-	p.add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)
-	p.add(o.SameSite == http.SameSiteNoneMode && o.Insecure, "Cookies.SameSite: a browser refuses None with Cookies.Insecure")
-	p.add(o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode, "Cookies.SameSite %d: unknown", o.SameSite)
-	checkScope(p, "Cookies", CookieScope{o.Domain, o.Path})
-	for i, s := range o.OldScopes {
-		checkScope(p, fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
-		p.add(s.normal() == (CookieScope{o.Domain, o.Path}).normal(), "Cookies.OldScopes[%d]: is the scope in use", i)
-	}
-}
+// Secret is a value that must not be seen in a log: a project secret, a token,
+// the id of a legacy session. It prints, logs and encodes as [redacted], an empty
+// one too, so that nobody learns from a log which settings are empty. Convert
+// it to a string where the value itself is needed; decoding JSON into a Secret
+// works as it does for a string. The zero value is empty.
+//
+// Package fmt calls no methods on what it finds in unexported fields, in a verb
+// that it rejects (%p of a Secret, %w of a non-error; go vet reports both), and
+// package encoding/json none on a map's keys. A Secret is no secret there.
+type Secret string
 
-func (c *Config) checkLegacy(p *problems) {
-	for i := range c.Legacy {
-		l := &c.Legacy[i]
-		field := fmt.Sprintf("Legacy[%d]", i)
-		at := field + ".Name"
-		for j, name := range l.names() {
-			if j > 0 {
-				at = fmt.Sprintf("%s.Also[%d]", field, j-1)
-			}
-			checkName(p, at, name)
-			p.add(name == c.Cookies.SessionName || name == c.Cookies.JWTName, "%s %q: is a Stytch cookie's name", at, name)
-		}
-		p.add(l.Resolve == nil, "%s.Resolve: must not be nil", field)
-		for _, w := range l.wrong {
-			p.add(true, "%s: %s", field, w)
-		}
-		for j, s := range l.Scopes {
-			checkScope(p, fmt.Sprintf("%s.Scopes[%d]", field, j), s)
-		}
-	}
-}
+const redacted = "[redacted]"
 
-// checkName wants a token, as RFC 6265 section 4.1.1 does.
-func checkName(p *problems, field, name string) {
-	p.add((&http.Cookie{Name: name, Value: "v"}).Valid() != nil, "%s %q: is no cookie name", field, name)
-}
+// Format writes [redacted] for every verb. String and GoString would leave %d
+// and %x, which print a string's bytes.
+func (Secret) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, redacted) }
 
-func checkScope(p *problems, field string, s CookieScope) {
-	p.add((&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() != nil, "%s: Domain %q is no domain", field, s.Domain)
-	bare := strings.Trim(s.Domain, ".")
-	known := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
-	p.add(known && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
-	p.add(s.Path != "" && (s.Path[0] != '/' || (&http.Cookie{Name: "n", Value: "v", Path: s.Path}).Valid() != nil), "%s: Path %q is no path", field, s.Path)
+// LogValue is [redacted].
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON writes "[redacted]", so that a struct that holds a Secret can be
+// logged as JSON.
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// Store is a memory that several machines share, so that a legacy session
+// becomes one Stytch session however many of them meet it, and a logout on one
+// holds on all. Without one each process remembers for itself. Module redisstore
+// has one for Redis and Valkey; package storetest has the tests that any other
+// has to pass.
+//
+// A key has at most one value and at most one claim. Keys are printable ASCII of
+// at most 100 bytes, in which any of it may occur, and case counts; values are sealed, and of a few KB. Every method is called
+// by many goroutines at once, has to return soon after its context is done, and
+// tells an error from an answer: "I can't tell" must never read as "there is
+// none". Of an error only its type is logged, and what the operating system says:
+// log the rest in the Store. A Store that fails, panics or hangs costs one exchange per process and
+// loses nobody.
+type Store interface {
+	// Get returns the value of key. found is false, and err nil, where there is
+	// none or its time is over. A claim is no value, and hides none.
+	Get(ctx context.Context, key string) (value []byte, found bool, err error)
+
+	// Claim gives owner the claim on key for the time of lease, if nobody else
+	// has it, and says whether owner has it now. Where owner has it already it is
+	// renewed. Of two that ask at the same time one gets it. It is no matter
+	// whether there is a value. A claim whose lease is over is nobody's.
+	Claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error)
+
+	// Put sets the value of key for the time of ttl, and takes the claim on key
+	// away, in one step. With an owner it does so only if that owner has the claim
+	// at this moment, else it changes nothing and returns false: a claim that was
+	// lost loses its Put. With owner "" it always does, whoever has the claim.
+	Put(ctx context.Context, key, owner string, value []byte, ttl time.Duration) (stored bool, err error)
+
+	// Release gives the claim on key back, if owner has it. Else it does nothing,
+	// and that is no error.
+	Release(ctx context.Context, key, owner string) error
 }

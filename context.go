@@ -10,7 +10,7 @@ import (
 // found is what a request turned out to be. It is the one value that the
 // middleware puts into a context.
 type found struct {
-	by      *Middleware // that found it; nil in NewContext
+	by      *browser.Browser // of the Middleware that found it; nil in NewContext
 	outcome Outcome
 	cause   string // see Event; "" where err tells it
 	user    *User

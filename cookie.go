@@ -1,9 +1,19 @@
 package stytchmigrate
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/securecookie"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/sealed"
+	"example.com/stytchmigrate/userinfo"
 )
 
 // CookieOptions say how the Stytch cookies are written. The zero value writes
@@ -48,6 +58,103 @@ func scopesOf(list []CookieScope) (out []browser.Scope) {
 	return out
 }
 
+const maxLegacyValue = 8 << 10 // larger values are refused before anything decodes them
+
+// ErrNoSession is what [LegacyCookie.Resolve] returns for a value that is no
+// session: absent, expired, forged, or of somebody who is not fully signed in.
+var ErrNoSession = errors.New("stytchmigrate: no legacy session")
+
+// LegacyCookie describes the cookie of the session that the application used
+// before. [SecureCookie] makes one for cookies of gorilla/securecookie.
+type LegacyCookie struct {
+	Name   string
+	Also   []string      // further cookies of that session, expired and hidden with it
+	Scopes []CookieScope // where the old code set them; nil: host-only, Path=/. What was set Partitioned is not deleted
+
+	// Resolve tells whose session a value is. It is required, and the
+	// application vouches for what it returns: whatever signature, store or
+	// expiry the old code checked must be checked here. It runs in the request's
+	// own goroutine, for most requests that carry the cookie and for a value that a
+	// handler sets: judge value, not the cookies of r, and don't read the body.
+	// Several requests may call it at once. The context of r may hold the session
+	// that another middleware has loaded, at Logout even one of another value: look
+	// up the value that is given.
+	//
+	// Return ErrNoSession where there is none: expired, forged, unknown, or not
+	// fully signed in (second factor pending, an impersonation). Any other error
+	// says that it can't be told now, and is answered with OutcomeUnavailable; its
+	// text is not logged, for it may hold the value: log it in Resolve.
+	Resolve func(r *http.Request, value string) (LegacySession, error)
+
+	// End, if set, ends the session at its source. Logout calls it for the session
+	// of the request's cookie, and for the one that the user's Stytch session came
+	// from, which is kept for it, sealed, in Config.Store. As with Resolve, end s, and
+	// not what ctx may hold.
+	End func(ctx context.Context, s LegacySession) error
+
+	wrong []string // what SecureCookie was given wrong; New reports it
+}
+
+func (l *LegacyCookie) names() []string { return append([]string{l.Name}, l.Also...) }
+
+// LegacySession is a session of the application's old kind.
+//
+// Give Identity, or give Token; with both, the Stytch user is also checked
+// against Identity. Where Identity is given, it needs Subject and a verified,
+// well-formed Email: Stytch matches users by email, so an email that nobody
+// verified would be a way into the account of whoever owns it.
+//
+// ID tells one session from another: unguessable, 16 bytes or more, the same for
+// as long as the session lives, and no other user's after it. By default it is
+// Token, else the cookie's value. Give the id that the source itself has where one
+// session's cookie may be written in several ways: the jti or sid of a JWT, whose
+// last character has bits to spare, or the id of a row that a database found
+// without regard to case. A copy written in another way would not be known as the
+// session that was logged out. Where Identity is not given, whose session it is has
+// to be part of it too, as a JWT's sub beside its sid: nothing else tells two
+// people apart.
+//
+// StartedAt, in whole seconds as in a JWT, is the earlier one of two that fall into
+// one second.
+type LegacySession struct {
+	ID        Secret            // which session it is, see above
+	Token     Secret            // sent to Stytch, which shows it to the UserInfo endpoint; empty: a ticket is minted from Identity
+	Identity  userinfo.Identity // whose session it is
+	StartedAt time.Time         // when the user signed in; zero: unknown
+	ExpiresAt time.Time         // zero: unknown; past: no session; else the Stytch session lives at least that long
+}
+
+// SecureCookie completes c for a cookie that gorilla/securecookie wrote, as
+// gorilla/sessions does: T is the payload, map[any]any for a CookieStore and
+// string for the id of a store on the server. Types inside a gob payload must
+// be registered as in the old code. The codecs are those of the old code, the
+// current key pair first.
+//
+// The MAC is checked before anything else; a value that fails it, or is older
+// than the codec's MaxAge, is no session. A value that is authentic but does not
+// decode into T is a wrong setting and says so: OutcomeUnavailable, and a line
+// in the log that names T. A codec of another make says that a value is no
+// session by a [securecookie.Error] or by ErrNoSession; any other error of it
+// can't be told from an outage.
+func SecureCookie[T any](c LegacyCookie, codecs []securecookie.Codec, resolve func(*http.Request, T) (LegacySession, error)) LegacyCookie {
+	name, codecs := c.Name, slices.Clone(codecs)
+	c.wrong = sealed.Wrong(codecs)
+	if c.Resolve != nil {
+		c.wrong = append(c.wrong, "SecureCookie: Resolve is set already")
+	}
+	if resolve == nil {
+		c.wrong = append(c.wrong, "SecureCookie: no resolve function")
+	}
+	c.Resolve = func(r *http.Request, value string) (LegacySession, error) {
+		payload, err := sealed.Open[T](name, value, codecs, ErrNoSession)
+		if err != nil {
+			return LegacySession{}, err
+		}
+		return resolve(r, payload)
+	}
+	return c
+}
+
 func (o *CookieOptions) options() browser.Options {
 	return browser.Options{
 		SessionName: o.SessionName, JWTName: o.JWTName, Domain: o.Domain, Path: o.Path, SameSite: o.SameSite,
@@ -61,4 +168,57 @@ func (c *Config) old() []browser.Old {
 		old[i] = browser.Old{Name: l.Name, Also: l.Also, Scopes: scopesOf(l.Scopes)}
 	}
 	return old
+}
+
+func (c *Config) checkCookies(p *problems) {
+	o := &c.Cookies
+	for _, f := range []struct{ field, name string }{{"Cookies.SessionName", o.SessionName}, {"Cookies.JWTName", o.JWTName}} {
+		checkName(p, f.field, f.name)
+		p.add(browser.HasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
+		secure := browser.HasPrefixFold(f.name, "__Host-") || browser.HasPrefixFold(f.name, "__Secure-")
+		p.add(secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
+	}
+	p.add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)
+	p.add(o.SameSite == http.SameSiteNoneMode && o.Insecure, "Cookies.SameSite: a browser refuses None with Cookies.Insecure")
+	p.add(o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode, "Cookies.SameSite %d: unknown", o.SameSite)
+	checkScope(p, "Cookies", CookieScope{o.Domain, o.Path})
+	for i, s := range o.OldScopes {
+		checkScope(p, fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
+		p.add(s.normal() == (CookieScope{o.Domain, o.Path}).normal(), "Cookies.OldScopes[%d]: is the scope in use", i)
+	}
+}
+
+func (c *Config) checkLegacy(p *problems) {
+	for i := range c.Legacy {
+		l := &c.Legacy[i]
+		field := fmt.Sprintf("Legacy[%d]", i)
+		at := field + ".Name"
+		for j, name := range l.names() {
+			if j > 0 {
+				at = fmt.Sprintf("%s.Also[%d]", field, j-1)
+			}
+			checkName(p, at, name)
+			p.add(name == c.Cookies.SessionName || name == c.Cookies.JWTName, "%s %q: is a Stytch cookie's name", at, name)
+		}
+		p.add(l.Resolve == nil, "%s.Resolve: must not be nil", field)
+		for _, w := range l.wrong {
+			p.add(true, "%s: %s", field, w)
+		}
+		for j, s := range l.Scopes {
+			checkScope(p, fmt.Sprintf("%s.Scopes[%d]", field, j), s)
+		}
+	}
+}
+
+// checkName wants a token, as RFC 6265 section 4.1.1 does.
+func checkName(p *problems, field, name string) {
+	p.add((&http.Cookie{Name: name, Value: "v"}).Valid() != nil, "%s %q: is no cookie name", field, name)
+}
+
+func checkScope(p *problems, field string, s CookieScope) {
+	p.add((&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() != nil, "%s: Domain %q is no domain", field, s.Domain)
+	bare := strings.Trim(s.Domain, ".")
+	known := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
+	p.add(known && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
+	p.add(s.Path != "" && (s.Path[0] != '/' || (&http.Cookie{Name: "n", Value: "v", Path: s.Path}).Valid() != nil), "%s: Path %q is no path", field, s.Path)
 }

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"example.com/stytchmigrate/internal/exchange"
+	"example.com/stytchmigrate/internal/flight"
+	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/internal/session"
@@ -139,29 +142,22 @@ func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// report sends the events of one request, and logs those that deserve a look.
-func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration) {
-	if v.event == "" && m.cfg.OnEvent == nil {
-		return
+// teller tells operators what happened: by events, and by lines in the log.
+type teller struct {
+	onEvent func(context.Context, Event) // nil: nobody listens
+	log     *slog.Logger
+	names   *names.Names
+
+	queue      flight.Queue // what concerns no single request
+	keysFailed atomic.Bool  // the last fetch of the key set did
+}
+
+// fingerprint tells legacy sessions apart in logs and events.
+func (t *teller) fingerprint(f *foundLegacy) string {
+	if f.fingerprint != "" {
+		return f.fingerprint
 	}
-	e := m.event(kindRequest, &v.found)
-	e.Duration, e.Stage = took, m.rollout.now().Stage
-	if v.event != "" {
-		odd := e
-		odd.Kind = v.event
-		if v.legacy != nil {
-			odd.Fingerprint = m.fingerprint(v.legacy) // for the log, where there is no OnEvent
-		}
-		if v.userID != "" {
-			odd.UserID = safe.Identifier(v.userID)
-			odd.Subject = subjectOf(v.legacy)
-		}
-		if v.event != kindCreated { // the client has logged that, whatever became of the request
-			m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+v.event, slog.Any("event", odd))
-		}
-		m.emit(ctx, odd)
-	}
-	m.emit(ctx, e)
+	return t.names.Fingerprint(f.cookie.Name, string(f.session.ID))
 }
 
 // subjectOf is the application's own id of a legacy session's person, in the form
@@ -173,7 +169,7 @@ func subjectOf(f *foundLegacy) string {
 	return safe.Only(f.session.Identity.Subject, "._-|", maxExternalID)
 }
 
-func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy []*foundLegacy, err error) {
+func (t *teller) loggedOut(ctx context.Context, f *found, legacy []*foundLegacy, err error) {
 	out := found{err: err}
 	if len(legacy) > 0 {
 		out.legacy = legacy[0]
@@ -181,17 +177,17 @@ func (m *Middleware) reportLogout(ctx context.Context, f *found, legacy []*found
 	if f != nil {
 		out.outcome, out.user = f.outcome, f.user
 	}
-	m.emit(ctx, m.event(kindLogout, &out))
+	t.emit(ctx, t.event(kindLogout, &out))
 }
 
 // event is what can be told of a request without a secret or an email.
-func (m *Middleware) event(kind string, f *found) Event {
+func (t *teller) event(kind string, f *found) Event {
 	e := Event{Kind: kind, Outcome: f.outcome, Cause: f.cause, Err: f.err}
 	if f.user != nil {
 		e.UserID = safe.Identifier(f.user.UserID)
 	}
-	if f.legacy != nil && m.cfg.OnEvent != nil {
-		e.Fingerprint = m.fingerprint(f.legacy)
+	if f.legacy != nil && t.onEvent != nil {
+		e.Fingerprint = t.fingerprint(f.legacy)
 	}
 	if f.outcome == OutcomeRefused {
 		e.Subject = subjectOf(f.legacy) // somebody has to be mended, and Stytch has no id to tell whom
@@ -251,40 +247,40 @@ func causeOf(err error) string {
 	return "no_answer"
 }
 
-func (m *Middleware) emit(ctx context.Context, e Event) {
-	if m.cfg.OnEvent != nil {
-		m.cfg.OnEvent(ctx, e)
+func (t *teller) emit(ctx context.Context, e Event) {
+	if t.onEvent != nil {
+		t.onEvent(ctx, e)
 	}
 }
 
 // logError logs what kept the middleware from telling, unless it was a call to
 // Stytch: the client logs those.
-func (m *Middleware) logError(ctx context.Context, err error) {
+func (t *teller) logError(ctx context.Context, err error) {
 	if err != nil && stytch.AsCall(err) == nil {
-		m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
+		t.log.LogAttrs(ctx, slog.LevelError, err.Error())
 	}
 }
 
 // jwksFetched hears of each fetch of the key set.
-func (m *Middleware) jwksFetched(err error, keys int) {
+func (t *teller) jwksFetched(err error, keys int) {
 	ctx := context.Background() // of no request: those that wait share the fetch
 	if err == nil {
-		if m.keysFailed.Swap(false) {
-			m.loud(kindJWKS, nil)
+		if t.keysFailed.Swap(false) {
+			t.loud(kindJWKS, nil)
 		}
 		return
 	}
-	m.keysFailed.Store(true)
-	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
-	m.aloud.Add(func() { m.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) }) // before it is told to be over
+	t.keysFailed.Store(true)
+	t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
+	t.queue.Add(func() { t.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) }) // before it is told to be over
 }
 
 // loud tells, in the log and as an event, of what concerns no single request; with
 // a nil err, that it is over. It is called from calls that requests share: the
 // application's code runs elsewhere. What failed and has recovered is told in that
 // order, or who counts on the last word would have it in trouble for ever.
-func (m *Middleware) loud(kind string, err error) {
-	m.aloud.Add(func() {
+func (t *teller) loud(kind string, err error) {
+	t.queue.Add(func() {
 		ctx, e := context.Background(), Event{Kind: kind, Err: err}
 		switch {
 		case err == nil:
@@ -295,20 +291,20 @@ func (m *Middleware) loud(kind string, err error) {
 			e.Cause = causeFailed
 		}
 		if err == nil {
-			m.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: "+kind+": "+causeRecovered)
+			t.log.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: "+kind+": "+causeRecovered)
 		} else {
-			m.cfg.Logger.LogAttrs(ctx, slog.LevelError, err.Error())
+			t.log.LogAttrs(ctx, slog.LevelError, err.Error())
 		}
-		m.emit(ctx, e)
+		t.emit(ctx, e)
 	})
 }
 
-func (m *Middleware) storeFailed(err error) { m.loud(kindStore, err) }
-func (m *Middleware) doubted(err error)     { m.loud(kindBrake, err) }
-func (m *Middleware) unrevoked(err error)   { m.loud(kindRevocation, err) }
+func (t *teller) storeFailed(err error) { t.loud(kindStore, err) }
+func (t *teller) doubted(err error)     { t.loud(kindBrake, err) }
+func (t *teller) unrevoked(err error)   { t.loud(kindRevocation, err) }
 
 // noticed hears of calls that are held back from now on, or no longer.
-func (m *Middleware) noticed(n outbound.Notice) {
+func (t *teller) noticed(n outbound.Notice) {
 	kind, level := kindBreaker, slog.LevelInfo
 	cause := strings.ReplaceAll(strings.TrimPrefix(n.What, "breaker "), "-", "_")
 	switch n.What {
@@ -318,7 +314,7 @@ func (m *Middleware) noticed(n outbound.Notice) {
 		level = slog.LevelWarn
 	}
 	ctx := context.Background() // of no request: it is about all of them
-	m.cfg.Logger.LogAttrs(ctx, level, "stytchmigrate: "+n.What, slog.String("calls", n.Lane),
+	t.log.LogAttrs(ctx, level, "stytchmigrate: "+n.What, slog.String("calls", n.Lane),
 		slog.Uint64("failures", uint64(n.Failures)), slog.Duration("duration", n.For))
-	m.emit(ctx, Event{Kind: kind, Cause: cause, Calls: n.Lane, Duration: n.For, Err: fmt.Errorf("stytchmigrate: %s: %s", n.Lane, n.What)})
+	t.emit(ctx, Event{Kind: kind, Cause: cause, Calls: n.Lane, Duration: n.For, Err: fmt.Errorf("stytchmigrate: %s: %s", n.Lane, n.What)})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/flight"
 	"example.com/stytchmigrate/internal/stytch"
 )
 
@@ -57,7 +58,7 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 			told = errors.Join(told, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", l.cookie.Name, err))
 		}
 	}
-	m.reportLogout(r.Context(), f, legacy, told)
+	m.tell.loggedOut(r.Context(), f, legacy, told)
 	return errors.Join(errs...)
 }
 
@@ -77,13 +78,13 @@ func (m *Middleware) endAtSource(ctx context.Context, legacy *foundLegacy) error
 // legacyOf returns the legacy sessions that a request came with, each once. What
 // was found before need not be resolved again.
 func (m *Middleware) legacyOf(f *found, r *http.Request, c *browser.Cookies) ([]*foundLegacy, error) {
-	all, err := legacyCookies(m.cfg.Legacy).every(r, c)
+	all, err := m.judge.legacy.every(r, c)
 	if f != nil && f.legacy != nil {
 		all = append(all, f.legacy)
 	}
 	seen := map[string]bool{}
 	all = slices.DeleteFunc(all, func(l *foundLegacy) bool {
-		key := m.key(l)
+		key := l.key
 		defer func() { seen[key] = true }()
 		return seen[key]
 	})
@@ -111,7 +112,7 @@ func (m *Middleware) endHere(ctx context.Context, f *found, legacy []*foundLegac
 		end(f.session.SessionID, origin)
 	}
 	for _, l := range legacy {
-		end("", m.key(l))
+		end("", l.key)
 	}
 	revoke = m.sessions.EndCookies(ctx, c.Tokens, c.JWTs, end)
 	for id := range ids { // now that nothing more is looked up by a cookie
@@ -128,7 +129,7 @@ func (m *Middleware) endEverywhere(ctx context.Context, legacy []*foundLegacy, i
 		err = errors.Join(err, m.endings.EndLegacy(ctx, key))
 	}
 	for _, l := range legacy {
-		if r := m.records.Load(ctx, m.key(l), string(l.session.ID)); r != nil {
+		if r := m.records.Load(ctx, l.key, string(l.session.ID)); r != nil {
 			ids[r.Session.ID] = true
 			m.sessions.End(r.Session.ID)
 		}
@@ -148,10 +149,44 @@ func (m *Middleware) sources(ctx context.Context, legacy []*foundLegacy, keys ma
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.cfg.Timeout)
 	defer cancel()
 	for key := range keys {
-		came := slices.ContainsFunc(legacy, func(l *foundLegacy) bool { return m.key(l) == key })
+		came := slices.ContainsFunc(legacy, func(l *foundLegacy) bool { return l.key == key })
 		if l := m.sourceOf(ctx, key); l != nil && !came {
 			out = append(out, l)
 		}
 	}
 	return out
+}
+
+// left ends the sessions of a user whom the handler has logged out by itself: by
+// expiring the legacy cookie. It is Logout, but nobody waits for Stytch. The Stytch
+// session may have come from another legacy session, as at a sign-in by the old
+// login that was not the last one; or nobody could tell whose it is.
+func (m *Middleware) left(ctx context.Context, c *browser.Cookies, v *verdict) {
+	ctx = context.WithoutCancel(ctx)
+	legacy := []*foundLegacy{v.legacy}
+	ids, keys, revoke := m.endHere(ctx, &v.found, legacy, c)
+	_ = m.endEverywhere(ctx, legacy, ids, keys)
+	for id := range ids {
+		revoke = append(revoke, stytch.Proof{ID: id})
+	}
+	flight.Apart(func() {
+		ctx, cancel := context.WithTimeout(ctx, 3*m.cfg.Timeout)
+		defer cancel()
+		for _, p := range revoke {
+			m.sessions.Abandon(ctx, p)
+		}
+	})
+}
+
+// sourceOf returns the legacy session of a record, if it is to be ended at its
+// source.
+func (m *Middleware) sourceOf(ctx context.Context, key string) *foundLegacy {
+	src, found := m.records.Source(ctx, key)
+	i := src.Entry
+	if !found || i >= len(m.cfg.Legacy) || m.cfg.Legacy[i].Name != src.Cookie || m.cfg.Legacy[i].End == nil {
+		return nil // of a configuration that is no more
+	}
+	return &foundLegacy{entry: i, key: key, cookie: &m.cfg.Legacy[i], session: LegacySession{
+		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
+	}}
 }

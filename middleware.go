@@ -16,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -24,10 +25,10 @@ import (
 	"example.com/stytchmigrate/internal/browser"
 	"example.com/stytchmigrate/internal/endings"
 	"example.com/stytchmigrate/internal/exchange"
-	"example.com/stytchmigrate/internal/flight"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
@@ -39,21 +40,18 @@ import (
 // no use. It is safe for concurrent use.
 type Middleware struct {
 	// Pointers only, so that printing a Middleware prints no secret.
-	cfg       *Config
-	browser   *browser.Browser
-	names     *names.Names
-	endings   *endings.Endings
-	records   *records.Records
-	sessions  *session.Sessions
-	exchanges *exchange.Exchanger
-	rollout   *rollout
-	api       stytch.API
-	probes    *stytch.Client // of Check: its calls count in no lane, and are not logged
+	cfg      *Config
+	browser  *browser.Browser
+	judge    *judge
+	tell     *teller
+	sessions *session.Sessions
+	endings  *endings.Endings
+	records  *records.Records
+	api      stytch.API
+	probes   *stytch.Client // of Check: its calls count in no lane, and are not logged
 
-	nobody     *found       // what a request is told that carries nothing
-	elsewhere  atomic.Bool  // said that hosts are outside of Cookies.Domain
-	keysFailed atomic.Bool  // the last fetch of the key set did
-	aloud      flight.Queue // what concerns no single request
+	nobody    *found      // what a request is told that carries nothing
+	elsewhere atomic.Bool // said that hosts are outside of Cookies.Domain
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would
@@ -67,14 +65,12 @@ func New(cfg Config) (*Middleware, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	m := &Middleware{
-		cfg: &cfg, browser: browser.New(cfg.Cookies.options(), cfg.old()), rollout: newRollout(cfg.Rollout),
-		names: &names.Names{Key: string(cfg.RecordKey), Project: cfg.ProjectID},
-	}
-	m.nobody = &found{by: m}
+	n := &names.Names{Key: string(cfg.RecordKey), Project: cfg.ProjectID}
+	tell := &teller{onEvent: cfg.OnEvent, log: cfg.Logger, names: n}
+	b := browser.New(cfg.Cookies.options(), cfg.old())
 
-	shared := vault.New(string(cfg.RecordKey), cfg.Store, cfg.Timeout/10, m.storeFailed)
-	m.records, m.endings = records.New(shared, recordCodec, cfg.Timeout/2), endings.New(shared, m.names)
+	shared := vault.New(string(cfg.RecordKey), cfg.Store, cfg.Timeout/10, tell.storeFailed)
+	remembered, ended := records.New(shared, recordCodec, cfg.Timeout/2), endings.New(shared, n)
 
 	transport := stytch.TransportOf(cfg.HTTPClient)
 	client := stytch.Client{
@@ -82,32 +78,30 @@ func New(cfg Config) (*Middleware, error) {
 		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
 	}
 	probes := client
-	m.probes = &probes
-	client.HTTP = stytch.Over(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: stytch.MaxBody, Notify: m.noticed}))
+	client.HTTP = stytch.Over(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: stytch.MaxBody, Notify: tell.noticed}))
 
 	// Stytch names itself by the host that a session was made through.
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
-	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(client.JWKS, m.jwksFetched))
-	m.api = &consumer{&client, verifier}
+	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(client.JWKS, tell.jwksFetched))
+	api := &consumer{&client, verifier}
 
-	sc := session.Config{
-		API: m.api, Verifier: verifier, Endings: m.endings, Limit: 3 * cfg.Timeout, Log: cfg.Logger,
-		Attach: m.keep, Doubted: m.doubted, Unrevoked: m.unrevoked,
-	}
-	if !cfg.FixedExpiry {
-		sc.ExtendBy = cfg.SessionDuration
-	}
-	m.sessions = session.New(sc)
-
-	xc := exchange.Config{
-		API: m.api, Sessions: m.sessions, Records: m.records, Endings: m.endings, Pace: m.rollout,
+	sessions := session.New(session.Config{
+		API: api, Verifier: verifier, Endings: ended, Limit: 3 * cfg.Timeout, ExtendBy: cfg.extendBy(), Log: cfg.Logger,
+		Attach: func(s *stytch.Session) any { return keep(b, s) }, Doubted: tell.doubted, Unrevoked: tell.unrevoked,
+	})
+	inForce := newRollout(cfg.Rollout)
+	exchanges := exchange.New(exchange.Config{
+		API: api, Sessions: sessions, Records: remembered, Endings: ended, Pace: inForce, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: client.LogError,
-	}
-	if cfg.Tickets != nil {
-		xc.Mint = cfg.Tickets.Minter(cfg.ProjectID)
-	}
-	m.exchanges = exchange.New(xc)
-	return m, nil
+	})
+	return &Middleware{
+		cfg: &cfg, browser: b, tell: tell, sessions: sessions, endings: ended, records: remembered, api: api, probes: &probes,
+		nobody: &found{by: b},
+		judge: &judge{
+			cfg: &cfg, browser: b, legacy: &legacy{cfg.Legacy, n}, names: n, endings: ended, sessions: sessions,
+			exchanges: exchanges, rollout: inForce, tell: tell,
+		},
+	}, nil
 }
 
 // Handler returns a handler that finds out whose request it is and passes it
@@ -127,13 +121,13 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		}
 		start := time.Now()
 		cookies := m.browser.Read(r)
-		quiet := m.decide(r, &cookies)
+		quiet := m.judge.decide(r, &cookies)
 		if quiet.nothing() && len(cookies.Tokens) == 0 && m.goesUntold(r.Context()) { // a token may have cost a call
 			next.ServeHTTP(w, r)
 			return
 		}
 		v := quiet // for the context: what did not get here is not allocated
-		v.by = m
+		v.by = m.browser
 		m.report(r.Context(), &v, time.Since(start))
 		if v.gone {
 			return
@@ -144,7 +138,7 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 
 func (m *Middleware) excluded(r *http.Request) bool {
 	// Wrapped twice: the outer one has done it all.
-	if f := foundIn(r.Context()); f != nil && f.by == m {
+	if f := foundIn(r.Context()); f != nil && f.by == m.browser {
 		return true
 	}
 	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
@@ -174,9 +168,9 @@ func (m *Middleware) quick(w http.ResponseWriter, r *http.Request, next http.Han
 	}
 	ctx := r.Context()
 	if m.cfg.OnEvent != nil {
-		e := m.event(kindRequest, f)
-		e.Duration, e.Stage = time.Since(start), m.rollout.now().Stage
-		m.emit(ctx, e)
+		e := m.tell.event(kindRequest, f)
+		e.Duration, e.Stage = time.Since(start), m.judge.rollout.now().Stage
+		m.tell.emit(ctx, e)
 	} else if jwt == "" && m.goesUntold(ctx) {
 		next.ServeHTTP(w, r)
 		return true
@@ -189,6 +183,121 @@ func (m *Middleware) quick(w http.ResponseWriter, r *http.Request, next http.Han
 // hears of it, and the context holds nobody whom another middleware found.
 func (m *Middleware) goesUntold(ctx context.Context) bool {
 	return m.cfg.OnEvent == nil && foundIn(ctx) == nil
+}
+
+// report sends the events of one request, and logs those that deserve a look.
+func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration) {
+	if v.event == "" && m.tell.onEvent == nil {
+		return
+	}
+	e := m.tell.event(kindRequest, &v.found)
+	e.Duration, e.Stage = took, m.judge.rollout.now().Stage
+	if v.event != "" {
+		odd := e
+		odd.Kind = v.event
+		if v.legacy != nil {
+			odd.Fingerprint = m.tell.fingerprint(v.legacy) // for the log, where there is no OnEvent
+		}
+		if v.userID != "" {
+			odd.UserID = safe.Identifier(v.userID)
+			odd.Subject = subjectOf(v.legacy)
+		}
+		if v.event != kindCreated { // the client has logged that, whatever became of the request
+			m.tell.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+v.event, slog.Any("event", odd))
+		}
+		m.tell.emit(ctx, odd)
+	}
+	m.tell.emit(ctx, e)
+}
+
+// act hands the request on, with the verdict in its context and the cookies of
+// the response changed where they may be.
+func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *browser.Cookies, v *verdict, next http.Handler) {
+	write := !v.change.None() && m.browser.MayWrite(r)
+	if v.change.Set != nil && !m.browser.IsOurs(r) {
+		if !m.elsewhere.Swap(true) { // sync.Once would have others wait for the log
+			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
+		}
+	}
+	if !write && v.change.Watch {
+		v.change = browser.Change{Watch: true}
+	}
+	if write || v.change.Strip || v.change.Watch {
+		var s *browser.Swap
+		v.original = r
+		s, r = m.browser.Prepare(r, &v.change, m.listener(r, v, write))
+		if write || v.change.Watch {
+			v.swap = s
+		}
+	}
+	r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &v.found))
+	if v.swap == nil {
+		next.ServeHTTP(w, r)
+		return
+	}
+	// Deferred, for a handler may panic after it has answered: the browser's cookies
+	// are gone then.
+	defer func() {
+		if v.swap.Said() == browser.Left {
+			m.left(r.Context(), c, v)
+		}
+	}()
+	next.ServeHTTP(v.swap.Wrap(w), r)
+	v.swap.Commit(w) // where the handler wrote nothing, net/http sends a 200 after this
+}
+
+// listener is what the browser's side has to know of the handler of r: which old
+// cookie it sees of the session that the verdict is about, and what those mean that
+// it sets.
+func (m *Middleware) listener(r *http.Request, v *verdict, write bool) browser.Handler {
+	var counts *foundLegacy // the session that moved to Stytch, or stays
+	h := browser.Handler{Shown: -1}
+	if v.change.Watch || len(v.change.Expire) > 0 && v.session != nil {
+		counts = v.legacy
+	}
+	if counts != nil && v.change.Shows(r) {
+		h.Shown = counts.entry
+	}
+	stays := v.change.Watch
+	h.Judge = func(old int, value string) browser.Word {
+		f, several, err := m.judge.legacy.find(old, r, []string{value})
+		switch {
+		case err != nil || several || f != nil && (counts == nil || !isStill(f, counts, stays)):
+			return browser.Overruled
+		case f != nil:
+			return browser.Saved
+		}
+		return browser.Nothing
+	}
+	if session := v.session; write && session != nil {
+		ctx := context.WithoutCancel(r.Context())
+		h.Ended = func() bool { return m.hasEnded(ctx, session.SessionID) }
+	}
+	return h
+}
+
+// isStill reports whether a session that a handler saved is the one that counts.
+// Beside a cookie that stays, one of another ID is the person's still: where ID is
+// not given, each cookie that is saved again has one of its own.
+func isStill(f, counts *foundLegacy, stays bool) bool {
+	a, b := f.session, counts.session
+	if stays && a.Identity.Subject != "" && a.Identity.Subject == b.Identity.Subject {
+		return true
+	}
+	return a.ID == b.ID && a.Identity.Subject == b.Identity.Subject && a.StartedAt.Equal(b.StartedAt)
+}
+
+// hasEnded reports whether a session that is about to be handed out was logged
+// out while the handler ran, on this machine or another.
+func (m *Middleware) hasEnded(ctx context.Context, sessionID string) bool {
+	if m.endings.SessionHere(sessionID) {
+		return true
+	}
+	if !m.endings.SessionElsewhere(ctx, sessionID) {
+		return false
+	}
+	m.sessions.End(sessionID)
+	return true
 }
 
 // RequireUser returns a handler that passes requests with a Stytch user on to

@@ -1,7 +1,6 @@
 package stytchmigrate
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,251 +10,278 @@ import (
 	"strings"
 	"time"
 
-	"example.com/stytchmigrate/internal/outbound"
-	"example.com/stytchmigrate/internal/person"
+	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/exchange"
+	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/internal/session"
-	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/userinfo"
 )
 
-const (
-	maxClaims     = 4 << 10 // session_custom_claims, encoded
-	maxExternalID = 128     // as Stytch's API reference has it
-	maxName       = 512     // bytes, as in a ticket: a long name must keep nobody from moving
+// foundLegacy is the legacy session of a request.
+type foundLegacy struct {
+	entry   int // of Config.Legacy
+	cookie  *LegacyCookie
+	session LegacySession
+	key     string // of its record
 
-	// maxSessionToken is far beyond Stytch's 44 characters. A longer one would
-	// crowd a cookie, and the browser would drop that without a word.
-	maxSessionToken = 2 << 10
-)
-
-// consumer is Stytch's API for consumers: what its bodies look like, and what they
-// are to the rules, which know a stytch.Session and no more.
-type consumer struct {
-	*stytch.Client
-	verifier *sessionjwt.Verifier
+	fingerprint string // "" where it is not in memory, see judge.rule
 }
 
-// The request bodies, as Stytch's API reference names their members.
-type (
-	migrateRequest struct {
-		SessionToken           string          `json:"session_token"`
-		SessionDurationMinutes int             `json:"session_duration_minutes"`
-		SessionCustomClaims    json.RawMessage `json:"session_custom_claims,omitempty"`
-		TelemetryID            string          `json:"telemetry_id,omitempty"`
-	}
-	// authenticateRequest and revokeRequest name the session in exactly one way.
-	authenticateRequest struct {
-		SessionToken           string `json:"session_token,omitempty"`
-		SessionJWT             string `json:"session_jwt,omitempty"`
-		SessionDurationMinutes int    `json:"session_duration_minutes,omitempty"`
-	}
-	createUserRequest struct {
-		Email      string    `json:"email"`
-		Name       *userName `json:"name,omitempty"`
-		ExternalID string    `json:"external_id,omitempty"`
-	}
-	userName struct {
-		FirstName  string `json:"first_name,omitempty"`
-		MiddleName string `json:"middle_name,omitempty"`
-		LastName   string `json:"last_name,omitempty"`
-	}
-	revokeRequest struct {
-		SessionID    string `json:"session_id,omitempty"`
-		SessionToken string `json:"session_token,omitempty"`
-		SessionJWT   string `json:"session_jwt,omitempty"`
-	}
-)
-
-// Exchange is stytch.API's. The schema lets the session of an answer be absent, and
-// its expiry too: both are then what was asked for.
-func (a *consumer) Exchange(ctx context.Context, in stytch.Exchange) (*stytch.Session, error) {
-	asked := time.Now()
-	out := new(MigrateResponse)
-	body := migrateRequest{in.Token, in.Minutes, in.Claims, in.TelemetryID}
-	err := a.Post(ctx, stytch.Migrate, "/v1/sessions/migrate", body, out, func() string {
-		return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
-	})
-	if err != nil {
-		return nil, err
-	}
-	answer := &AuthenticateResponse{
-		RequestID: out.RequestID, StatusCode: out.StatusCode, User: out.User, SessionToken: out.SessionToken, SessionJWT: out.SessionJWT,
-	}
-	if out.Session != nil {
-		answer.Session = *out.Session
-	} else if c, err := a.verifier.Read(string(out.SessionJWT)); err == nil {
-		answer.Session = Session{SessionID: c.SessionID, StartedAt: asked, CustomClaims: c.Custom}
-	}
-	answer.Session.UserID = out.UserID
-	if answer.Session.ExpiresAt.IsZero() {
-		answer.Session.ExpiresAt = asked.Add(time.Duration(in.Minutes) * time.Minute)
-	}
-	return answer.known(), nil
+// legacy finds the legacy sessions of requests.
+type legacy struct {
+	cookies []LegacyCookie // Config.Legacy
+	names   *names.Names
 }
 
-// Authenticate is stytch.API's.
-func (a *consumer) Authenticate(ctx context.Context, p stytch.Proof, minutes int) (*stytch.Session, error) {
-	out := new(AuthenticateResponse)
-	err := a.Post(ctx, stytch.Authenticate, "/v1/sessions/authenticate", authenticateRequest{p.Token, p.JWT, minutes}, out, out.unusable)
-	if err != nil {
-		return nil, err
+// first returns the legacy session that a request carries: the first of
+// Config.Legacy that has one decides. nil and no error: none. An error means
+// that it can't be told, and its text is fit for a log.
+func (l *legacy) first(r *http.Request, c *browser.Cookies) (*foundLegacy, error) {
+	if !c.HasOld {
+		return nil, nil
 	}
-	return out.known(), nil
-}
-
-// Revoke is stytch.API's. An id is known here from Stytch, or from a JWT that was
-// verified; a token or a JWT is what a browser sent.
-func (a *consumer) Revoke(ctx context.Context, p stytch.Proof) error {
-	if p.ID != "" {
-		ctx = outbound.Vouched(ctx)
-	}
-	err := a.Post(ctx, stytch.Revoke, "/v1/sessions/revoke", revokeRequest{p.ID, p.Token, p.JWT}, new(RevokeResponse), func() string { return "" })
-	if stytch.AnswerOf(err) == stytch.No {
-		return nil
-	}
-	return err
-}
-
-// CreateUser is stytch.API's.
-func (a *consumer) CreateUser(ctx context.Context, id userinfo.Identity) (userID string, err error) {
-	var out struct {
-		UserID string `json:"user_id" required:"true"`
-	}
-	err = a.Post(ctx, stytch.CreateUser, "/v1/users", newUser(id), &out, func() string {
-		if safe.Identifier(out.UserID) == "" {
-			return "user_id is no id"
+	for i := range l.cookies {
+		f, several, err := l.find(i, r, c.Old[i])
+		if f != nil || several || err != nil {
+			return f, err
 		}
-		return ""
-	})
-	if call := stytch.AsCall(err); call != nil && call.IsDuplicate() {
-		return "", nil
 	}
-	if err == nil {
-		a.Log.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: user created", slog.String("user_id", out.UserID))
-	}
-	return out.UserID, err
+	return nil, nil
 }
 
-// newUser is the Stytch user of an identity. Stytch has a name in parts only:
-// where just the whole is known it is the first part, for nobody can tell how to
-// split it, and one that Stytch may find too long is left out. An external id that
-// Stytch has no form for is left out.
-func newUser(id userinfo.Identity) createUserRequest {
-	given := func(s string) string {
-		if s = strings.TrimSpace(s); strings.EqualFold(s, "null") { // made text by some program
-			return ""
+// every returns every legacy session that a request carries, for an end to
+// all of them, and what could not be told.
+func (l *legacy) every(r *http.Request, c *browser.Cookies) (found []*foundLegacy, err error) {
+	for i, values := range c.Old {
+		for _, v := range values {
+			f, failed := l.resolve(i, r, v)
+			if f != nil {
+				found = append(found, f)
+			}
+			err = errors.Join(err, failed)
 		}
-		return s
 	}
-	name := userName{given(id.GivenName), given(id.MiddleName), given(id.FamilyName)}
-	if name == (userName{}) {
-		name.FirstName = given(id.Name)
-	}
-	if len(name.FirstName)+len(name.MiddleName)+len(name.LastName) > maxName {
-		name = userName{}
-	}
-	in := createUserRequest{Email: id.Email, ExternalID: safe.Only(id.Subject, "._-|", maxExternalID)}
-	if name != (userName{}) {
-		in.Name = &name
-	}
-	return in
+	return found, err
 }
 
-// unusable says why a 200 holds no session that can be handed to a browser:
-// one user throughout, and tokens that are cookie values (RFC 6265 section
-// 4.1.1). It returns "" if there is nothing against it.
-func unusable(userID, sameUserID string, session *Session, token, jwt Secret) string {
+// find resolves the values of one cookie. Several that are one session or one
+// person count as one. Several people: nobody can say who is at the browser.
+func (l *legacy) find(entry int, r *http.Request, values []string) (found *foundLegacy, several bool, err error) {
+	if len(values) > browser.MaxDuplicates {
+		return nil, true, nil
+	}
+	for _, v := range values {
+		f, err := l.resolve(entry, r, v)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case f == nil:
+		case found == nil:
+			found = f
+		case !sameSession(found.session, f.session):
+			return nil, true, nil
+		}
+	}
+	return found, false, nil
+}
+
+// resolve returns the session of one value, or nil if there is none in it.
+func (l *legacy) resolve(entry int, r *http.Request, value string) (*foundLegacy, error) {
+	c := &l.cookies[entry]
+	if len(value) > maxLegacyValue {
+		return nil, nil
+	}
+	value = strings.Clone(value) // what is remembered of it keeps no header alive
+	s, err := c.Resolve(r, value)
 	switch {
-	case safe.Identifier(userID) == "":
-		return "user_id is no id"
-	case userID != sameUserID:
-		return "user_id and user.user_id differ"
-	case session != nil && safe.Identifier(session.SessionID) == "":
-		return "session.session_id is no id"
-	case session != nil && session.UserID != userID:
-		return "session.user_id is another user's"
-	case !stytch.IsToken(string(token)):
-		return "session_token is empty or no cookie value"
-	case len(token) > maxSessionToken:
-		return "session_token is too long for a cookie"
-	case !stytch.IsToken(string(jwt)):
-		return "session_jwt is empty or no cookie value"
+	case errors.Is(err, ErrNoSession) || err == nil && !s.ExpiresAt.IsZero() && !time.Now().Before(s.ExpiresAt):
+		return nil, nil
+	case err != nil:
+		return nil, resolveError(c.Name, err)
 	}
-	return ""
+	if s.ID == "" {
+		s.ID = s.Token
+	}
+	if s.ID == "" {
+		s.ID = Secret(value)
+	}
+	key := l.names.Record(c.Name, string(s.ID), s.Identity.Subject, s.StartedAt)
+	return &foundLegacy{entry: entry, cookie: c, session: s, key: key}, nil
 }
 
-func (r *AuthenticateResponse) unusable() string {
-	return unusable(r.User.UserID, r.User.UserID, &r.Session, r.SessionToken, r.SessionJWT)
+// sameSession goes by the person where both are known: some applications keep
+// a session's id when another user signs in.
+func sameSession(a, b LegacySession) bool {
+	if a.Identity.Subject != "" && b.Identity.Subject != "" {
+		return a.Identity.Subject == b.Identity.Subject
+	}
+	return a.ID == b.ID
 }
 
-// known is r in what the rules are about.
-func (r *AuthenticateResponse) known() *stytch.Session {
-	origin, _ := r.Session.CustomClaims[stytch.OriginClaim].(string)
-	return &stytch.Session{
-		ID: r.Session.SessionID, UserID: r.User.UserID, Origin: origin,
-		StartedAt: r.Session.StartedAt, ExpiresAt: r.Session.ExpiresAt,
-		Token: string(r.SessionToken), JWT: string(r.SessionJWT), Who: r.User.person(), Answer: r,
+// resolveError is safe to log: of an application's error only the type is
+// kept, for its text may hold the cookie's value.
+func resolveError(name string, err error) error {
+	var setting safe.Setting
+	if errors.As(err, &setting) {
+		return setting
 	}
+	return fmt.Errorf("stytchmigrate: Resolve of cookie %q failed (%T)", name, err)
 }
 
-func (u *User) person() person.Person {
-	p := person.Person{Known: !u.Partial, ExternalID: u.ExternalID, Emails: make([]person.Email, len(u.Emails))}
-	for i, e := range u.Emails {
-		p.Emails[i] = person.Email{Address: e.Email, Verified: e.Verified}
+// move is the verdict on a legacy session that is the one that counts: it moves
+// to Stytch, if the rollout has it so.
+func (j *judge) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
+	now := j.rollout.now()
+	switch {
+	case j.isHeldBack(now, f):
+		return j.leaveAlone(ctx, f, causeHeldBack, nil)
+	case now.Stage == StageRetired:
+		return verdict{change: browser.Change{Expire: []int{f.entry}, Strip: true}}
+	case now.Stage == StageObserve:
+		return j.leaveAlone(ctx, f, now.Stage.String(), nil)
+	case now.stopped():
+		return j.leaveAlone(ctx, f, causeUntil, nil)
+	case now.Stage != StageShadow:
+		return j.migrate(ctx, r, f, now.Stage)
 	}
-	p.OwnFactor = u.Password != nil || len(u.WebAuthnRegistrations) > 0 || len(u.Providers) > 0 || len(u.PhoneNumbers) > 0 ||
-		len(u.TOTPs) > 0 || len(u.CryptoWallets) > 0 || len(u.BiometricRegistrations) > 0
-	return p
+	v := j.leaveAlone(ctx, f, now.Stage.String(), nil)
+	if v.outcome == OutcomeLegacy {
+		j.tryOut(r, f)
+	}
+	return v
 }
 
-// told is a session as handlers are told of it: what Stytch said, or the JWT alone,
-// but for the expiry, which a later JWT may have moved.
-func told(s *stytch.Session) (*User, *Session) {
-	if c, ok := s.Answer.(*sessionjwt.Claims); ok {
-		return &User{UserID: c.UserID, Partial: true}, sessionOf(c)
+// stageOf is what becomes of a legacy session beside a Stytch session: where the
+// rollout leaves it alone, both stay.
+func (j *judge) stageOf(now *Rollout, f *foundLegacy) Stage {
+	if now.stopped() || j.isHeldBack(now, f) {
+		return StageKeep
 	}
-	a := s.Answer.(*AuthenticateResponse)
-	if a.Session.ExpiresAt.Equal(s.ExpiresAt) {
-		return &a.User, &a.Session
-	}
-	session := a.Session
-	session.ExpiresAt = s.ExpiresAt
-	return &a.User, &session
+	return now.Stage
 }
 
-func sessionOf(c *sessionjwt.Claims) *Session {
-	session := &Session{
-		SessionID: c.SessionID, UserID: c.UserID, Roles: c.Session.Roles, CustomClaims: c.Custom,
-		StartedAt: c.SessionStartedAt, LastAccessedAt: c.Session.LastAccessedAt, ExpiresAt: c.SessionExpiresAt,
-		Attributes: &Attributes{IPAddress: c.Session.IPAddress, UserAgent: c.Session.UserAgent},
+// leaveAlone is the verdict on a legacy session that does not move now. One that
+// was logged out stays so: who has a copy of its cookie is nobody.
+func (j *judge) leaveAlone(ctx context.Context, f *foundLegacy, cause string, why error) verdict {
+	if j.endings.LegacyEverywhere(context.WithoutCancel(ctx), f.key) {
+		return verdict{found: found{outcome: OutcomeRefused, legacy: f, err: exchange.ErrLoggedOut}}
 	}
-	if err := decode(c.Session.AuthenticationFactors, &session.AuthenticationFactors); err != nil {
-		session.AuthenticationFactors = nil // a JWT's may lack what an answer's have
-	}
-	return session
+	return verdict{found: found{outcome: OutcomeLegacy, cause: cause, legacy: f, err: why}}
 }
 
-// recordCodec writes down what Stytch answered.
-var recordCodec = records.Codec{
-	Encode: func(s *stytch.Session) (json.RawMessage, error) {
-		user, session := told(s)
-		return json.Marshal(AuthenticateResponse{User: *user, Session: *session, SessionToken: Secret(s.Token), SessionJWT: Secret(s.JWT)})
-	},
-	Decode: func(raw json.RawMessage) (*stytch.Session, error) {
-		r := new(AuthenticateResponse)
-		from := json.NewDecoder(bytes.NewReader(raw))
-		from.UseNumber()
-		if err := from.Decode(r); err != nil {
-			return nil, err
+func (j *judge) migrate(ctx context.Context, r *http.Request, f *foundLegacy, stage Stage) verdict {
+	ctx, cancel := context.WithTimeout(ctx, j.cfg.Timeout) // less where a Stytch session was asked about before
+	defer cancel()
+	l := j.moving(f)
+	x := j.exchanges.Do(ctx, l, func() (stytch.Exchange, error) { return j.cfg.prepare(r, f, l.Key) })
+	v := verdict{found: found{legacy: f, err: x.Err}, userID: x.UserID}
+	switch x.Event {
+	case exchange.Mismatch:
+		v.event = kindMismatch
+	case exchange.Created:
+		v.event = kindCreated
+	}
+	switch x.Answer {
+	case stytch.Yes:
+		told := keptWith(x.Known).found
+		v.outcome, v.user, v.session = OutcomeMigrated, told.user, told.session
+		if v.cause = causeExchange; x.Recorded {
+			v.cause = causeRecord
 		}
-		if why := r.unusable(); why != "" {
-			return nil, errors.New(why)
+		v.change = beside(stage, f)
+		v.change.Set = tokensOf(x.Known)
+	case stytch.No:
+		v.outcome = OutcomeRefused
+	default:
+		if exchange.IsSurplus(x.Err) {
+			v = j.leaveAlone(ctx, f, "", x.Err)
+		} else {
+			v.outcome = OutcomeUnavailable
+			j.tell.logError(r.Context(), x.Err)
 		}
-		return r.known(), nil
-	},
+		// The exchange may be under way, here or on another machine. If the old code
+		// logs out meanwhile, nobody is to be handed what comes of it.
+		v.change.Watch = true
+	}
+	return v
+}
+
+// beside is what becomes of a legacy cookie beside a Stytch session of the same
+// person.
+func beside(s Stage, f *foundLegacy) browser.Change {
+	if s == StageReplace {
+		return browser.Change{Expire: []int{f.entry}}
+	}
+	return browser.Change{Watch: true}
+}
+
+// isHeldBack reports whether a legacy session is among the percentage that is left
+// alone: it has one place, and those below that are.
+func (j *judge) isHeldBack(now *Rollout, f *foundLegacy) bool {
+	if now.HoldBack <= 0 || now.HoldBack >= 100 {
+		return now.HoldBack >= 100
+	}
+	return j.names.Place(f.session.Identity.Subject, string(f.session.ID)) < now.HoldBack/100
+}
+
+// moving is a legacy session as the exchange knows it.
+func (j *judge) moving(f *foundLegacy) *exchange.Legacy {
+	s := f.session
+	l := &exchange.Legacy{Key: f.key, ID: string(s.ID), Identity: s.Identity}
+	if f.cookie.End != nil {
+		l.Source = &records.Source{
+			Cookie: f.cookie.Name, Entry: f.entry, ID: string(s.ID), Token: string(s.Token),
+			Identity: s.Identity, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt,
+		}
+	}
+	return l
+}
+
+// tryOut has a legacy session exchanged for nobody, and tells what it would have come
+// to.
+func (j *judge) tryOut(r *http.Request, f *foundLegacy) {
+	l := j.moving(f)
+	prepare := func() (stytch.Exchange, error) { return j.cfg.prepare(r, f, l.Key) }
+	j.exchanges.TryOut(r.Context(), l, prepare, func(ctx context.Context, t exchange.Tried) {
+		if t.Alone {
+			level := slog.LevelWarn
+			if stytch.AnswerOf(t.Err) != stytch.No { // a setting, and so nobody is going to move
+				level = slog.LevelError
+			}
+			j.tell.log.LogAttrs(ctx, level, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(t.Err)))
+		}
+		e := j.tell.event(kindShadow, &found{outcome: wouldBe(t.Err), legacy: f, err: t.Err})
+		e.Duration = t.Took
+		j.tell.emit(ctx, e)
+		if t.UserID != "" {
+			j.mismatched(ctx, f, t)
+		}
+	})
+}
+
+// wouldBe is the outcome of an exchange with that error.
+func wouldBe(err error) Outcome {
+	return [...]Outcome{stytch.CantTell: OutcomeUnavailable, stytch.Yes: OutcomeMigrated, stytch.No: OutcomeRefused}[stytch.AnswerOf(err)]
+}
+
+// mismatched tells of another person whom StageShadow found.
+func (j *judge) mismatched(ctx context.Context, f *foundLegacy, t exchange.Tried) {
+	e := j.tell.event(kindMismatch, &found{outcome: OutcomeLegacy, legacy: f, err: t.Err})
+	e.Duration, e.UserID, e.Subject, e.Fingerprint = t.Took, safe.Identifier(t.UserID), subjectOf(f), j.tell.fingerprint(f)
+	j.tell.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+kindMismatch, slog.Any("event", e))
+	j.tell.emit(ctx, e)
+}
+
+// safeText is an error of ours, and no other's, whose text may hold anything.
+func safeText(err error) string {
+	var setting safe.Setting
+	if errors.As(err, &setting) || stytch.AsCall(err) != nil {
+		return err.Error()
+	}
+	return "Config.Tickets could not mint a ticket"
 }
 
 // prepare makes the request for the exchange of a legacy session, in the goroutine

@@ -1,20 +1,13 @@
 package stytchmigrate
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"math"
-	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
 
-	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/pace"
-	"example.com/stytchmigrate/internal/records"
-	"example.com/stytchmigrate/internal/safe"
-	"example.com/stytchmigrate/internal/stytch"
 )
 
 // Stage is what becomes of legacy sessions. None but StageRetired signs anybody
@@ -87,7 +80,7 @@ func (r *Rollout) check(p *problems) {
 }
 
 // Rollout returns the rollout in force.
-func (m *Middleware) Rollout() Rollout { return *m.rollout.now() }
+func (m *Middleware) Rollout() Rollout { return *m.judge.rollout.now() }
 
 // SetRollout puts a rollout in force on this process, for the requests that
 // come from now on. An application calls it from its own configuration or flags. It
@@ -97,7 +90,7 @@ func (m *Middleware) SetRollout(r Rollout) error {
 	if r.check(&p); len(p) > 0 {
 		return errors.Join(p...)
 	}
-	m.rollout.inForce.Store(&r)
+	m.judge.rollout.inForce.Store(&r)
 	return nil
 }
 
@@ -124,95 +117,3 @@ func newRollout(r Rollout) *rollout {
 
 // retired reports that no legacy session counts any more.
 func (r *Rollout) retired() bool { return r.Stage == StageRetired && r.HoldBack == 0 }
-
-// isHeldBack reports whether a legacy session is among the percentage that is left
-// alone: it has one place, and those below that are.
-func (m *Middleware) isHeldBack(now *Rollout, f *foundLegacy) bool {
-	if now.HoldBack <= 0 || now.HoldBack >= 100 {
-		return now.HoldBack >= 100
-	}
-	return m.names.Place(f.session.Identity.Subject, string(f.session.ID)) < now.HoldBack/100
-}
-
-// key names the record of a legacy session, and fingerprint tells it apart in logs
-// and events.
-func (m *Middleware) key(f *foundLegacy) string {
-	return m.names.Record(f.cookie.Name, string(f.session.ID), f.session.Identity.Subject, f.session.StartedAt)
-}
-
-func (m *Middleware) fingerprint(f *foundLegacy) string {
-	if f.fingerprint != "" {
-		return f.fingerprint
-	}
-	return m.names.Fingerprint(f.cookie.Name, string(f.session.ID))
-}
-
-// moving is a legacy session as the exchange knows it.
-func (m *Middleware) moving(f *foundLegacy) *exchange.Legacy {
-	s := f.session
-	l := &exchange.Legacy{Key: m.key(f), ID: string(s.ID), Identity: s.Identity}
-	if f.cookie.End != nil {
-		l.Source = &records.Source{
-			Cookie: f.cookie.Name, Entry: f.entry, ID: string(s.ID), Token: string(s.Token),
-			Identity: s.Identity, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt,
-		}
-	}
-	return l
-}
-
-// sourceOf returns the legacy session of a record, if it is to be ended at its
-// source.
-func (m *Middleware) sourceOf(ctx context.Context, key string) *foundLegacy {
-	src, found := m.records.Source(ctx, key)
-	i := src.Entry
-	if !found || i >= len(m.cfg.Legacy) || m.cfg.Legacy[i].Name != src.Cookie || m.cfg.Legacy[i].End == nil {
-		return nil // of a configuration that is no more
-	}
-	return &foundLegacy{entry: i, cookie: &m.cfg.Legacy[i], session: LegacySession{
-		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
-	}}
-}
-
-// tryOut has a legacy session exchanged for nobody, and tells what it would have come
-// to.
-func (m *Middleware) tryOut(r *http.Request, f *foundLegacy) {
-	l := m.moving(f)
-	prepare := func() (stytch.Exchange, error) { return m.cfg.prepare(r, f, l.Key) }
-	m.exchanges.TryOut(r.Context(), l, prepare, func(ctx context.Context, t exchange.Tried) {
-		if t.Alone {
-			level := slog.LevelWarn
-			if stytch.AnswerOf(t.Err) != stytch.No { // a setting, and so nobody is going to move
-				level = slog.LevelError
-			}
-			m.cfg.Logger.LogAttrs(ctx, level, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(t.Err)))
-		}
-		e := m.event(kindShadow, &found{outcome: wouldBe(t.Err), legacy: f, err: t.Err})
-		e.Duration = t.Took
-		m.emit(ctx, e)
-		if t.UserID != "" {
-			m.mismatched(ctx, f, t)
-		}
-	})
-}
-
-// wouldBe is the outcome of an exchange with that error.
-func wouldBe(err error) Outcome {
-	return [...]Outcome{stytch.CantTell: OutcomeUnavailable, stytch.Yes: OutcomeMigrated, stytch.No: OutcomeRefused}[stytch.AnswerOf(err)]
-}
-
-// mismatched tells of another person whom StageShadow found.
-func (m *Middleware) mismatched(ctx context.Context, f *foundLegacy, t exchange.Tried) {
-	e := m.event(kindMismatch, &found{outcome: OutcomeLegacy, legacy: f, err: t.Err})
-	e.Duration, e.UserID, e.Subject, e.Fingerprint = t.Took, safe.Identifier(t.UserID), subjectOf(f), m.fingerprint(f)
-	m.cfg.Logger.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+kindMismatch, slog.Any("event", e))
-	m.emit(ctx, e)
-}
-
-// safeText is an error of ours, and no other's, whose text may hold anything.
-func safeText(err error) string {
-	var setting safe.Setting
-	if errors.As(err, &setting) || stytch.AsCall(err) != nil {
-		return err.Error()
-	}
-	return "Config.Tickets could not mint a ticket"
-}
