@@ -36,6 +36,6 @@ func (m *Middleware) Check(ctx context.Context) error {
 	return check.Run(ctx, check.Config{
 		Client: m.probes, ProjectID: m.cfg.ProjectID, BaseURL: m.cfg.BaseURL, UserInfoURL: m.cfg.UserInfoURL,
 		Mint: m.cfg.minter(), Moves: len(m.cfg.Legacy) > 0, Store: m.cfg.Store, Timeout: m.cfg.Timeout,
-		Browser: m.browser, Cookies: m.cfg.Cookies.options(), Old: m.cfg.old(), SessionDuration: m.cfg.SessionDuration,
+		Browser: m.browser, Cookies: m.cfg.Cookies.options(), Old: oldOf(m.cfg.Legacy), SessionDuration: m.cfg.SessionDuration,
 	})
 }

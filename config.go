@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -142,14 +141,16 @@ func (c *Config) complete() error {
 	c.Cookies.SameSite = orDefault(c.Cookies.SameSite, http.SameSiteLaxMode)
 	c.Logger = orDefault(c.Logger, slog.Default())
 
-	var p problems
+	var p safe.Problems
 	c.checkProject(&p)
 	c.checkUserInfoURL(&p)
-	p.add(c.SessionDuration < minDuration || c.SessionDuration > maxDuration, "SessionDuration %v: must be from 5 minutes to 366 days", c.SessionDuration)
-	p.add(c.Timeout < 0 || c.Timeout > maxTimeout, "Timeout %v: must be from 0 to 1 hour", c.Timeout)
-	p.add(c.RecordKey != "" && len(c.RecordKey) < 32, "RecordKey: must be 32 bytes or more")
-	c.checkCookies(&p)
-	c.checkLegacy(&p)
+	p.Add(c.SessionDuration < minDuration || c.SessionDuration > maxDuration, "SessionDuration %v: must be from 5 minutes to 366 days", c.SessionDuration)
+	p.Add(c.Timeout < 0 || c.Timeout > maxTimeout, "Timeout %v: must be from 0 to 1 hour", c.Timeout)
+	p.Add(c.RecordKey != "" && len(c.RecordKey) < 32, "RecordKey: must be 32 bytes or more")
+	c.Cookies.check(&p)
+	for i := range c.Legacy {
+		c.Legacy[i].check(&p, fmt.Sprintf("Legacy[%d]", i), &c.Cookies)
+	}
 	c.Rollout.check(&p)
 	if err := errors.Join(p...); err != nil {
 		return err
@@ -188,27 +189,18 @@ func orDefault[T comparable](v, otherwise T) T {
 	return v
 }
 
-// problems collects what is wrong, so that it is mended in one go.
-type problems []error
-
-func (p *problems) add(wrong bool, format string, args ...any) {
-	if wrong {
-		*p = append(*p, fmt.Errorf("stytchmigrate: "+format, args...))
-	}
-}
-
 // checkProject echoes neither field: somebody may have confused the two.
-func (c *Config) checkProject(p *problems) {
+func (c *Config) checkProject(p *safe.Problems) {
 	id, live := strings.CutPrefix(c.ProjectID, "project-live-")
 	test := false
 	if !live {
 		id, test = strings.CutPrefix(id, "project-test-")
 	}
-	p.add(!live && !test || safe.Only(id, "-", 100) == "", "ProjectID: must be project-live- or project-test- and an id")
-	p.add(c.Secret == "", "Secret: must not be empty")
-	p.add(strings.ContainsFunc(string(c.Secret), isSpaceOrControl), "Secret: must not hold spaces or line breaks")
-	p.add(live && strings.HasPrefix(string(c.Secret), "secret-test-"), "Secret: is a test project's, ProjectID is a live project's")
-	p.add(test && strings.HasPrefix(string(c.Secret), "secret-live-"), "Secret: is a live project's, ProjectID is a test project's")
+	p.Add(!live && !test || safe.Only(id, "-", 100) == "", "ProjectID: must be project-live- or project-test- and an id")
+	p.Add(c.Secret == "", "Secret: must not be empty")
+	p.Add(strings.ContainsFunc(string(c.Secret), isSpaceOrControl), "Secret: must not hold spaces or line breaks")
+	p.Add(live && strings.HasPrefix(string(c.Secret), "secret-test-"), "Secret: is a test project's, ProjectID is a live project's")
+	p.Add(test && strings.HasPrefix(string(c.Secret), "secret-live-"), "Secret: is a live project's, ProjectID is a test project's")
 	if c.BaseURL == "" {
 		c.BaseURL = "https://test.stytch.com"
 		if live {
@@ -218,34 +210,34 @@ func (c *Config) checkProject(p *problems) {
 	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
 	u, err := url.Parse(c.BaseURL)
 	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
-		p.add(true, "BaseURL: must be https://host")
+		p.Add(true, "BaseURL: must be https://host")
 		return
 	}
-	p.add(live && strings.EqualFold(u.Hostname(), "test.stytch.com"), "BaseURL: is for test projects, ProjectID is a live project's")
-	p.add(test && strings.EqualFold(u.Hostname(), "api.stytch.com"), "BaseURL: is for live projects, ProjectID is a test project's")
+	p.Add(live && strings.EqualFold(u.Hostname(), "test.stytch.com"), "BaseURL: is for test projects, ProjectID is a live project's")
+	p.Add(test && strings.EqualFold(u.Hostname(), "api.stytch.com"), "BaseURL: is for live projects, ProjectID is a test project's")
 	c.checkURL(p, u)
 }
 
 // checkURL does not echo a URL that may hold a password.
-func (c *Config) checkURL(p *problems, u *url.URL) {
-	p.add(u.User != nil, "BaseURL: must not hold a user name or password")
-	p.add(u.RawQuery != "" || u.ForceQuery || strings.Contains(c.BaseURL, "#"), "BaseURL: must not hold a query or fragment")
-	p.add(u.Scheme == "http" && !isLoopback(u.Hostname()), "BaseURL: http:// sends the project's secret in the clear; use https://")
+func (c *Config) checkURL(p *safe.Problems, u *url.URL) {
+	p.Add(u.User != nil, "BaseURL: must not hold a user name or password")
+	p.Add(u.RawQuery != "" || u.ForceQuery || strings.Contains(c.BaseURL, "#"), "BaseURL: must not hold a query or fragment")
+	p.Add(u.Scheme == "http" && !isLoopback(u.Hostname()), "BaseURL: http:// sends the project's secret in the clear; use https://")
 }
 
 // checkUserInfoURL echoes nothing either: a query may hold a key.
-func (c *Config) checkUserInfoURL(p *problems) {
+func (c *Config) checkUserInfoURL(p *safe.Problems) {
 	if c.UserInfoURL == "" {
 		return
 	}
 	u, err := url.Parse(c.UserInfoURL)
 	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
-		p.add(true, "UserInfoURL: must be https://host/path")
+		p.Add(true, "UserInfoURL: must be https://host/path")
 		return
 	}
-	p.add(u.User != nil, "UserInfoURL: must not hold a user name or password")
-	p.add(strings.Contains(c.UserInfoURL, "#"), "UserInfoURL: must not hold a fragment")
-	p.add(u.Scheme == "http" && !isLoopback(u.Hostname()), "UserInfoURL: http:// sends users' tokens in the clear; use https://")
+	p.Add(u.User != nil, "UserInfoURL: must not hold a user name or password")
+	p.Add(strings.Contains(c.UserInfoURL, "#"), "UserInfoURL: must not hold a fragment")
+	p.Add(u.Scheme == "http" && !isLoopback(u.Hostname()), "UserInfoURL: http:// sends users' tokens in the clear; use https://")
 }
 
 func isSpaceOrControl(c rune) bool { return c <= ' ' || c == 0x7f }
@@ -254,30 +246,6 @@ func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
-
-// Secret is a value that must not be seen in a log: a project secret, a token,
-// the id of a legacy session. It prints, logs and encodes as [redacted], an empty
-// one too, so that nobody learns from a log which settings are empty. Convert
-// it to a string where the value itself is needed; decoding JSON into a Secret
-// works as it does for a string. The zero value is empty.
-//
-// Package fmt calls no methods on what it finds in unexported fields, in a verb
-// that it rejects (%p of a Secret, %w of a non-error; go vet reports both), and
-// package encoding/json none on a map's keys. A Secret is no secret there.
-type Secret string
-
-const redacted = "[redacted]"
-
-// Format writes [redacted] for every verb. String and GoString would leave %d
-// and %x, which print a string's bytes.
-func (Secret) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, redacted) }
-
-// LogValue is [redacted].
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalJSON writes "[redacted]", so that a struct that holds a Secret can be
-// logged as JSON.
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
 // Store is a memory that several machines share, so that a legacy session
 // becomes one Stytch session however many of them meet it, and a logout on one

@@ -11,6 +11,7 @@ import (
 
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/person"
+	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/internal/sessionjwt"
@@ -253,4 +254,36 @@ var recordCodec = records.Codec{
 		}
 		return r.known(), nil
 	},
+}
+
+// decode fills dst from a body of Stytch's.
+func decode(body []byte, dst any) error { return rawjson.Decode(body, dst) }
+
+// readError reads what can be read of an error's body. It may be a gateway's
+// HTML, cut off or empty, so the status is the HTTP status, and members of the
+// wrong type count as absent.
+//
+// What is printed of an Error is kept only where it looks as Stytch's does: an
+// address or a name in their place would reach every log.
+func readError(status int, body []byte) *stytch.APIError {
+	e := decodeError(status, body)
+	return &stytch.APIError{Status: e.StatusCode, Type: e.Type, RequestID: e.RequestID, Err: e}
+}
+
+func decodeError(status int, body []byte) *Error {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(body, &members) // nil where it is no object: all absent
+	text := func(name string) (s string) {
+		if json.Unmarshal(members[name], &s) != nil {
+			return ""
+		}
+		return s
+	}
+	return &Error{
+		StatusCode: status,
+		RequestID:  safe.Identifier(text("request_id")),
+		Type:       safe.Identifier(text("error_type")),
+		Message:    text("error_message"),
+		URL:        safe.Only(text("error_url"), "_-.:/#", 200), // no @, no query, no escapes
+	}
 }

@@ -2,10 +2,37 @@ package stytchmigrate
 
 import (
 	"context"
+	"crypto/sha256"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/session"
+	"example.com/stytchmigrate/internal/stytch"
 )
+
+// Outcome is what the middleware found out about a request.
+type Outcome int
+
+const (
+	OutcomeAnonymous     Outcome = iota // no session; also where Handler never ran
+	OutcomeAuthenticated                // a Stytch session
+	OutcomeMigrated                     // a legacy session that became a Stytch session in this request
+	OutcomeLegacy                       // a legacy session that is left alone for now, see Rollout
+	OutcomeRefused                      // a legacy session that Stytch, or a rule, says no to
+	OutcomeUnavailable                  // it can't be told whose session it is, if anybody's
+)
+
+// String returns the name that logs and metrics use: anonymous, authenticated,
+// migrated, legacy, refused or unavailable.
+func (o Outcome) String() string {
+	names := [...]string{"anonymous", "authenticated", "migrated", "legacy", "refused", "unavailable"}
+	if o < 0 || int(o) >= len(names) {
+		return "unknown"
+	}
+	return names[o]
+}
 
 // found is what a request turned out to be. It is the one value that the
 // middleware puts into a context.
@@ -21,6 +48,64 @@ type found struct {
 	err     error         // why it is Refused or Unavailable, or Legacy for want of room
 
 	original *http.Request // with the cookies that were taken out for the handler; nil: none were
+}
+
+// oddity is what deserves an event of its own, beside a request's.
+type oddity struct {
+	kind   string // "": nothing does
+	userID string // that it is about, where it is not the request's
+}
+
+// verdict is what decide says of a request: what the handler is told, and
+// what becomes of the browser's cookies.
+type verdict struct {
+	found
+	change browser.Change
+	odd    oddity
+	gone   bool // the client went away while the request waited
+}
+
+// nothing reports a request that carried no session, and of which there is
+// nothing to say or to change.
+func (v *verdict) nothing() bool {
+	return v.outcome == OutcomeAnonymous && v.err == nil && v.odd.kind == "" && !v.gone && v.legacy == nil && v.change.None() && !v.change.Strip
+}
+
+// ruling says which of two sessions in one request counts.
+type ruling int
+
+const (
+	nothingAgainst ruling = iota // the Stytch session stays, and so does the legacy cookie
+	superseded                   // the same person: the legacy cookie has done its work
+	outdated                     // another person, who signed in earlier: that cookie must go
+	overtaken                    // another person, who signed in later: the legacy session wins
+	conflict                     // another person, and nobody knows when: neither counts
+)
+
+// judgement is a ruling and the legacy cookies that it is about. It stays with
+// the known session, so that a repeat costs one comparison, and an event nothing.
+type judgement struct {
+	values [sha256.Size]byte // of the legacy cookies, see valuesOf
+	legacy *foundLegacy
+	ruling ruling
+	until  time.Time
+}
+
+// kept is what stays beside a session in memory.
+type kept struct {
+	found  *found                    // what a request is told that is served from memory
+	judged atomic.Pointer[judgement] // of the legacy cookies that came with it last
+}
+
+func keep(b *browser.Browser, s *stytch.Session) any {
+	user, its := told(s)
+	return &kept{found: &found{by: b, outcome: OutcomeAuthenticated, cause: session.Memory, user: user, session: its}}
+}
+
+func keptWith(k *session.Known) *kept { return k.Attached.(*kept) }
+
+func tokensOf(k *session.Known) *browser.Tokens {
+	return &browser.Tokens{Session: k.Session.Token, JWT: k.Session.JWT, Expires: k.Session.ExpiresAt}
 }
 
 type contextKey struct{}

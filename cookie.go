@@ -12,6 +12,8 @@ import (
 	"github.com/gorilla/securecookie"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/names"
+	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/internal/sealed"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -162,63 +164,169 @@ func (o *CookieOptions) options() browser.Options {
 	}
 }
 
-func (c *Config) old() []browser.Old {
-	old := make([]browser.Old, len(c.Legacy))
-	for i, l := range c.Legacy {
+func oldOf(list []LegacyCookie) []browser.Old {
+	old := make([]browser.Old, len(list))
+	for i, l := range list {
 		old[i] = browser.Old{Name: l.Name, Also: l.Also, Scopes: scopesOf(l.Scopes)}
 	}
 	return old
 }
 
-func (c *Config) checkCookies(p *problems) {
-	o := &c.Cookies
+func (o *CookieOptions) check(p *safe.Problems) {
 	for _, f := range []struct{ field, name string }{{"Cookies.SessionName", o.SessionName}, {"Cookies.JWTName", o.JWTName}} {
 		checkName(p, f.field, f.name)
-		p.add(browser.HasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
+		p.Add(browser.HasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
 		secure := browser.HasPrefixFold(f.name, "__Host-") || browser.HasPrefixFold(f.name, "__Secure-")
-		p.add(secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
+		p.Add(secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
 	}
-	p.add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)
-	p.add(o.SameSite == http.SameSiteNoneMode && o.Insecure, "Cookies.SameSite: a browser refuses None with Cookies.Insecure")
-	p.add(o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode, "Cookies.SameSite %d: unknown", o.SameSite)
+	p.Add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)
+	p.Add(o.SameSite == http.SameSiteNoneMode && o.Insecure, "Cookies.SameSite: a browser refuses None with Cookies.Insecure")
+	p.Add(o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode, "Cookies.SameSite %d: unknown", o.SameSite)
 	checkScope(p, "Cookies", CookieScope{o.Domain, o.Path})
 	for i, s := range o.OldScopes {
 		checkScope(p, fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
-		p.add(s.normal() == (CookieScope{o.Domain, o.Path}).normal(), "Cookies.OldScopes[%d]: is the scope in use", i)
+		p.Add(s.normal() == (CookieScope{o.Domain, o.Path}).normal(), "Cookies.OldScopes[%d]: is the scope in use", i)
 	}
 }
 
-func (c *Config) checkLegacy(p *problems) {
-	for i := range c.Legacy {
-		l := &c.Legacy[i]
-		field := fmt.Sprintf("Legacy[%d]", i)
-		at := field + ".Name"
-		for j, name := range l.names() {
-			if j > 0 {
-				at = fmt.Sprintf("%s.Also[%d]", field, j-1)
-			}
-			checkName(p, at, name)
-			p.add(name == c.Cookies.SessionName || name == c.Cookies.JWTName, "%s %q: is a Stytch cookie's name", at, name)
+func (l *LegacyCookie) check(p *safe.Problems, field string, o *CookieOptions) {
+	at := field + ".Name"
+	for j, name := range l.names() {
+		if j > 0 {
+			at = fmt.Sprintf("%s.Also[%d]", field, j-1)
 		}
-		p.add(l.Resolve == nil, "%s.Resolve: must not be nil", field)
-		for _, w := range l.wrong {
-			p.add(true, "%s: %s", field, w)
-		}
-		for j, s := range l.Scopes {
-			checkScope(p, fmt.Sprintf("%s.Scopes[%d]", field, j), s)
-		}
+		checkName(p, at, name)
+		p.Add(name == o.SessionName || name == o.JWTName, "%s %q: is a Stytch cookie's name", at, name)
+	}
+	p.Add(l.Resolve == nil, "%s.Resolve: must not be nil", field)
+	for _, w := range l.wrong {
+		p.Add(true, "%s: %s", field, w)
+	}
+	for j, s := range l.Scopes {
+		checkScope(p, fmt.Sprintf("%s.Scopes[%d]", field, j), s)
 	}
 }
 
 // checkName wants a token, as RFC 6265 section 4.1.1 does.
-func checkName(p *problems, field, name string) {
-	p.add((&http.Cookie{Name: name, Value: "v"}).Valid() != nil, "%s %q: is no cookie name", field, name)
+func checkName(p *safe.Problems, field, name string) {
+	p.Add((&http.Cookie{Name: name, Value: "v"}).Valid() != nil, "%s %q: is no cookie name", field, name)
 }
 
-func checkScope(p *problems, field string, s CookieScope) {
-	p.add((&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() != nil, "%s: Domain %q is no domain", field, s.Domain)
+func checkScope(p *safe.Problems, field string, s CookieScope) {
+	p.Add((&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() != nil, "%s: Domain %q is no domain", field, s.Domain)
 	bare := strings.Trim(s.Domain, ".")
 	known := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
-	p.add(known && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
-	p.add(s.Path != "" && (s.Path[0] != '/' || (&http.Cookie{Name: "n", Value: "v", Path: s.Path}).Valid() != nil), "%s: Path %q is no path", field, s.Path)
+	p.Add(known && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
+	p.Add(s.Path != "" && (s.Path[0] != '/' || (&http.Cookie{Name: "n", Value: "v", Path: s.Path}).Valid() != nil), "%s: Path %q is no path", field, s.Path)
+}
+
+// foundLegacy is the legacy session of a request.
+type foundLegacy struct {
+	entry   int // of Config.Legacy
+	cookie  *LegacyCookie
+	session LegacySession
+	key     string // of its record
+
+	fingerprint string // "" where it is not in memory, see judge.rule
+}
+
+// legacy finds the legacy sessions of requests.
+type legacy struct {
+	cookies []LegacyCookie // Config.Legacy
+	names   *names.Names
+}
+
+// first returns the legacy session that a request carries: the first of
+// Config.Legacy that has one decides. nil and no error: none. An error means
+// that it can't be told, and its text is fit for a log.
+func (l *legacy) first(r *http.Request, c *browser.Cookies) (*foundLegacy, error) {
+	if !c.HasOld {
+		return nil, nil
+	}
+	for i := range l.cookies {
+		f, several, err := l.find(i, r, c.Old[i])
+		if f != nil || several || err != nil {
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
+// every returns every legacy session that a request carries, for an end to
+// all of them, and what could not be told.
+func (l *legacy) every(r *http.Request, c *browser.Cookies) (found []*foundLegacy, err error) {
+	for i, values := range c.Old {
+		for _, v := range values {
+			f, failed := l.resolve(i, r, v)
+			if f != nil {
+				found = append(found, f)
+			}
+			err = errors.Join(err, failed)
+		}
+	}
+	return found, err
+}
+
+// find resolves the values of one cookie. Several that are one session or one
+// person count as one. Several people: nobody can say who is at the browser.
+func (l *legacy) find(entry int, r *http.Request, values []string) (found *foundLegacy, several bool, err error) {
+	if len(values) > browser.MaxDuplicates {
+		return nil, true, nil
+	}
+	for _, v := range values {
+		f, err := l.resolve(entry, r, v)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case f == nil:
+		case found == nil:
+			found = f
+		case !sameSession(found.session, f.session):
+			return nil, true, nil
+		}
+	}
+	return found, false, nil
+}
+
+// resolve returns the session of one value, or nil if there is none in it.
+func (l *legacy) resolve(entry int, r *http.Request, value string) (*foundLegacy, error) {
+	c := &l.cookies[entry]
+	if len(value) > maxLegacyValue {
+		return nil, nil
+	}
+	value = strings.Clone(value) // what is remembered of it keeps no header alive
+	s, err := c.Resolve(r, value)
+	switch {
+	case errors.Is(err, ErrNoSession) || err == nil && !s.ExpiresAt.IsZero() && !time.Now().Before(s.ExpiresAt):
+		return nil, nil
+	case err != nil:
+		return nil, resolveError(c.Name, err)
+	}
+	if s.ID == "" {
+		s.ID = s.Token
+	}
+	if s.ID == "" {
+		s.ID = Secret(value)
+	}
+	key := l.names.Record(c.Name, string(s.ID), s.Identity.Subject, s.StartedAt)
+	return &foundLegacy{entry: entry, cookie: c, session: s, key: key}, nil
+}
+
+// sameSession goes by the person where both are known: some applications keep
+// a session's id when another user signs in.
+func sameSession(a, b LegacySession) bool {
+	if a.Identity.Subject != "" && b.Identity.Subject != "" {
+		return a.Identity.Subject == b.Identity.Subject
+	}
+	return a.ID == b.ID
+}
+
+// resolveError is safe to log: of an application's error only the type is
+// kept, for its text may hold the cookie's value.
+func resolveError(name string, err error) error {
+	var setting safe.Setting
+	if errors.As(err, &setting) {
+		return setting
+	}
+	return fmt.Errorf("stytchmigrate: Resolve of cookie %q failed (%T)", name, err)
 }

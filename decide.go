@@ -2,44 +2,28 @@ package stytchmigrate
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"io"
 	"net/http"
+	"time"
 
 	"example.com/stytchmigrate/internal/browser"
 	"example.com/stytchmigrate/internal/endings"
 	"example.com/stytchmigrate/internal/exchange"
-	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
 )
 
-// verdict is what decide says of a request: what the handler is told, and
-// what becomes of the browser's cookies.
-type verdict struct {
-	found
-	change browser.Change
-	event  string // what deserves an event of its own
-	userID string // that the event is about, where it is not found.user's
-	gone   bool   // the client went away while the request waited
-}
-
-// nothing reports a request that carried no session, and of which there is
-// nothing to say or to change.
-func (v *verdict) nothing() bool {
-	return v.outcome == OutcomeAnonymous && v.err == nil && v.event == "" && !v.gone && v.legacy == nil && v.change.None() && !v.change.Strip
-}
-
 // judge gives the verdict on requests.
 type judge struct {
-	cfg       *Config
-	names     *names.Names
-	browser   *browser.Browser
-	legacy    *legacy
-	endings   *endings.Endings
 	sessions  *session.Sessions
 	exchanges *exchange.Exchanger
-	rollout   *rollout
+	legacy    *legacy
+	endings   *endings.Endings
 	tell      *teller
+	mover     *mover
+	timeout   time.Duration
 }
 
 // decide gives the verdict on a request. It touches neither the request nor
@@ -51,7 +35,7 @@ func (j *judge) decide(r *http.Request, c *browser.Cookies) verdict {
 	ctx := r.Context()
 	if c.HasStytch() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, j.cfg.Timeout)
+		ctx, cancel = context.WithTimeout(ctx, j.timeout)
 		defer cancel()
 	}
 	v := j.decideStytch(ctx, r, c)
@@ -102,8 +86,8 @@ func (j *judge) decideStytch(ctx context.Context, r *http.Request, c *browser.Co
 	case st.Alive == nil:
 		v := j.decideLegacy(ctx, r, c)
 		v.change.Clear = st.Clear
-		if v.event == "" && st.Mismatch {
-			v.event = kindMismatch
+		if v.odd.kind == "" && st.Mismatch {
+			v.odd.kind = kindMismatch
 		}
 		return v
 	}
@@ -118,14 +102,10 @@ func (j *judge) decideStytch(ctx context.Context, r *http.Request, c *browser.Co
 	return v
 }
 
-func tokensOf(k *session.Known) *browser.Tokens {
-	return &browser.Tokens{Session: k.Session.Token, JWT: k.Session.JWT, Expires: k.Session.ExpiresAt}
-}
-
 // decideLegacy judges a request that has no Stytch session alive.
 func (j *judge) decideLegacy(ctx context.Context, r *http.Request, c *browser.Cookies) verdict {
-	if j.rollout.now().retired() {
-		return verdict{change: j.retire(c)}
+	if j.mover.rollout.now().retired() {
+		return verdict{change: j.mover.retire(c)}
 	}
 	f, err := j.legacy.first(r, c)
 	switch {
@@ -135,26 +115,125 @@ func (j *judge) decideLegacy(ctx context.Context, r *http.Request, c *browser.Co
 	case f == nil:
 		return verdict{}
 	}
-	return j.move(ctx, r, f)
+	return j.mover.move(ctx, r, f)
 }
 
 // stillServed returns the legacy session by which the old code goes on to serve a
 // user about whom Stytch can't be asked.
 func (j *judge) stillServed(r *http.Request, c *browser.Cookies) (*foundLegacy, error) {
-	if j.rollout.now().retired() {
+	if j.mover.rollout.now().retired() {
 		return nil, nil
 	}
 	return j.legacy.first(r, c)
 }
 
-// retire expires every legacy cookie of a request, and hides them. Resolve is not
-// asked: what it looks sessions up in may be gone.
-func (j *judge) retire(c *browser.Cookies) (ch browser.Change) {
-	for i, values := range c.Old {
-		if len(values) > 0 {
-			ch.Expire = append(ch.Expire, i)
+// decideBoth judges a request with a Stytch session alive and a legacy cookie.
+// v is the verdict on the Stytch session alone.
+func (j *judge) decideBoth(ctx context.Context, r *http.Request, c *browser.Cookies, k *session.Known, v verdict) verdict {
+	now := j.mover.rollout.now()
+	if now.retired() {
+		return j.retireBeside(c, v)
+	}
+	ruled, err := j.ruleOn(r, c, k)
+	if err != nil {
+		j.tell.logError(r.Context(), err)
+		return v
+	}
+	if ruled.legacy != nil {
+		v.legacy = ruled.legacy
+	}
+	if now.Stage == StageRetired && ruled.legacy != nil && !j.mover.isHeldBack(now, ruled.legacy) {
+		return j.retireBeside(c, v)
+	}
+	switch ruled.ruling {
+	case superseded:
+		set := v.change.Set
+		v.change = beside(j.mover.stageOf(now, ruled.legacy), ruled.legacy)
+		v.change.Set = set
+	case nothingAgainst: // the user's, for all that anybody knows
+		v.change.Watch = ruled.legacy != nil && j.mover.stageOf(now, ruled.legacy) != StageReplace
+	case outdated:
+		v.change.Expire, v.change.Strip = []int{ruled.legacy.entry}, true
+	case overtaken:
+		won := j.mover.move(ctx, r, ruled.legacy)
+		if won.outcome == OutcomeMigrated {
+			j.exchanges.RevokeLater(ctx, k.Session.ID)
+		}
+		return won
+	case conflict:
+		return verdict{
+			found:  found{legacy: ruled.legacy},
+			change: browser.Change{Clear: true, Expire: []int{ruled.legacy.entry}, Strip: true},
+			odd:    oddity{kind: kindConflict},
 		}
 	}
-	ch.Strip, ch.Over = len(ch.Expire) > 0, j.rollout.now().retired()
-	return ch
+	return v
+}
+
+// retireBeside expires the legacy cookies beside a Stytch session, which stays,
+// whoever they are of.
+func (j *judge) retireBeside(c *browser.Cookies, v verdict) verdict {
+	set := v.change.Set
+	v.change = j.mover.retire(c)
+	v.change.Set = set
+	return v
+}
+
+// ruleOn rules on the legacy cookies of a request beside the session k. What
+// was ruled of the same cookies before is taken from k.
+func (j *judge) ruleOn(r *http.Request, c *browser.Cookies, k *session.Known) (*judgement, error) {
+	values := valuesOf(c)
+	now := time.Now()
+	judged := &keptWith(k).judged
+	if ruled := judged.Load(); ruled != nil && ruled.values == values && now.Before(ruled.until) {
+		return ruled, nil
+	}
+	f, err := j.legacy.first(r, c)
+	if err != nil {
+		return nil, err
+	}
+	// A minute, for a value that is no session may become one, as where a second
+	// factor was pending.
+	ruled := &judgement{values: values, legacy: f, until: now.Add(time.Minute)}
+	if f != nil {
+		ruled.ruling, f.fingerprint = j.rule(k.Session, f), j.tell.fingerprint(f)
+		if at := f.session.ExpiresAt; !at.IsZero() && at.Before(ruled.until) {
+			ruled.until = at
+		}
+	}
+	judged.Store(ruled)
+	return ruled, nil
+}
+
+// valuesOf is the SHA-256 of the legacy cookies of a request, each under its
+// entry of Config.Legacy: what they are may be long, and stays in memory with
+// the session. No cookie's value has ";" or a line break in it.
+func valuesOf(c *browser.Cookies) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, values := range c.Old {
+		for _, v := range values {
+			_, _ = io.WriteString(h, v+";")
+		}
+		_, _ = io.WriteString(h, "\n")
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+func (j *judge) rule(s *stytch.Session, f *foundLegacy) ruling {
+	if s.Origin != "" && s.Origin == f.key {
+		return superseded
+	}
+	same, known := s.Who.Compare(f.session.Identity)
+	switch {
+	case !known:
+		return nothingAgainst
+	case same:
+		return superseded
+	case f.session.StartedAt.IsZero():
+		return conflict
+	case f.session.StartedAt.After(s.StartedAt):
+		return overtaken
+	}
+	return outdated
 }

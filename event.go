@@ -19,28 +19,6 @@ import (
 	"example.com/stytchmigrate/internal/vault"
 )
 
-// Outcome is what the middleware found out about a request.
-type Outcome int
-
-const (
-	OutcomeAnonymous     Outcome = iota // no session; also where Handler never ran
-	OutcomeAuthenticated                // a Stytch session
-	OutcomeMigrated                     // a legacy session that became a Stytch session in this request
-	OutcomeLegacy                       // a legacy session that is left alone for now, see Rollout
-	OutcomeRefused                      // a legacy session that Stytch, or a rule, says no to
-	OutcomeUnavailable                  // it can't be told whose session it is, if anybody's
-)
-
-// String returns the name that logs and metrics use: anonymous, authenticated,
-// migrated, legacy, refused or unavailable.
-func (o Outcome) String() string {
-	names := [...]string{"anonymous", "authenticated", "migrated", "legacy", "refused", "unavailable"}
-	if o < 0 || int(o) >= len(names) {
-		return "unknown"
-	}
-	return names[o]
-}
-
 // The kinds of events.
 const (
 	kindRequest    = "request"
@@ -158,6 +136,31 @@ func (t *teller) fingerprint(f *foundLegacy) string {
 		return f.fingerprint
 	}
 	return t.names.Fingerprint(f.cookie.Name, string(f.session.ID))
+}
+
+// request sends the events of one request, and logs those that deserve a look.
+func (t *teller) request(ctx context.Context, f *found, o oddity, s Stage, took time.Duration) {
+	if o.kind == "" && t.onEvent == nil {
+		return
+	}
+	e := t.event(kindRequest, f)
+	e.Duration, e.Stage = took, s
+	if o.kind != "" {
+		odd := e
+		odd.Kind = o.kind
+		if f.legacy != nil {
+			odd.Fingerprint = t.fingerprint(f.legacy) // for the log, where there is no OnEvent
+		}
+		if o.userID != "" {
+			odd.UserID = safe.Identifier(o.userID)
+			odd.Subject = subjectOf(f.legacy)
+		}
+		if o.kind != kindCreated { // the client has logged that, whatever became of the request
+			t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+o.kind, slog.Any("event", odd))
+		}
+		t.emit(ctx, odd)
+	}
+	t.emit(ctx, e)
 }
 
 // subjectOf is the application's own id of a legacy session's person, in the form

@@ -14,12 +14,11 @@ package stytchmigrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"example.com/stytchmigrate/internal/browser"
@@ -42,16 +41,15 @@ type Middleware struct {
 	// Pointers only, so that printing a Middleware prints no secret.
 	cfg      *Config
 	browser  *browser.Browser
-	judge    *judge
-	tell     *teller
 	sessions *session.Sessions
-	endings  *endings.Endings
-	records  *records.Records
-	api      stytch.API
+	rollout  *rollout
+	judge    *judge         // says what is to become of a request
+	actor    *actor         // does it
+	ender    *ender         // logs out
+	tell     *teller        // says what happened
 	probes   *stytch.Client // of Check: its calls count in no lane, and are not logged
 
-	nobody    *found      // what a request is told that carries nothing
-	elsewhere atomic.Bool // said that hosts are outside of Cookies.Domain
+	nobody *found // what a request is told that carries nothing
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would
@@ -67,7 +65,7 @@ func New(cfg Config) (*Middleware, error) {
 	}
 	n := &names.Names{Key: string(cfg.RecordKey), Project: cfg.ProjectID}
 	tell := &teller{onEvent: cfg.OnEvent, log: cfg.Logger, names: n}
-	b := browser.New(cfg.Cookies.options(), cfg.old())
+	b := browser.New(cfg.Cookies.options(), oldOf(cfg.Legacy))
 
 	shared := vault.New(string(cfg.RecordKey), cfg.Store, cfg.Timeout/10, tell.storeFailed)
 	remembered, ended := records.New(shared, recordCodec, cfg.Timeout/2), endings.New(shared, n)
@@ -94,13 +92,13 @@ func New(cfg Config) (*Middleware, error) {
 		API: api, Sessions: sessions, Records: remembered, Endings: ended, Pace: inForce, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: client.LogError,
 	})
+
+	old := &legacy{cfg.Legacy, n}
+	e := &ender{b, old, sessions, ended, remembered, api, tell, cfg.Timeout}
 	return &Middleware{
-		cfg: &cfg, browser: b, tell: tell, sessions: sessions, endings: ended, records: remembered, api: api, probes: &probes,
-		nobody: &found{by: b},
-		judge: &judge{
-			cfg: &cfg, browser: b, legacy: &legacy{cfg.Legacy, n}, names: n, endings: ended, sessions: sessions,
-			exchanges: exchanges, rollout: inForce, tell: tell,
-		},
+		cfg: &cfg, browser: b, sessions: sessions, rollout: inForce, tell: tell, ender: e, probes: &probes, nobody: &found{by: b},
+		judge: &judge{sessions, exchanges, old, ended, tell, &mover{&cfg, exchanges, ended, n, inForce, tell}, cfg.Timeout},
+		actor: &actor{browser: b, legacy: old, sessions: sessions, endings: ended, ender: e, log: cfg.Logger},
 	}, nil
 }
 
@@ -128,11 +126,11 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		}
 		v := quiet // for the context: what did not get here is not allocated
 		v.by = m.browser
-		m.report(r.Context(), &v, time.Since(start))
+		m.tell.request(r.Context(), &v.found, v.odd, m.rollout.now().Stage, time.Since(start))
 		if v.gone {
 			return
 		}
-		m.act(w, r, &cookies, &v, next)
+		m.actor.act(w, r, &cookies, &v, next)
 	})
 }
 
@@ -169,7 +167,7 @@ func (m *Middleware) quick(w http.ResponseWriter, r *http.Request, next http.Han
 	ctx := r.Context()
 	if m.cfg.OnEvent != nil {
 		e := m.tell.event(kindRequest, f)
-		e.Duration, e.Stage = time.Since(start), m.judge.rollout.now().Stage
+		e.Duration, e.Stage = time.Since(start), m.rollout.now().Stage
 		m.tell.emit(ctx, e)
 	} else if jwt == "" && m.goesUntold(ctx) {
 		next.ServeHTTP(w, r)
@@ -185,119 +183,35 @@ func (m *Middleware) goesUntold(ctx context.Context) bool {
 	return m.cfg.OnEvent == nil && foundIn(ctx) == nil
 }
 
-// report sends the events of one request, and logs those that deserve a look.
-func (m *Middleware) report(ctx context.Context, v *verdict, took time.Duration) {
-	if v.event == "" && m.tell.onEvent == nil {
-		return
-	}
-	e := m.tell.event(kindRequest, &v.found)
-	e.Duration, e.Stage = took, m.judge.rollout.now().Stage
-	if v.event != "" {
-		odd := e
-		odd.Kind = v.event
-		if v.legacy != nil {
-			odd.Fingerprint = m.tell.fingerprint(v.legacy) // for the log, where there is no OnEvent
-		}
-		if v.userID != "" {
-			odd.UserID = safe.Identifier(v.userID)
-			odd.Subject = subjectOf(v.legacy)
-		}
-		if v.event != kindCreated { // the client has logged that, whatever became of the request
-			m.tell.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+v.event, slog.Any("event", odd))
-		}
-		m.tell.emit(ctx, odd)
-	}
-	m.tell.emit(ctx, e)
+// Logout signs the user out: it expires the cookies of every session, revokes
+// the Stytch session, keeps the legacy session from being exchanged again, and
+// calls LegacyCookie.End. Call it before the response's first write.
+//
+// Call it in the old logout handler, in addition to what that does. Call it in
+// the old login handler too, before that sets its cookie: what it sets then is
+// kept.
+//
+// The cookies are expired in any case, if nothing was written yet; a cacheable
+// Cache-Control that the handler sets after it is the handler's mistake. An error means that Stytch, or the old
+// session's source, may not know: revoke the user's sessions there if that matters.
+// The revocation goes on if the client goes away.
+func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
+	return m.ender.logout(w, r)
 }
 
-// act hands the request on, with the verdict in its context and the cookies of
-// the response changed where they may be.
-func (m *Middleware) act(w http.ResponseWriter, r *http.Request, c *browser.Cookies, v *verdict, next http.Handler) {
-	write := !v.change.None() && m.browser.MayWrite(r)
-	if v.change.Set != nil && !m.browser.IsOurs(r) {
-		if !m.elsewhere.Swap(true) { // sync.Once would have others wait for the log
-			m.cfg.Logger.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
-		}
-	}
-	if !write && v.change.Watch {
-		v.change = browser.Change{Watch: true}
-	}
-	if write || v.change.Strip || v.change.Watch {
-		var s *browser.Swap
-		v.original = r
-		s, r = m.browser.Prepare(r, &v.change, m.listener(r, v, write))
-		if write || v.change.Watch {
-			v.swap = s
-		}
-	}
-	r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &v.found))
-	if v.swap == nil {
-		next.ServeHTTP(w, r)
-		return
-	}
-	// Deferred, for a handler may panic after it has answered: the browser's cookies
-	// are gone then.
-	defer func() {
-		if v.swap.Said() == browser.Left {
-			m.left(r.Context(), c, v)
-		}
-	}()
-	next.ServeHTTP(v.swap.Wrap(w), r)
-	v.swap.Commit(w) // where the handler wrote nothing, net/http sends a 200 after this
-}
+// Rollout returns the rollout in force.
+func (m *Middleware) Rollout() Rollout { return *m.rollout.now() }
 
-// listener is what the browser's side has to know of the handler of r: which old
-// cookie it sees of the session that the verdict is about, and what those mean that
-// it sets.
-func (m *Middleware) listener(r *http.Request, v *verdict, write bool) browser.Handler {
-	var counts *foundLegacy // the session that moved to Stytch, or stays
-	h := browser.Handler{Shown: -1}
-	if v.change.Watch || len(v.change.Expire) > 0 && v.session != nil {
-		counts = v.legacy
+// SetRollout puts a rollout in force on this process, for the requests that
+// come from now on. An application calls it from its own configuration or flags. It
+// returns an error that names everything wrong with r, and then changes nothing.
+func (m *Middleware) SetRollout(r Rollout) error {
+	var p safe.Problems
+	if r.check(&p); len(p) > 0 {
+		return errors.Join(p...)
 	}
-	if counts != nil && v.change.Shows(r) {
-		h.Shown = counts.entry
-	}
-	stays := v.change.Watch
-	h.Judge = func(old int, value string) browser.Word {
-		f, several, err := m.judge.legacy.find(old, r, []string{value})
-		switch {
-		case err != nil || several || f != nil && (counts == nil || !isStill(f, counts, stays)):
-			return browser.Overruled
-		case f != nil:
-			return browser.Saved
-		}
-		return browser.Nothing
-	}
-	if session := v.session; write && session != nil {
-		ctx := context.WithoutCancel(r.Context())
-		h.Ended = func() bool { return m.hasEnded(ctx, session.SessionID) }
-	}
-	return h
-}
-
-// isStill reports whether a session that a handler saved is the one that counts.
-// Beside a cookie that stays, one of another ID is the person's still: where ID is
-// not given, each cookie that is saved again has one of its own.
-func isStill(f, counts *foundLegacy, stays bool) bool {
-	a, b := f.session, counts.session
-	if stays && a.Identity.Subject != "" && a.Identity.Subject == b.Identity.Subject {
-		return true
-	}
-	return a.ID == b.ID && a.Identity.Subject == b.Identity.Subject && a.StartedAt.Equal(b.StartedAt)
-}
-
-// hasEnded reports whether a session that is about to be handed out was logged
-// out while the handler ran, on this machine or another.
-func (m *Middleware) hasEnded(ctx context.Context, sessionID string) bool {
-	if m.endings.SessionHere(sessionID) {
-		return true
-	}
-	if !m.endings.SessionElsewhere(ctx, sessionID) {
-		return false
-	}
-	m.sessions.End(sessionID)
-	return true
+	m.rollout.inForce.Store(&r)
+	return nil
 }
 
 // RequireUser returns a handler that passes requests with a Stytch user on to

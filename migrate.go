@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/endings"
 	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/records"
@@ -20,144 +20,43 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// foundLegacy is the legacy session of a request.
-type foundLegacy struct {
-	entry   int // of Config.Legacy
-	cookie  *LegacyCookie
-	session LegacySession
-	key     string // of its record
-
-	fingerprint string // "" where it is not in memory, see judge.rule
-}
-
-// legacy finds the legacy sessions of requests.
-type legacy struct {
-	cookies []LegacyCookie // Config.Legacy
-	names   *names.Names
-}
-
-// first returns the legacy session that a request carries: the first of
-// Config.Legacy that has one decides. nil and no error: none. An error means
-// that it can't be told, and its text is fit for a log.
-func (l *legacy) first(r *http.Request, c *browser.Cookies) (*foundLegacy, error) {
-	if !c.HasOld {
-		return nil, nil
-	}
-	for i := range l.cookies {
-		f, several, err := l.find(i, r, c.Old[i])
-		if f != nil || several || err != nil {
-			return f, err
-		}
-	}
-	return nil, nil
-}
-
-// every returns every legacy session that a request carries, for an end to
-// all of them, and what could not be told.
-func (l *legacy) every(r *http.Request, c *browser.Cookies) (found []*foundLegacy, err error) {
-	for i, values := range c.Old {
-		for _, v := range values {
-			f, failed := l.resolve(i, r, v)
-			if f != nil {
-				found = append(found, f)
-			}
-			err = errors.Join(err, failed)
-		}
-	}
-	return found, err
-}
-
-// find resolves the values of one cookie. Several that are one session or one
-// person count as one. Several people: nobody can say who is at the browser.
-func (l *legacy) find(entry int, r *http.Request, values []string) (found *foundLegacy, several bool, err error) {
-	if len(values) > browser.MaxDuplicates {
-		return nil, true, nil
-	}
-	for _, v := range values {
-		f, err := l.resolve(entry, r, v)
-		switch {
-		case err != nil:
-			return nil, false, err
-		case f == nil:
-		case found == nil:
-			found = f
-		case !sameSession(found.session, f.session):
-			return nil, true, nil
-		}
-	}
-	return found, false, nil
-}
-
-// resolve returns the session of one value, or nil if there is none in it.
-func (l *legacy) resolve(entry int, r *http.Request, value string) (*foundLegacy, error) {
-	c := &l.cookies[entry]
-	if len(value) > maxLegacyValue {
-		return nil, nil
-	}
-	value = strings.Clone(value) // what is remembered of it keeps no header alive
-	s, err := c.Resolve(r, value)
-	switch {
-	case errors.Is(err, ErrNoSession) || err == nil && !s.ExpiresAt.IsZero() && !time.Now().Before(s.ExpiresAt):
-		return nil, nil
-	case err != nil:
-		return nil, resolveError(c.Name, err)
-	}
-	if s.ID == "" {
-		s.ID = s.Token
-	}
-	if s.ID == "" {
-		s.ID = Secret(value)
-	}
-	key := l.names.Record(c.Name, string(s.ID), s.Identity.Subject, s.StartedAt)
-	return &foundLegacy{entry: entry, cookie: c, session: s, key: key}, nil
-}
-
-// sameSession goes by the person where both are known: some applications keep
-// a session's id when another user signs in.
-func sameSession(a, b LegacySession) bool {
-	if a.Identity.Subject != "" && b.Identity.Subject != "" {
-		return a.Identity.Subject == b.Identity.Subject
-	}
-	return a.ID == b.ID
-}
-
-// resolveError is safe to log: of an application's error only the type is
-// kept, for its text may hold the cookie's value.
-func resolveError(name string, err error) error {
-	var setting safe.Setting
-	if errors.As(err, &setting) {
-		return setting
-	}
-	return fmt.Errorf("stytchmigrate: Resolve of cookie %q failed (%T)", name, err)
+// mover moves legacy sessions to Stytch, as the rollout has it.
+type mover struct {
+	cfg       *Config
+	exchanges *exchange.Exchanger
+	endings   *endings.Endings
+	names     *names.Names
+	rollout   *rollout
+	tell      *teller
 }
 
 // move is the verdict on a legacy session that is the one that counts: it moves
 // to Stytch, if the rollout has it so.
-func (j *judge) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
-	now := j.rollout.now()
+func (m *mover) move(ctx context.Context, r *http.Request, f *foundLegacy) verdict {
+	now := m.rollout.now()
 	switch {
-	case j.isHeldBack(now, f):
-		return j.leaveAlone(ctx, f, causeHeldBack, nil)
+	case m.isHeldBack(now, f):
+		return m.leaveAlone(ctx, f, causeHeldBack, nil)
 	case now.Stage == StageRetired:
 		return verdict{change: browser.Change{Expire: []int{f.entry}, Strip: true}}
 	case now.Stage == StageObserve:
-		return j.leaveAlone(ctx, f, now.Stage.String(), nil)
+		return m.leaveAlone(ctx, f, now.Stage.String(), nil)
 	case now.stopped():
-		return j.leaveAlone(ctx, f, causeUntil, nil)
+		return m.leaveAlone(ctx, f, causeUntil, nil)
 	case now.Stage != StageShadow:
-		return j.migrate(ctx, r, f, now.Stage)
+		return m.migrate(ctx, r, f, now.Stage)
 	}
-	v := j.leaveAlone(ctx, f, now.Stage.String(), nil)
+	v := m.leaveAlone(ctx, f, now.Stage.String(), nil)
 	if v.outcome == OutcomeLegacy {
-		j.tryOut(r, f)
+		m.tryOut(r, f)
 	}
 	return v
 }
 
 // stageOf is what becomes of a legacy session beside a Stytch session: where the
 // rollout leaves it alone, both stay.
-func (j *judge) stageOf(now *Rollout, f *foundLegacy) Stage {
-	if now.stopped() || j.isHeldBack(now, f) {
+func (m *mover) stageOf(now *Rollout, f *foundLegacy) Stage {
+	if now.stopped() || m.isHeldBack(now, f) {
 		return StageKeep
 	}
 	return now.Stage
@@ -165,25 +64,19 @@ func (j *judge) stageOf(now *Rollout, f *foundLegacy) Stage {
 
 // leaveAlone is the verdict on a legacy session that does not move now. One that
 // was logged out stays so: who has a copy of its cookie is nobody.
-func (j *judge) leaveAlone(ctx context.Context, f *foundLegacy, cause string, why error) verdict {
-	if j.endings.LegacyEverywhere(context.WithoutCancel(ctx), f.key) {
+func (m *mover) leaveAlone(ctx context.Context, f *foundLegacy, cause string, why error) verdict {
+	if m.endings.LegacyEverywhere(context.WithoutCancel(ctx), f.key) {
 		return verdict{found: found{outcome: OutcomeRefused, legacy: f, err: exchange.ErrLoggedOut}}
 	}
 	return verdict{found: found{outcome: OutcomeLegacy, cause: cause, legacy: f, err: why}}
 }
 
-func (j *judge) migrate(ctx context.Context, r *http.Request, f *foundLegacy, stage Stage) verdict {
-	ctx, cancel := context.WithTimeout(ctx, j.cfg.Timeout) // less where a Stytch session was asked about before
+func (m *mover) migrate(ctx context.Context, r *http.Request, f *foundLegacy, stage Stage) verdict {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // less where a Stytch session was asked about before
 	defer cancel()
-	l := j.moving(f)
-	x := j.exchanges.Do(ctx, l, func() (stytch.Exchange, error) { return j.cfg.prepare(r, f, l.Key) })
-	v := verdict{found: found{legacy: f, err: x.Err}, userID: x.UserID}
-	switch x.Event {
-	case exchange.Mismatch:
-		v.event = kindMismatch
-	case exchange.Created:
-		v.event = kindCreated
-	}
+	l := m.moving(f)
+	x := m.exchanges.Do(ctx, l, func() (stytch.Exchange, error) { return m.cfg.prepare(r, f, l.Key) })
+	v := verdict{found: found{legacy: f, err: x.Err}, odd: oddity{oddKinds[x.Event], x.UserID}}
 	switch x.Answer {
 	case stytch.Yes:
 		told := keptWith(x.Known).found
@@ -197,10 +90,10 @@ func (j *judge) migrate(ctx context.Context, r *http.Request, f *foundLegacy, st
 		v.outcome = OutcomeRefused
 	default:
 		if exchange.IsSurplus(x.Err) {
-			v = j.leaveAlone(ctx, f, "", x.Err)
+			v = m.leaveAlone(ctx, f, "", x.Err)
 		} else {
 			v.outcome = OutcomeUnavailable
-			j.tell.logError(r.Context(), x.Err)
+			m.tell.logError(r.Context(), x.Err)
 		}
 		// The exchange may be under way, here or on another machine. If the old code
 		// logs out meanwhile, nobody is to be handed what comes of it.
@@ -208,6 +101,9 @@ func (j *judge) migrate(ctx context.Context, r *http.Request, f *foundLegacy, st
 	}
 	return v
 }
+
+// oddKinds are the kinds of what happens beside an exchange.
+var oddKinds = [...]string{exchange.Nothing: "", exchange.Mismatch: kindMismatch, exchange.Created: kindCreated}
 
 // beside is what becomes of a legacy cookie beside a Stytch session of the same
 // person.
@@ -220,15 +116,15 @@ func beside(s Stage, f *foundLegacy) browser.Change {
 
 // isHeldBack reports whether a legacy session is among the percentage that is left
 // alone: it has one place, and those below that are.
-func (j *judge) isHeldBack(now *Rollout, f *foundLegacy) bool {
+func (m *mover) isHeldBack(now *Rollout, f *foundLegacy) bool {
 	if now.HoldBack <= 0 || now.HoldBack >= 100 {
 		return now.HoldBack >= 100
 	}
-	return j.names.Place(f.session.Identity.Subject, string(f.session.ID)) < now.HoldBack/100
+	return m.names.Place(f.session.Identity.Subject, string(f.session.ID)) < now.HoldBack/100
 }
 
 // moving is a legacy session as the exchange knows it.
-func (j *judge) moving(f *foundLegacy) *exchange.Legacy {
+func (m *mover) moving(f *foundLegacy) *exchange.Legacy {
 	s := f.session
 	l := &exchange.Legacy{Key: f.key, ID: string(s.ID), Identity: s.Identity}
 	if f.cookie.End != nil {
@@ -242,22 +138,22 @@ func (j *judge) moving(f *foundLegacy) *exchange.Legacy {
 
 // tryOut has a legacy session exchanged for nobody, and tells what it would have come
 // to.
-func (j *judge) tryOut(r *http.Request, f *foundLegacy) {
-	l := j.moving(f)
-	prepare := func() (stytch.Exchange, error) { return j.cfg.prepare(r, f, l.Key) }
-	j.exchanges.TryOut(r.Context(), l, prepare, func(ctx context.Context, t exchange.Tried) {
+func (m *mover) tryOut(r *http.Request, f *foundLegacy) {
+	l := m.moving(f)
+	prepare := func() (stytch.Exchange, error) { return m.cfg.prepare(r, f, l.Key) }
+	m.exchanges.TryOut(r.Context(), l, prepare, func(ctx context.Context, t exchange.Tried) {
 		if t.Alone {
 			level := slog.LevelWarn
 			if stytch.AnswerOf(t.Err) != stytch.No { // a setting, and so nobody is going to move
 				level = slog.LevelError
 			}
-			j.tell.log.LogAttrs(ctx, level, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(t.Err)))
+			m.tell.log.LogAttrs(ctx, level, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(t.Err)))
 		}
-		e := j.tell.event(kindShadow, &found{outcome: wouldBe(t.Err), legacy: f, err: t.Err})
+		e := m.tell.event(kindShadow, &found{outcome: wouldBe(t.Err), legacy: f, err: t.Err})
 		e.Duration = t.Took
-		j.tell.emit(ctx, e)
+		m.tell.emit(ctx, e)
 		if t.UserID != "" {
-			j.mismatched(ctx, f, t)
+			m.mismatched(ctx, f, t)
 		}
 	})
 }
@@ -268,11 +164,11 @@ func wouldBe(err error) Outcome {
 }
 
 // mismatched tells of another person whom StageShadow found.
-func (j *judge) mismatched(ctx context.Context, f *foundLegacy, t exchange.Tried) {
-	e := j.tell.event(kindMismatch, &found{outcome: OutcomeLegacy, legacy: f, err: t.Err})
-	e.Duration, e.UserID, e.Subject, e.Fingerprint = t.Took, safe.Identifier(t.UserID), subjectOf(f), j.tell.fingerprint(f)
-	j.tell.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+kindMismatch, slog.Any("event", e))
-	j.tell.emit(ctx, e)
+func (m *mover) mismatched(ctx context.Context, f *foundLegacy, t exchange.Tried) {
+	e := m.tell.event(kindMismatch, &found{outcome: OutcomeLegacy, legacy: f, err: t.Err})
+	e.Duration, e.UserID, e.Subject, e.Fingerprint = t.Took, safe.Identifier(t.UserID), subjectOf(f), m.tell.fingerprint(f)
+	m.tell.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+kindMismatch, slog.Any("event", e))
+	m.tell.emit(ctx, e)
 }
 
 // safeText is an error of ours, and no other's, whose text may hold anything.
@@ -332,4 +228,16 @@ func (c *Config) claims(s LegacySession, key string) (json.RawMessage, error) {
 		return nil, safe.Setting("SessionClaims returned more than 4 KB")
 	}
 	return encoded, nil
+}
+
+// retire expires every legacy cookie of a request, and hides them. Resolve is not
+// asked: what it looks sessions up in may be gone.
+func (m *mover) retire(c *browser.Cookies) (ch browser.Change) {
+	for i, values := range c.Old {
+		if len(values) > 0 {
+			ch.Expire = append(ch.Expire, i)
+		}
+	}
+	ch.Strip, ch.Over = len(ch.Expire) > 0, m.rollout.now().retired()
+	return ch
 }

@@ -8,9 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/safe"
-	"example.com/stytchmigrate/internal/stytch"
 )
 
 // MigrateResponse is the answer of POST /v1/sessions/migrate. It prints and logs
@@ -296,34 +294,26 @@ func (e Error) MarshalJSON() ([]byte, error) {
 	}{plain: plain(e)})
 }
 
-// decode fills dst from a body of Stytch's.
-func decode(body []byte, dst any) error { return rawjson.Decode(body, dst) }
-
-// readError reads what can be read of an error's body. It may be a gateway's
-// HTML, cut off or empty, so the status is the HTTP status, and members of the
-// wrong type count as absent.
+// Secret is a value that must not be seen in a log: a project secret, a token,
+// the id of a legacy session. It prints, logs and encodes as [redacted], an empty
+// one too, so that nobody learns from a log which settings are empty. Convert
+// it to a string where the value itself is needed; decoding JSON into a Secret
+// works as it does for a string. The zero value is empty.
 //
-// What is printed of an Error is kept only where it looks as Stytch's does: an
-// address or a name in their place would reach every log.
-func readError(status int, body []byte) *stytch.APIError {
-	e := decodeError(status, body)
-	return &stytch.APIError{Status: e.StatusCode, Type: e.Type, RequestID: e.RequestID, Err: e}
-}
+// Package fmt calls no methods on what it finds in unexported fields, in a verb
+// that it rejects (%p of a Secret, %w of a non-error; go vet reports both), and
+// package encoding/json none on a map's keys. A Secret is no secret there.
+type Secret string
 
-func decodeError(status int, body []byte) *Error {
-	var members map[string]json.RawMessage
-	_ = json.Unmarshal(body, &members) // nil where it is no object: all absent
-	text := func(name string) (s string) {
-		if json.Unmarshal(members[name], &s) != nil {
-			return ""
-		}
-		return s
-	}
-	return &Error{
-		StatusCode: status,
-		RequestID:  safe.Identifier(text("request_id")),
-		Type:       safe.Identifier(text("error_type")),
-		Message:    text("error_message"),
-		URL:        safe.Only(text("error_url"), "_-.:/#", 200), // no @, no query, no escapes
-	}
-}
+const redacted = "[redacted]"
+
+// Format writes [redacted] for every verb. String and GoString would leave %d
+// and %x, which print a string's bytes.
+func (Secret) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, redacted) }
+
+// LogValue is [redacted].
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON writes "[redacted]", so that a struct that holds a Secret can be
+// logged as JSON.
+func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

@@ -1,13 +1,13 @@
 package stytchmigrate
 
 import (
-	"errors"
 	"math"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"example.com/stytchmigrate/internal/pace"
+	"example.com/stytchmigrate/internal/safe"
 )
 
 // Stage is what becomes of legacy sessions. None but StageRetired signs anybody
@@ -71,27 +71,12 @@ type Rollout struct {
 	Until time.Time
 }
 
-func (r *Rollout) check(p *problems) {
-	p.add(!r.Stage.known(), "Rollout.Stage %d: unknown", int(r.Stage))
-	p.add(!(r.HoldBack >= 0 && r.HoldBack <= 100), "Rollout.HoldBack %v: must be from 0 to 100", r.HoldBack)
+func (r *Rollout) check(p *safe.Problems) {
+	p.Add(!r.Stage.known(), "Rollout.Stage %d: unknown", int(r.Stage))
+	p.Add(!(r.HoldBack >= 0 && r.HoldBack <= 100), "Rollout.HoldBack %v: must be from 0 to 100", r.HoldBack)
 	year := r.Until.UTC().Year()
-	p.add(year < 0 || year > 9999, "Rollout.Until: the year %d has no form in RFC 3339", year)
-	p.add(!(r.PerSecond >= 0 && r.PerSecond <= math.MaxFloat64), "Rollout.PerSecond %v: must be 0 or a positive number", r.PerSecond)
-}
-
-// Rollout returns the rollout in force.
-func (m *Middleware) Rollout() Rollout { return *m.judge.rollout.now() }
-
-// SetRollout puts a rollout in force on this process, for the requests that
-// come from now on. An application calls it from its own configuration or flags. It
-// returns an error that names everything wrong with r, and then changes nothing.
-func (m *Middleware) SetRollout(r Rollout) error {
-	var p problems
-	if r.check(&p); len(p) > 0 {
-		return errors.Join(p...)
-	}
-	m.judge.rollout.inForce.Store(&r)
-	return nil
+	p.Add(year < 0 || year > 9999, "Rollout.Until: the year %d has no form in RFC 3339", year)
+	p.Add(!(r.PerSecond >= 0 && r.PerSecond <= math.MaxFloat64), "Rollout.PerSecond %v: must be 0 or a positive number", r.PerSecond)
 }
 
 // rollout is the Rollout in force, and what was begun of late. It is the exchange.Pace.

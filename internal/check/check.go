@@ -15,6 +15,7 @@ import (
 
 	"example.com/stytchmigrate/internal/browser"
 	"example.com/stytchmigrate/internal/rawjson"
+	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/vault"
@@ -44,25 +45,16 @@ func Run(ctx context.Context, cfg Config) error {
 	if c.Mint != nil && c.Moves {
 		var err error
 		c.ticket, err = c.Mint(c.nobody)
-		c.add(err != nil, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so")
+		c.Add(err != nil, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so")
 	}
 	c.ask(ctx)
 	c.judgeStytch()
 	c.judgeUserInfo()
 	c.judgeDashboard()
-	c.add(c.store != "" && !c.cut, "Store: %s: machines do not know what others have exchanged or ended; mend it, or leave Store out", c.store)
+	c.Add(c.store != "" && !c.cut, "Store: %s: machines do not know what others have exchanged or ended; mend it, or leave Store out", c.store)
 	c.judgeCookies()
-	c.add(c.cut, "Check: ended before all answers were there: what is not said here is not known; give its context more time")
-	return errors.Join(append(c.dangers, c.problems...)...)
-}
-
-// problems collects what is wrong, so that it is mended in one go.
-type problems []error
-
-func (p *problems) add(wrong bool, format string, args ...any) {
-	if wrong {
-		*p = append(*p, fmt.Errorf("stytchmigrate: "+format, args...))
-	}
+	c.Add(c.cut, "Check: ended before all answers were there: what is not said here is not known; give its context more time")
+	return errors.Join(append(c.dangers, c.Problems...)...)
 }
 
 const maxSkew = 10 * time.Second // of clocks: a warning before JWTs are refused
@@ -88,8 +80,8 @@ type check struct {
 	cut                  bool   // the caller's context ended before all had answered
 	badUserInfo          bool   // there are findings about UserInfoURL
 
-	dangers  problems // what gives accounts away, and so comes first
-	problems          // all else
+	dangers       safe.Problems // what gives accounts away, and so comes first
+	safe.Problems               // all else
 }
 
 // probed is what came of one call.
@@ -225,17 +217,17 @@ func (c *check) judgeStytch() {
 	case c.vouches():
 		c.judgeKeys()
 	case u.Status == 0:
-		c.add(!c.cut, "BaseURL: Stytch can't be reached (%s): nobody can move, and no session can be refreshed; check the network, the proxy and BaseURL", u.answer())
+		c.Add(!c.cut, "BaseURL: Stytch can't be reached (%s): nobody can move, and no session can be refreshed; check the network, the proxy and BaseURL", u.answer())
 	case u.busy():
-		c.add(true, "BaseURL: Stytch does not answer now (%s): it can't be told whether ProjectID and Secret are right; check again later", u.answer())
+		c.Add(true, "BaseURL: Stytch does not answer now (%s): it can't be told whether ProjectID and Secret are right; check again later", u.answer())
 	case !u.isStytchs():
-		c.add(true, "BaseURL: what answers there is not Stytch's API (%s): nobody can move; correct it, or let the proxy on the way through", u.answer())
+		c.Add(true, "BaseURL: what answers there is not Stytch's API (%s): nobody can move; correct it, or let the proxy on the way through", u.answer())
 	case c.jwks.api != nil && c.jwks.api.Type == "project_not_found":
-		c.add(true, "ProjectID: Stytch knows no such project (%s): nobody can move; copy it from the Stytch dashboard", u.answer())
+		c.Add(true, "ProjectID: Stytch knows no such project (%s): nobody can move; copy it from the Stytch dashboard", u.answer())
 	case c.jwks.Status == http.StatusOK:
-		c.add(true, "Secret: Stytch refuses it for this ProjectID (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
+		c.Add(true, "Secret: Stytch refuses it for this ProjectID (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
 	default:
-		c.add(true, "ProjectID or Secret: Stytch refuses them (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
+		c.Add(true, "ProjectID or Secret: Stytch refuses them (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.answer())
 	}
 	c.judgeClock()
 }
@@ -251,7 +243,7 @@ func (c *check) judgeKeys() {
 	} else if c.jwks.Status == http.StatusOK {
 		reason = "answer broke off: " + c.jwks.Failure
 	}
-	c.add(!c.cut || c.jwks.Status != 0, "BaseURL: Stytch's key set is of no use (%s): no session JWT can be verified, and requests wait for Stytch; let GET /v1/sessions/jwks through unchanged", reason)
+	c.Add(!c.cut || c.jwks.Status != 0, "BaseURL: Stytch's key set is of no use (%s): no session JWT can be verified, and requests wait for Stytch; let GET /v1/sessions/jwks through unchanged", reason)
 }
 
 // judgeClock leaves out of account what the call's own time makes uncertain.
@@ -269,7 +261,7 @@ func (c *check) judgeClock() {
 	if by > sessionjwt.Leeway {
 		effect = "session JWTs are refused, and their users' requests wait for Stytch"
 	}
-	c.add(true, "clock of this machine: is %v %s Stytch's: %s; set it, by NTP", by, way, effect)
+	c.Add(true, "clock of this machine: is %v %s Stytch's: %s; set it, by NTP", by, way, effect)
 }
 
 // judgeDashboard reads what Stytch made of the probe ticket. Where a finding
@@ -286,16 +278,16 @@ func (c *check) judgeDashboard() {
 	}
 	switch {
 	case p.Status == 0:
-		c.add(!c.cut, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
+		c.Add(!c.cut, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
 	case p.Status == http.StatusOK && p.isStytchs(), kind == "user_lock_limit_reached":
-		c.dangers.add(len(c.dangers) == 0, field+"Stytch took a ticket of nobody's for a user (%s): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no other", p.answer())
+		c.dangers.Add(len(c.dangers) == 0, field+"Stytch took a ticket of nobody's for a user (%s): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no other", p.answer())
 	case p.api != nil && p.api.IsUnknownUser():
 		// The endpoint said who it is, to Stytch, and Stytch knows nobody like that.
 	case kind == "migrate_from_external_missing_userinfo", kind == "invalid_userinfo_url":
-		c.add(true, field+"there is none, or it is no URL (%s): nobody can move; set it to where userinfo.Handler is mounted", p.answer())
+		c.Add(true, field+"there is none, or it is no URL (%s): nobody can move; set it to where userinfo.Handler is mounted", p.answer())
 	case kind == "migrate_from_external_unexpected_response":
-		c.add(!c.badUserInfo, field+"Stytch got no good answer there to a good ticket (%s): nobody can move; see that userinfo.Handler is mounted there, is open to the internet, and has the keys of Tickets", p.answer())
+		c.Add(!c.badUserInfo, field+"Stytch got no good answer there to a good ticket (%s): nobody can move; see that userinfo.Handler is mounted there, is open to the internet, and has the keys of Tickets", p.answer())
 	default:
-		c.add(true, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
+		c.Add(true, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", p.answer())
 	}
 }

@@ -13,7 +13,7 @@ import (
 func (c *check) judgeCookies() {
 	o := &c.Cookies
 	live := strings.HasPrefix(c.ProjectID, "project-live-")
-	c.add(o.Insecure && live, "Cookies.Insecure: ProjectID is a live project's, whose sessions would be sent over plain HTTP too; serve HTTPS, and leave it out")
+	c.Add(o.Insecure && live, "Cookies.Insecure: ProjectID is a live project's, whose sessions would be sent over plain HTTP too; serve HTTPS, and leave it out")
 	c.judgeDomain("Cookies", o.Domain)
 	for i, s := range o.OldScopes {
 		c.judgeScope(fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
@@ -29,11 +29,11 @@ func (c *check) judgeOld(field string, l *browser.Old) {
 		c.judgeScope(fmt.Sprintf("%s.Scopes[%d]", field, i), s)
 	}
 	met := func(s browser.Scope) bool { return meet(s.Normal().Path, c.Cookies.Path) }
-	c.add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, met),
+	c.Add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, met),
 		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, c.Cookies.Path)
 	for _, name := range l.Names() {
 		secure := browser.HasPrefixFold(name, "__Host-") || browser.HasPrefixFold(name, "__Secure-")
-		c.add(secure && c.Cookies.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
+		c.Add(secure && c.Cookies.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
 	}
 }
 
@@ -44,14 +44,14 @@ func meet(a, b string) bool { return browser.InPath(a, b) || browser.InPath(b, a
 func (c *check) judgeScope(field string, s browser.Scope) {
 	c.judgeDomain(field, s.Domain)
 	ours, theirs := c.Cookies.Domain, s.Normal().Domain
-	c.add(ours != "" && theirs != "" && !browser.InDomain(theirs, ours) && !browser.InDomain(ours, theirs),
+	c.Add(ours != "" && theirs != "" && !browser.InDomain(theirs, ours) && !browser.InDomain(ours, theirs),
 		"%s: Domain %q: no page in Cookies.Domain %q may expire a cookie there, and it stays; take the scope out, or correct one of the two", field, s.Domain, ours)
 }
 
 func (c *check) judgeDomain(field, domain string) {
 	bare := strings.ToLower(strings.Trim(domain, "."))
-	c.add(net.ParseIP(bare) != nil, "%s: Domain %q: is an address, for which not every browser keeps a cookie; leave Domain empty", field, domain)
-	c.add(isPublicSuffix(bare), "%s: Domain %q: is probably a public suffix, for which browsers keep no cookie; name the domain below it that is yours, or leave Domain empty", field, domain)
+	c.Add(net.ParseIP(bare) != nil, "%s: Domain %q: is an address, for which not every browser keeps a cookie; leave Domain empty", field, domain)
+	c.Add(isPublicSuffix(bare), "%s: Domain %q: is probably a public suffix, for which browsers keep no cookie; name the domain below it that is yours, or leave Domain empty", field, domain)
 }
 
 // isPublicSuffix knows the suffixes that people take for their own domain, and
@@ -76,10 +76,10 @@ func (c *check) judgeRoom() {
 	const effect = "leave no room for the JWT's cookie in a response, and requests wait for Stytch; name fewer scopes, and shorter"
 	fits := func(old int) bool { return c.Browser.HasRoom(old, 44, usualJWT, c.SessionDuration) }
 	if !fits(-1) {
-		c.add(true, "Cookies: the names and OldScopes %s", effect)
+		c.Add(true, "Cookies: the names and OldScopes %s", effect)
 		return
 	}
 	for i := range c.Old {
-		c.add(!fits(i), "Legacy[%d]: its names and Scopes, with Cookies.OldScopes, %s", i, effect)
+		c.Add(!fits(i), "Legacy[%d]: its names and Scopes, with Cookies.OldScopes, %s", i, effect)
 	}
 }

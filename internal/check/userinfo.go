@@ -32,13 +32,13 @@ func (c *check) judgeUserInfo() {
 		return
 	}
 	c.judgePlace()
-	before := len(c.dangers) + len(c.problems)
+	before := len(c.dangers) + len(c.Problems)
 	switch {
 	case c.tells(&c.bare, "without a token"), c.tells(&c.made, "with a made-up token"):
 	case c.isServed() && c.refuses(&c.bare, "without a token") && c.refuses(&c.made, "with a made-up token"):
 		c.judgeTicketed()
 	}
-	c.badUserInfo = len(c.dangers)+len(c.problems) > before
+	c.badUserInfo = len(c.dangers)+len(c.Problems) > before
 }
 
 // judgePlace finds a URL that only this network knows. Where Stytch itself is a
@@ -47,7 +47,7 @@ func (c *check) judgePlace() {
 	base, _ := url.Parse(c.BaseURL) // New has parsed both
 	u, _ := url.Parse(c.UserInfoURL)
 	stytch := browser.InDomain(base.Hostname(), "stytch.com") || browser.InDomain(base.Hostname(), "stytch.dev")
-	c.add(stytch && isPrivateHost(u.Hostname()), "UserInfoURL: is an address that only this network knows: Stytch can't reach it, and nobody can move; give the endpoint a public name")
+	c.Add(stytch && isPrivateHost(u.Hostname()), "UserInfoURL: is an address that only this network knows: Stytch can't reach it, and nobody can move; give the endpoint a public name")
 }
 
 func isPrivateHost(host string) bool {
@@ -66,16 +66,16 @@ func (c *check) isServed() bool {
 		switch {
 		case p.Status == 0 && p.Failure == "":
 		case p.Status == 0:
-			c.add(!c.cut, "UserInfoURL: can't be reached from here (%s): it can't be told whether it is right; check the machine there, or leave the field empty if Stytch alone can reach it", p.answer())
+			c.Add(!c.cut, "UserInfoURL: can't be reached from here (%s): it can't be told whether it is right; check the machine there, or leave the field empty if Stytch alone can reach it", p.answer())
 			return false
 		case p.Status >= 300 && p.Status < 400, p.Status == http.StatusOK && p.mediaType() == "text/html", p.asksForLogin():
-			c.add(true, "UserInfoURL: answers with a redirect or a page (%d), as behind a login or the middleware: %s", p.Status, c.stuck("mount userinfo.Handler outside of both"))
+			c.Add(true, "UserInfoURL: answers with a redirect or a page (%d), as behind a login or the middleware: %s", p.Status, c.stuck("mount userinfo.Handler outside of both"))
 			return false
 		case p.Status == http.StatusNotFound, p.Status == http.StatusMethodNotAllowed, p.Status == http.StatusGone:
-			c.add(true, "UserInfoURL: nothing is mounted there (%d): %s", p.Status, c.stuck("mount userinfo.Handler at that path"))
+			c.Add(true, "UserInfoURL: nothing is mounted there (%d): %s", p.Status, c.stuck("mount userinfo.Handler at that path"))
 			return false
 		case p.busy():
-			c.add(true, "UserInfoURL: the endpoint fails (%d): %s", p.Status, c.stuck("see the log of the machine there"))
+			c.Add(true, "UserInfoURL: the endpoint fails (%d): %s", p.Status, c.stuck("see the log of the machine there"))
 			return false
 		}
 	}
@@ -112,13 +112,13 @@ func (c *check) tells(p *probed, how string) bool {
 		Email   string `json:"email"`
 	}
 	told := p.Status == http.StatusOK && (rawjson.Decode(p.Body, &id) != nil && p.mediaType() == "application/json" || id.Subject != "" || id.Email != "")
-	c.dangers.add(told, "UserInfoURL: answers 200 to a request %s: whoever asks for it may be given anybody's account; don't launch until userinfo.Handler alone answers there", how)
+	c.dangers.Add(told, "UserInfoURL: answers 200 to a request %s: whoever asks for it may be given anybody's account; don't launch until userinfo.Handler alone answers there", how)
 	return told
 }
 
 // refuses reports whether a request was refused that anybody can send.
 func (c *check) refuses(p *probed, how string) bool {
-	c.add(p.Status != http.StatusUnauthorized,
+	c.Add(p.Status != http.StatusUnauthorized,
 		"UserInfoURL: answers %d in place of 401 to a request %s: something in front of userinfo.Handler stops Stytch too; let all requests for that path through", p.Status, how)
 	return p.Status == http.StatusUnauthorized
 }
@@ -130,8 +130,8 @@ func (c *check) judgeTicketed() {
 		return
 	}
 	if p.Status != http.StatusOK {
-		c.add(p.Status == http.StatusUnauthorized, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: %s", c.stuck("give all machines the same keys"))
-		c.add(p.Status != http.StatusUnauthorized, "UserInfoURL: answers %d in place of 200 to a good ticket: %s", p.Status, c.stuck("let all requests for that path through to userinfo.Handler"))
+		c.Add(p.Status == http.StatusUnauthorized, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: %s", c.stuck("give all machines the same keys"))
+		c.Add(p.Status != http.StatusUnauthorized, "UserInfoURL: answers %d in place of 200 to a good ticket: %s", p.Status, c.stuck("let all requests for that path through to userinfo.Handler"))
 		return
 	}
 	var id struct {
@@ -148,18 +148,18 @@ func (c *check) judgeTicketed() {
 	case err != nil:
 		c.badAnswer(err.Error())
 	case id.Subject != c.nobody.Subject || id.Email != c.nobody.Email:
-		c.dangers.add(true, "UserInfoURL: answers a ticket with another identity than is in it: sessions go to the wrong people; don't launch until userinfo.Handler alone answers there")
+		c.dangers.Add(true, "UserInfoURL: answers a ticket with another identity than is in it: sessions go to the wrong people; don't launch until userinfo.Handler alone answers there")
 	case !id.Verified:
 		c.badAnswer("email_verified is not true")
 	case p.mediaType() != "application/json":
 		c.badAnswer("its content type is not application/json")
 	case !noStored(p.Header):
-		c.add(true, "UserInfoURL: may be kept by a cache on the way, for want of Cache-Control: no-store: who comes later is taken for somebody else; let no proxy change the answer's headers")
+		c.Add(true, "UserInfoURL: may be kept by a cache on the way, for want of Cache-Control: no-store: who comes later is taken for somebody else; let no proxy change the answer's headers")
 	}
 }
 
 func (c *check) badAnswer(why string) {
-	c.add(true, "UserInfoURL: answers a good ticket, but %s: %s", why, c.stuck("serve userinfo.Handler there, and let no proxy change its answers"))
+	c.Add(true, "UserInfoURL: answers a good ticket, but %s: %s", why, c.stuck("serve userinfo.Handler there, and let no proxy change its answers"))
 }
 
 func noStored(h http.Header) bool {

@@ -106,3 +106,13 @@ func Only(s, marks string, limit int) string {
 type Setting string
 
 func (e Setting) Error() string { return "stytchmigrate: wrong setting: " + string(e) }
+
+// Problems collects what is wrong, so that it is mended in one go.
+type Problems []error
+
+// Add adds a line, if it is so.
+func (p *Problems) Add(wrong bool, format string, args ...any) {
+	if wrong {
+		*p = append(*p, fmt.Errorf("stytchmigrate: "+format, args...))
+	}
+}
