@@ -332,7 +332,7 @@ func TestKeepRunsOut(t *testing.T) {
 func TestKeepOnHalfOfTheMachines(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
 		a.resolve = everybody
-		for i := range load(2000) {
+		for i := range load(400) {
 			sid := fmt.Sprint("sid=ada-", i)
 			cookies := a.get(sid).jar(sid)
 			for _, step := range []int{i % 3, i % 5} {
@@ -343,6 +343,6 @@ func TestKeepOnHalfOfTheMachines(t *testing.T) {
 				assert.Equal(t, "authenticated ada", got.saw)
 			}
 		}
-		assert.Len(t, a.stytch.Sessions(), load(2000))
+		assert.Len(t, a.stytch.Sessions(), load(400))
 	}, stage(stytchmigrate.StageKeep))
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/stytchtest"
@@ -64,7 +63,7 @@ func (a *app) insist(i int) (others []string) {
 	}
 }
 
-// Five thousand legacy sessions, or a fifth of that, come at once: as many move in
+// A thousand legacy sessions, or a fifth of that, come at once: as many move in
 // each second as may, all others are left alone, and soon everybody has moved.
 func TestPace(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
@@ -73,7 +72,7 @@ func TestPace(t *testing.T) {
 		a.on(a.machines(t, 1, a.starts(&at), perSecond(50), warnings(&a.log))[0])
 		copies := a.copies(t)
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(copies).WithDelay(300*time.Millisecond))
-		n, began := load(5000), time.Now()
+		n, began := load(1000), time.Now()
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
@@ -85,50 +84,9 @@ func TestPace(t *testing.T) {
 		wg.Wait()
 		assert.Len(t, at, n+1, "an exchange for each, and that of copies")
 		assert.LessOrEqual(t, mostInASecond(at), 50)
-		assert.LessOrEqual(t, time.Since(began), max(time.Duration(n/50+10)*time.Second, time.Duration(n)*24*time.Millisecond), "two minutes for 5,000")
+		assert.LessOrEqual(t, time.Since(began), max(time.Duration(n/50+10)*time.Second, time.Duration(n)*24*time.Millisecond), "half a minute for 1,000")
 		assert.Empty(t, a.log.String(), "it is what was asked for")
 	})
-}
-
-// Each row is a pace, and how many of many users move in some seconds of traffic
-// without a pause.
-func TestPaceOf(t *testing.T) {
-	for _, row := range []struct {
-		perSecond float64
-		seconds   int
-		want      int
-	}{{0.1, 20, 2}, {0.5, 4, 2}, {1, 3, 3}, {1.9, 3, 3}, {2, 3, 6}, {20, 2, 40}, {1e300, 1, 100}} {
-		t.Run(fmt.Sprint(row.perSecond), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.resolve = everybody
-				moved := 0
-				for i := range row.seconds * 100 {
-					if got := a.get(fmt.Sprint("sid=ada-", i)); got.saw == "migrated ada" {
-						moved++
-					} else {
-						require.Equal(t, leftAlone, got.String())
-					}
-					time.Sleep(10 * time.Millisecond)
-				}
-				assert.Equal(t, row.want, moved)
-			}, perSecond(row.perSecond))
-		})
-	}
-}
-
-// Of many a second as many begin as may, for all that they are counted in parts of it.
-func TestPaceOfMany(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = everybody
-		moved := 0
-		for i := range 1200 {
-			if a.parallel(fmt.Sprint("sid=ada-", i)).saw == "migrated ada" {
-				moved++
-			}
-			time.Sleep(time.Second / 1200)
-		}
-		assert.Equal(t, 1100, moved)
-	}, perSecond(1100))
 }
 
 // Two that come to their claim at the same moment: there is room for one.

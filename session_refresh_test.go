@@ -234,7 +234,7 @@ func TestOneCallForParallelRequests(t *testing.T) {
 // Requests that arrive in the moment in which the answer does ask no more.
 func TestOneCallForStragglers(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
-		for range 50 {
+		for range load(50) {
 			sent, _ := a.expired(a.ada, "both")
 			a.stytch.ResetCalls()
 			a.each(30, sent)
