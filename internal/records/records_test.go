@@ -67,3 +67,14 @@ func TestSourcesOfTwoVersions(t *testing.T) {
 	assert.False(t, found)
 	assert.Empty(t, *loud)
 }
+
+// A Config.Timeout of a few nanoseconds, which New accepts, leaves no time between two
+// renewals.
+func TestTinyLease(t *testing.T) {
+	v := vault.New("key", silent{}, time.Second, func(error) {})
+	s := records.New(v, codec, 5*time.Nanosecond/2)
+	s.Hold(t.Context(), "key", "owner")()
+}
+
+// silent is a Store that is never asked anything in this test.
+type silent struct{ vault.Store }

@@ -1,0 +1,77 @@
+package session
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate/internal/endings"
+	"example.com/stytchmigrate/internal/names"
+	"example.com/stytchmigrate/internal/sessionjwt"
+	"example.com/stytchmigrate/internal/stytch"
+	"example.com/stytchmigrate/internal/vault"
+)
+
+func newSessions(api stytch.API) *Sessions {
+	keys := sessionjwt.NewKeys(func(context.Context) ([]byte, error) { return nil, context.Canceled }, nil)
+	return New(Config{
+		API: api, Verifier: sessionjwt.New("p", []string{"i"}, keys), Limit: 15 * time.Second, Log: slog.New(slog.DiscardHandler),
+		Endings: endings.New(vault.New("key", nil, 0, nil), &names.Names{}),
+		Attach:  func(*stytch.Session) any { return nil }, Doubted: func(error) {}, Unrevoked: func(error) {},
+	})
+}
+
+// jwt is one that Read takes: nobody looks at its signature there.
+func jwt(session string, n int) string {
+	part := func(v any) string {
+		b, _ := json.Marshal(v)
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	now := time.Now().Unix()
+	return part(map[string]any{"alg": "RS256", "kid": "k", "typ": "JWT"}) + "." + part(map[string]any{
+		"iss": "i", "aud": "p", "sub": "user-ada", "iat": now, "exp": now + 300, "n": n, "https://stytch.com/session": map[string]any{"id": session},
+	}) + ".c2ln"
+}
+
+// A session costs its share of memory however many JWTs it has had.
+func TestMemoryOfOneSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSessions(nil)
+		for i := range 20 {
+			k, err := s.Learn(&stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: jwt("s", i), ExpiresAt: time.Now().Add(time.Hour)}, time.Now())
+			assert.NoError(t, err)
+			assert.Same(t, k, s.Recognized(k.Session.JWT))
+			time.Sleep(3 * time.Second)
+		}
+		assert.Equal(t, 3, s.known.Len())
+	})
+}
+
+// What ended is known by nothing any more, and no answer that is under way brings it
+// back.
+func TestEnd(t *testing.T) {
+	for name, end := range map[string]func(*Sessions){
+		"the session":        func(s *Sessions) { s.End("s") },
+		"its legacy session": func(s *Sessions) { s.Endings.EndLegacyHere("key") },
+		"its token":          func(s *Sessions) { s.Endings.EndCookieHere(endings.CookieOf('t', "t")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSessions(nil)
+				its := &stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: jwt("s", 0), Origin: "key", ExpiresAt: time.Now().Add(time.Hour)}
+				for range 2 {
+					_, err := s.Learn(its, time.Now())
+					assert.NoError(t, err)
+					end(s)
+					assert.Nil(t, s.Recognized(its.JWT))
+				}
+			})
+		})
+	}
+}
