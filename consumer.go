@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/stytchmigrate/internal/client"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/person"
 	"example.com/stytchmigrate/internal/rawjson"
@@ -32,7 +33,7 @@ const (
 // consumer is Stytch's API for consumers: what its bodies look like, and what they
 // are to the rules, which know a stytch.Session and no more.
 type consumer struct {
-	*stytch.Client
+	*client.Client
 	verifier *sessionjwt.Verifier
 }
 
@@ -97,7 +98,7 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.Exchange) (*stytch.Se
 // Authenticate is stytch.API's.
 func (a *consumer) Authenticate(ctx context.Context, p stytch.Proof, minutes int) (*stytch.Session, error) {
 	out := new(AuthenticateResponse)
-	err := a.Post(ctx, stytch.Authenticate, "/v1/sessions/authenticate", authenticateRequest{p.Token, p.JWT, minutes}, out, out.unusable)
+	err := a.Post(vouched(ctx, p), stytch.Authenticate, "/v1/sessions/authenticate", authenticateRequest{p.Token, p.JWT, minutes}, out, out.unusable)
 	if err != nil {
 		return nil, err
 	}
@@ -107,14 +108,19 @@ func (a *consumer) Authenticate(ctx context.Context, p stytch.Proof, minutes int
 // Revoke is stytch.API's. An id is known here from Stytch, or from a JWT that was
 // verified; a token or a JWT is what a browser sent.
 func (a *consumer) Revoke(ctx context.Context, p stytch.Proof) error {
-	if p.ID != "" {
-		ctx = outbound.Vouched(ctx)
-	}
-	err := a.Post(ctx, stytch.Revoke, "/v1/sessions/revoke", revokeRequest{p.ID, p.Token, p.JWT}, new(RevokeResponse), func() string { return "" })
+	err := a.Post(vouched(ctx, p), stytch.Revoke, "/v1/sessions/revoke", revokeRequest{p.ID, p.Token, p.JWT}, new(RevokeResponse), func() string { return "" })
 	if stytch.AnswerOf(err) == stytch.No {
 		return nil
 	}
 	return err
+}
+
+// vouched puts a call into the lane of what something speaks for.
+func vouched(ctx context.Context, p stytch.Proof) context.Context {
+	if p.Vouched || p.ID != "" {
+		return outbound.Vouched(ctx)
+	}
+	return ctx
 }
 
 // CreateUser is stytch.API's.

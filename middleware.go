@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/client"
 	"example.com/stytchmigrate/internal/endings"
 	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/names"
@@ -47,7 +48,7 @@ type Middleware struct {
 	actor    *actor         // does it
 	ender    *ender         // logs out
 	tell     *teller        // says what happened
-	probes   *stytch.Client // of Check: its calls count in no lane, and are not logged
+	probes   *client.Client // of Check: its calls count in no lane, and are not logged
 
 	nobody *found // what a request is told that carries nothing
 }
@@ -70,18 +71,18 @@ func New(cfg Config) (*Middleware, error) {
 	shared := vault.New(string(cfg.RecordKey), cfg.Store, cfg.Timeout/10, tell.storeFailed)
 	remembered, ended := records.New(shared, recordCodec, cfg.Timeout/2), endings.New(shared, n)
 
-	transport := stytch.TransportOf(cfg.HTTPClient)
-	client := stytch.Client{
-		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: string(cfg.Secret), HTTP: stytch.Over(transport),
+	transport := client.TransportOf(cfg.HTTPClient)
+	calls := client.Client{
+		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: string(cfg.Secret), HTTP: client.Over(transport),
 		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
 	}
-	probes := client
-	client.HTTP = stytch.Over(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: stytch.MaxBody, Notify: tell.noticed}))
+	probes := calls
+	calls.HTTP = client.Over(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: client.MaxBody, Notify: tell.noticed}))
 
 	// Stytch names itself by the host that a session was made through.
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
-	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(client.JWKS, tell.jwksFetched))
-	api := &consumer{&client, verifier}
+	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(calls.JWKS, tell.jwksFetched))
+	api := &consumer{&calls, verifier}
 
 	sessions := session.New(session.Config{
 		API: api, Verifier: verifier, Endings: ended, Limit: 3 * cfg.Timeout, ExtendBy: cfg.extendBy(), Log: cfg.Logger,
@@ -90,7 +91,7 @@ func New(cfg Config) (*Middleware, error) {
 	inForce := newRollout(cfg.Rollout)
 	exchanges := exchange.New(exchange.Config{
 		API: api, Sessions: sessions, Records: remembered, Endings: ended, Pace: inForce, Mint: cfg.minter(),
-		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: client.LogError,
+		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: calls.LogError,
 	})
 
 	old := &legacy{cfg.Legacy, n}

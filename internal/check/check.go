@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/client"
 	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/safe"
 	"example.com/stytchmigrate/internal/sessionjwt"
@@ -24,7 +25,7 @@ import (
 
 // Config is what is to be tried out.
 type Config struct {
-	Client *stytch.Client // its calls count in no lane, and are not logged
+	Client *client.Client // its calls count in no lane, and are not logged
 
 	ProjectID, BaseURL string
 	UserInfoURL        string
@@ -86,7 +87,7 @@ type check struct {
 
 // probed is what came of one call.
 type probed struct {
-	stytch.Received
+	client.Received
 	api  *stytch.APIError // what Stytch says, unless it is a 200; nil: no answer
 	skew time.Duration    // of this machine's clock, positive: ahead; by Date
 	sure bool             // skew is known
@@ -163,7 +164,7 @@ func (c *check) stytch(ctx context.Context, method, path, body string) probed {
 func (c *check) probe(ctx context.Context, method, to, body string, authorize func(*http.Request)) probed {
 	req, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(body))
 	if err != nil {
-		return probed{Received: stytch.Received{Failure: "request could not be made"}}
+		return probed{Received: client.Received{Failure: "request could not be made"}}
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")

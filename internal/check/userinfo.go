@@ -10,8 +10,8 @@ import (
 	"strings"
 
 	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/client"
 	"example.com/stytchmigrate/internal/rawjson"
-	"example.com/stytchmigrate/internal/stytch"
 )
 
 // userInfo asks the endpoint as Stytch does (OpenID Connect Core section 5.3.1),
@@ -143,7 +143,7 @@ func (c *check) judgeTicketed() {
 	switch {
 	case p.Failure != "":
 		c.badAnswer("its body breaks off")
-	case len(p.Body) > stytch.MaxBody:
+	case len(p.Body) > client.MaxBody:
 		c.badAnswer("its body is longer than 1 MiB")
 	case err != nil:
 		c.badAnswer(err.Error())

@@ -15,7 +15,6 @@ import (
 	"example.com/stytchmigrate/internal/endings"
 	"example.com/stytchmigrate/internal/flight"
 	"example.com/stytchmigrate/internal/memory"
-	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
@@ -268,7 +267,7 @@ func (m *Exchanger) revoke(ctx context.Context, sessionID string) {
 }
 
 func (m *Exchanger) revokeToken(ctx context.Context, token string) {
-	m.Sessions.Abandon(outbound.Vouched(ctx), stytch.Proof{Token: token}) // Stytch has just given it
+	m.Sessions.Abandon(ctx, stytch.Proof{Token: token, Vouched: true}) // Stytch has just given it
 }
 
 // RevokeLater ends a Stytch session that nobody is to have any more: overtaken

@@ -173,7 +173,7 @@ func TestAnotherPerson(t *testing.T) {
 		}
 		assert.Equal(t, 1, told)
 		assert.Equal(t, 1, api.n)
-		assert.Equal(t, []stytch.Proof{{Token: "token-session-1"}}, api.revoked)
+		assert.Equal(t, []stytch.Proof{{Token: "token-session-1", Vouched: true}}, api.revoked)
 		time.Sleep(time.Minute)
 		m.do(t, "key")
 		assert.Equal(t, 2, api.n)

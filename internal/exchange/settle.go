@@ -159,12 +159,12 @@ func (t *settling) resume(ctx context.Context, r *records.Record) *Result {
 	if t.Endings.SessionHere(r.Session.ID) {
 		return nil // revoked by the package: a logout would have ended the record
 	}
-	k, err := t.Sessions.Confirm(ctx, r, recordFresh)
+	k, err := t.Sessions.Confirm(ctx, r.Session, r.At, recordFresh)
 	now := time.Now()
 	switch {
 	case err == nil:
 		if k.Asked.After(r.At) {
-			t.Records.Put(ctx, t.legacy.Key, t.legacy.ID, "", k.Record())
+			t.Records.Put(ctx, t.legacy.Key, t.legacy.ID, "", recordOf(k))
 		}
 		return &Result{Answer: stytch.Yes, Known: k, Recorded: true}
 	case errors.Is(err, session.ErrEnded):
@@ -191,11 +191,16 @@ func (t *settling) make(ctx context.Context) *Result {
 	}
 	x := t.call(ctx, t.legacy.Identity, in)
 	if x.Answer == stytch.Yes {
-		t.mine, t.done = x.Known.Record(), x
+		t.mine, t.done = recordOf(x.Known), x
 		return nil
 	}
 	if x.until.After(time.Now()) {
 		t.refusals.Add(t.legacy.Key, x)
 	}
 	return x
+}
+
+// recordOf is what is remembered of k as the session of a legacy session.
+func recordOf(k *session.Known) *records.Record {
+	return &records.Record{At: k.Asked, Session: k.Session}
 }

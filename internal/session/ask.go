@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"example.com/stytchmigrate/internal/outbound"
-	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 )
@@ -49,9 +47,7 @@ func (s *Sessions) ask(ctx context.Context, q question, c *sessionjwt.Claims) (*
 	case q.JWT != "" && c != nil: // of a token beside a JWT it says nothing
 		want = expected{c.SessionID, c.SessionExpiresAt}
 	}
-	if want.sessionID != "" {
-		ctx = outbound.Vouched(ctx)
-	}
+	q.Vouched = want.sessionID != ""
 	key := q.Token + "\x00" + q.JWT + "\x00" + want.sessionID
 	k, err := s.flights.Do(ctx, key, func(ctx context.Context) (*Known, error) {
 		if k := s.recall(q.Token, id); k != nil { // the same call has just ended
@@ -107,20 +103,20 @@ func (s *Sessions) askStytch(ctx context.Context, q question, want expected) (*K
 	return k, err
 }
 
-// Confirm asks Stytch about a recorded session, unless it spoke of that less than
-// fresh ago.
-func (s *Sessions) Confirm(ctx context.Context, r *records.Record, fresh time.Duration) (*Known, error) {
-	if s.Endings.SessionElsewhere(ctx, r.Session.ID) {
+// Confirm asks Stytch about a session that it vouched for at a time, unless it spoke
+// of that less than fresh ago.
+func (s *Sessions) Confirm(ctx context.Context, was *stytch.Session, at time.Time, fresh time.Duration) (*Known, error) {
+	if s.Endings.SessionElsewhere(ctx, was.ID) {
 		return nil, ErrEnded
 	}
-	if k := s.bySession(r.Session.ID); k != nil && time.Since(k.Asked).Abs() < fresh {
+	if k := s.bySession(was.ID); k != nil && time.Since(k.Asked).Abs() < fresh {
 		return k, nil
 	}
-	if time.Since(r.At).Abs() < fresh {
-		return s.Learn(r.Session, r.At)
+	if time.Since(at).Abs() < fresh {
+		return s.Learn(was, at)
 	}
-	q := question{stytch.Proof{Token: r.Session.Token}, s.extension(r.Session.Token, nil)}
-	return s.askStytch(outbound.Vouched(ctx), q, expected{r.Session.ID, r.Session.ExpiresAt})
+	q := question{stytch.Proof{Token: was.Token, Vouched: true}, s.extension(was.Token, nil)}
+	return s.askStytch(ctx, q, expected{was.ID, was.ExpiresAt})
 }
 
 // ErrEnded is the answer "no" that this process gives itself: it logged that

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/stytch"
 )
 
@@ -47,7 +46,7 @@ func (s *Sessions) believe(ctx context.Context, said error, sessionID string) er
 		return said
 	}
 	if believed {
-		_, err := s.API.Authenticate(outbound.Vouched(ctx), stytch.Proof{Token: witness.Session.Token}, 0)
+		_, err := s.API.Authenticate(ctx, stytch.Proof{Token: witness.Session.Token, Vouched: true}, 0)
 		switch stytch.AnswerOf(err) {
 		case stytch.Yes:
 			s.IsAlive(witness)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/endings"
-	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 )
@@ -83,9 +82,6 @@ func (s *Sessions) Learn(out *stytch.Session, at time.Time) (*Known, error) {
 	s.put(k)
 	return k, nil
 }
-
-// Record is what is remembered of k as the session of a legacy session.
-func (k *Known) Record() *records.Record { return &records.Record{At: k.Asked, Session: k.Session} }
 
 // put makes k the one entry of its session in memory. What an earlier entry was
 // known by goes, so that a session costs its share of memory however many JWTs

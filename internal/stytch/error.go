@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -93,17 +92,17 @@ func AsCall(err error) *CallError {
 	return call
 }
 
-// meaning tells what an error of Stytch says about the session that was asked
+// Meaning tells what an error of Stytch says about the session that was asked
 // about. Only a 4xx with a body in Stytch's form can say "no": a 404 of some
 // gateway on the way says nothing, and neither does a server that is failing. On
 // authenticate a "no" clears cookies, so there it takes an error that is known to
 // mean it; on migrate and create_user nothing is lost by it.
 // Error types: https://stytch.com/docs/api/errors
-func meaning(op string, e *APIError) Answer {
+func Meaning(op string, e *APIError) Answer {
 	switch {
 	case e.Status < 400 || e.Status > 499:
 		return CantTell
-	case saysNo(op, e.Type):
+	case SaysNo(op, e.Type):
 		return No
 	case op == Authenticate || op == Revoke || e.Setting() != "" || e.Status == http.StatusTooManyRequests || e.Status == http.StatusRequestTimeout:
 		return CantTell
@@ -119,9 +118,9 @@ func meaning(op string, e *APIError) Answer {
 // good answer.
 const NoUserInfo = "migrate_from_external_unexpected_response"
 
-// saysNo reports whether an error type is about the session or the user that
+// SaysNo reports whether an error type is about the session or the user that
 // was asked about, whatever its status.
-func saysNo(op, errorType string) bool {
+func SaysNo(op, errorType string) bool {
 	switch errorType {
 	case "session_not_found", "invalid_session_token", "unable_to_parse_session_jwt",
 		"jwt_invalid_audience", "jwt_invalid_claims", "jwt_invalid_issuer":
@@ -160,21 +159,5 @@ func (e *APIError) IsUnknownUser() bool {
 	return false
 }
 
-const maxRetryWait = 60 * time.Second
-
-// retryAfter reads Retry-After as seconds or a date (RFC 9110 section
-// 10.2.3), in whole seconds; what makes no sense counts as absent.
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if s, err := strconv.Atoi(v); err == nil && s > 0 {
-		return time.Duration(min(s, int(maxRetryWait/time.Second))) * time.Second
-	}
-	if t, err := http.ParseTime(v); err == nil && time.Until(t) > 0 {
-		left := min(time.Until(t), maxRetryWait-1)
-		return left.Truncate(time.Second) + time.Second
-	}
-	return 0
-}
-
 // IsDuplicate reports a user who is there already.
-func (e *CallError) IsDuplicate() bool { return e.API != nil && saysNo(CreateUser, e.API.Type) }
+func (e *CallError) IsDuplicate() bool { return e.API != nil && SaysNo(CreateUser, e.API.Type) }

@@ -1,8 +1,6 @@
-// Package stytch says what there is to say to Stytch, in the few words that the
-// rules of this module are about, and speaks HTTP to it.
-//
-// The rules know a Stytch session by [Session], and ask by [API]. What the bodies
-// look like, of one API of Stytch's or another, is for the API alone.
+// Package stytch is what the rules of this module know of Stytch: a [Session], the
+// questions of an [API], and what an error means. What the bodies look like, of one
+// API of Stytch's or another, and how they travel, is for the API alone.
 package stytch
 
 import (
@@ -64,7 +62,14 @@ type Exchange struct {
 }
 
 // Proof names a session in exactly one way.
-type Proof struct{ ID, Token, JWT string }
+type Proof struct {
+	ID, Token, JWT string
+
+	// Vouched says that something checked here speaks for it: a JWT of the project,
+	// though it has expired, or what is in memory. What anybody may have made up is held
+	// to a limit, and this is not. An ID always is.
+	Vouched bool
+}
 
 // IsToken reports whether v is a cookie-value that needs no quoting
 // (RFC 6265 section 4.1.1, cookie-octet), and is not empty: all tokens of Stytch's

@@ -1,4 +1,5 @@
-package stytch
+// Package client speaks HTTP to Stytch.
+package client
 
 import (
 	"bytes"
@@ -10,11 +11,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/stytch"
 )
 
 const (
@@ -37,7 +40,7 @@ type Client struct {
 	CreatesUsers bool // an unknown user is nothing to warn of
 
 	// ReadError reads what can be read of an error's body.
-	ReadError func(status int, body []byte) *APIError
+	ReadError func(status int, body []byte) *stytch.APIError
 }
 
 // TransportOf returns c's transport, or one of our own.
@@ -69,9 +72,9 @@ func Over(t http.RoundTripper) *http.Client {
 func (c *Client) JWKS(ctx context.Context) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.JWKSURL(), nil)
 	if err != nil {
-		return nil, &CallError{Op: JWKS, Reason: "request could not be made"}
+		return nil, &stytch.CallError{Op: stytch.JWKS, Reason: "request could not be made"}
 	}
-	return c.do(JWKS, req)
+	return c.do(stytch.JWKS, req)
 }
 
 // JWKSURL is where the key set is.
@@ -87,11 +90,11 @@ func (c *Client) Post(ctx context.Context, op, path string, in, out any, unusabl
 
 	payload, err := json.Marshal(in)
 	if err != nil {
-		return &CallError{Op: op, Reason: "request could not be encoded"}
+		return &stytch.CallError{Op: op, Reason: "request could not be encoded"}
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Base+path, bytes.NewReader(payload))
 	if err != nil {
-		return &CallError{Op: op, Reason: "request could not be made"}
+		return &stytch.CallError{Op: op, Reason: "request could not be made"}
 	}
 	c.Authorize(req)
 	req.Header.Set("Content-Type", "application/json")
@@ -100,10 +103,10 @@ func (c *Client) Post(ctx context.Context, op, path string, in, out any, unusabl
 		return err
 	}
 	if err := rawjson.Decode(body, out); err != nil {
-		return &CallError{Op: op, Reason: "answer 200 could not be used: " + err.Error()}
+		return &stytch.CallError{Op: op, Reason: "answer 200 could not be used: " + err.Error()}
 	}
 	if reason := unusable(); reason != "" {
-		return &CallError{Op: op, Reason: "answer 200 could not be used: " + reason}
+		return &stytch.CallError{Op: op, Reason: "answer 200 could not be used: " + reason}
 	}
 	return nil
 }
@@ -112,19 +115,19 @@ func (c *Client) Post(ctx context.Context, op, path string, in, out any, unusabl
 func (c *Client) Authorize(req *http.Request) { req.SetBasicAuth(c.ProjectID, c.Secret) }
 
 // do sends one request and returns the body of a 200. Any other status is a
-// *CallError that keeps the status, whatever the body is.
+// *stytch.CallError that keeps the status, whatever the body is.
 func (c *Client) do(op string, req *http.Request) ([]byte, error) {
 	in := c.Send(req)
 	switch {
 	case in.Status == 0:
-		return nil, &CallError{Op: op, Reason: in.Failure, RetryAfter: in.heldBack, Full: in.full, Late: in.Failure == safe.TimedOut}
+		return nil, &stytch.CallError{Op: op, Reason: in.Failure, RetryAfter: in.heldBack, Full: in.full, Late: in.Failure == safe.TimedOut}
 	case in.Status != http.StatusOK:
 		api := c.ReadError(in.Status, in.Body)
-		return nil, &CallError{Op: op, API: api, Answer: meaning(op, api), RetryAfter: retryAfter(in.Header)}
+		return nil, &stytch.CallError{Op: op, API: api, Answer: stytch.Meaning(op, api), RetryAfter: retryAfter(in.Header)}
 	case in.Failure != "":
-		return nil, &CallError{Op: op, Reason: "answer 200 broke off: " + in.Failure}
+		return nil, &stytch.CallError{Op: op, Reason: "answer 200 broke off: " + in.Failure}
 	case len(in.Body) > MaxBody:
-		return nil, &CallError{Op: op, Reason: "answer 200 is longer than 1 MiB"}
+		return nil, &stytch.CallError{Op: op, Reason: "answer 200 is longer than 1 MiB"}
 	}
 	return in.Body, nil
 }
@@ -192,7 +195,7 @@ func (c *Client) receive(req *http.Request) Received {
 // calls that were held back there may be thousands a second, for a reason that
 // was logged when it began.
 func (c *Client) LogError(ctx context.Context, op string, took time.Duration, err error) {
-	call := AsCall(err)
+	call := stytch.AsCall(err)
 	if call == nil {
 		return
 	}
@@ -208,16 +211,32 @@ func (c *Client) LogError(ctx context.Context, op string, took time.Duration, er
 			slog.String("error_type", call.API.Type), slog.String("request_id", call.API.RequestID))
 		setting := call.API.Setting()
 		switch {
-		case call.API.Type == NoUserInfo:
+		case call.API.Type == stytch.NoUserInfo:
 			attrs = append(attrs, slog.String("setting", "UserInfo endpoint: Check says what is wrong with it"))
-		case op == Migrate && call.API.IsUnknownUser() && !c.CreatesUsers:
+		case op == stytch.Migrate && call.API.IsUnknownUser() && !c.CreatesUsers:
 			attrs = append(attrs, slog.String("setting", "import of users, or Config.CreateUsers"))
-		case call.Answer == CantTell && setting != "":
+		case call.Answer == stytch.CantTell && setting != "":
 			level = slog.LevelError
 			attrs = append(attrs, slog.String("setting", setting))
-		case saysNo(op, call.API.Type) && call.Answer == No: // another "no" is one that nobody knows the reason of
+		case stytch.SaysNo(op, call.API.Type) && call.Answer == stytch.No: // another "no" is one that nobody knows the reason of
 			level = slog.LevelInfo
 		}
 	}
 	c.Log.LogAttrs(ctx, level, "stytchmigrate: call to Stytch failed", attrs...)
+}
+
+const maxRetryWait = 60 * time.Second
+
+// retryAfter reads Retry-After as seconds or a date (RFC 9110 section
+// 10.2.3), in whole seconds; what makes no sense counts as absent.
+func retryAfter(h http.Header) time.Duration {
+	v := h.Get("Retry-After")
+	if s, err := strconv.Atoi(v); err == nil && s > 0 {
+		return time.Duration(min(s, int(maxRetryWait/time.Second))) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil && time.Until(t) > 0 {
+		left := min(time.Until(t), maxRetryWait-1)
+		return left.Truncate(time.Second) + time.Second
+	}
+	return 0
 }
