@@ -21,14 +21,14 @@ func TestRecordsOfTwoVersions(t *testing.T) {
 	session := s.NewSession(s.AddUser(stytchtest.Person("ada@example.com")).ID, time.Hour)
 	m, err := New(Config{ProjectID: s.ProjectID, Secret: Secret(s.Secret), BaseURL: s.URL, HTTPClient: s.Client()})
 	require.NoError(t, err)
-	k, err := m.ender.api.Authenticate(t.Context(), stytch.Proof{Token: session.Token}, 0)
+	k, err := m.logouts.api.Authenticate(t.Context(), stytch.SessionRef{Token: session.Token}, 0)
 	require.NoError(t, err)
 	written, err := recordCodec.Encode(k)
 	require.NoError(t, err)
 	again, err := recordCodec.Decode(written)
 	require.NoError(t, err)
 	assert.Equal(t, k.ID, again.ID)
-	assert.Equal(t, k.Who, again.Who)
+	assert.Equal(t, k.User, again.User)
 	assert.True(t, k.ExpiresAt.Equal(again.ExpiresAt))
 
 	in := func(r map[string]any, name string) map[string]any { return r[name].(map[string]any) }

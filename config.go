@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -141,7 +141,7 @@ func (c *Config) complete() error {
 	c.Cookies.SameSite = orDefault(c.Cookies.SameSite, http.SameSiteLaxMode)
 	c.Logger = orDefault(c.Logger, slog.Default())
 
-	var p safe.Problems
+	var p redact.Problems
 	c.checkProject(&p)
 	c.checkUserInfoURL(&p)
 	p.Add(c.SessionDuration < minDuration || c.SessionDuration > maxDuration, "SessionDuration %v: must be from 5 minutes to 366 days", c.SessionDuration)
@@ -190,13 +190,13 @@ func orDefault[T comparable](v, otherwise T) T {
 }
 
 // checkProject echoes neither field: somebody may have confused the two.
-func (c *Config) checkProject(p *safe.Problems) {
+func (c *Config) checkProject(p *redact.Problems) {
 	id, live := strings.CutPrefix(c.ProjectID, "project-live-")
 	test := false
 	if !live {
 		id, test = strings.CutPrefix(id, "project-test-")
 	}
-	p.Add(!live && !test || safe.Only(id, "-", 100) == "", "ProjectID: must be project-live- or project-test- and an id")
+	p.Add(!live && !test || redact.Only(id, "-", 100) == "", "ProjectID: must be project-live- or project-test- and an id")
 	p.Add(c.Secret == "", "Secret: must not be empty")
 	p.Add(strings.ContainsFunc(string(c.Secret), isSpaceOrControl), "Secret: must not hold spaces or line breaks")
 	p.Add(live && strings.HasPrefix(string(c.Secret), "secret-test-"), "Secret: is a test project's, ProjectID is a live project's")
@@ -219,14 +219,14 @@ func (c *Config) checkProject(p *safe.Problems) {
 }
 
 // checkURL does not echo a URL that may hold a password.
-func (c *Config) checkURL(p *safe.Problems, u *url.URL) {
+func (c *Config) checkURL(p *redact.Problems, u *url.URL) {
 	p.Add(u.User != nil, "BaseURL: must not hold a user name or password")
 	p.Add(u.RawQuery != "" || u.ForceQuery || strings.Contains(c.BaseURL, "#"), "BaseURL: must not hold a query or fragment")
 	p.Add(u.Scheme == "http" && !isLoopback(u.Hostname()), "BaseURL: http:// sends the project's secret in the clear; use https://")
 }
 
 // checkUserInfoURL echoes nothing either: a query may hold a key.
-func (c *Config) checkUserInfoURL(p *safe.Problems) {
+func (c *Config) checkUserInfoURL(p *redact.Problems) {
 	if c.UserInfoURL == "" {
 		return
 	}

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/client"
+	"example.com/stytchmigrate/internal/identity"
 	"example.com/stytchmigrate/internal/outbound"
-	"example.com/stytchmigrate/internal/person"
 	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/records"
-	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/userinfo"
@@ -70,7 +70,7 @@ type (
 
 // Exchange is stytch.API's. The schema lets the session of an answer be absent, and
 // its expiry too: both are then what was asked for.
-func (a *consumer) Exchange(ctx context.Context, in stytch.Exchange) (*stytch.Session, error) {
+func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*stytch.Session, error) {
 	asked := time.Now()
 	out := new(MigrateResponse)
 	body := migrateRequest{in.Token, in.Minutes, in.Claims, in.TelemetryID}
@@ -96,7 +96,7 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.Exchange) (*stytch.Se
 }
 
 // Authenticate is stytch.API's.
-func (a *consumer) Authenticate(ctx context.Context, p stytch.Proof, minutes int) (*stytch.Session, error) {
+func (a *consumer) Authenticate(ctx context.Context, p stytch.SessionRef, minutes int) (*stytch.Session, error) {
 	out := new(AuthenticateResponse)
 	err := a.Post(vouched(ctx, p), stytch.Authenticate, "/v1/sessions/authenticate", authenticateRequest{p.Token, p.JWT, minutes}, out, out.unusable)
 	if err != nil {
@@ -107,7 +107,7 @@ func (a *consumer) Authenticate(ctx context.Context, p stytch.Proof, minutes int
 
 // Revoke is stytch.API's. An id is known here from Stytch, or from a JWT that was
 // verified; a token or a JWT is what a browser sent.
-func (a *consumer) Revoke(ctx context.Context, p stytch.Proof) error {
+func (a *consumer) Revoke(ctx context.Context, p stytch.SessionRef) error {
 	err := a.Post(vouched(ctx, p), stytch.Revoke, "/v1/sessions/revoke", revokeRequest{p.ID, p.Token, p.JWT}, new(RevokeResponse), func() string { return "" })
 	if stytch.AnswerOf(err) == stytch.No {
 		return nil
@@ -116,7 +116,7 @@ func (a *consumer) Revoke(ctx context.Context, p stytch.Proof) error {
 }
 
 // vouched puts a call into the lane of what something speaks for.
-func vouched(ctx context.Context, p stytch.Proof) context.Context {
+func vouched(ctx context.Context, p stytch.SessionRef) context.Context {
 	if p.Vouched || p.ID != "" {
 		return outbound.Vouched(ctx)
 	}
@@ -129,7 +129,7 @@ func (a *consumer) CreateUser(ctx context.Context, id userinfo.Identity) (userID
 		UserID string `json:"user_id" required:"true"`
 	}
 	err = a.Post(ctx, stytch.CreateUser, "/v1/users", newUser(id), &out, func() string {
-		if safe.Identifier(out.UserID) == "" {
+		if redact.Identifier(out.UserID) == "" {
 			return "user_id is no id"
 		}
 		return ""
@@ -161,7 +161,7 @@ func newUser(id userinfo.Identity) createUserRequest {
 	if len(name.FirstName)+len(name.MiddleName)+len(name.LastName) > maxName {
 		name = userName{}
 	}
-	in := createUserRequest{Email: id.Email, ExternalID: safe.Only(id.Subject, "._-|", maxExternalID)}
+	in := createUserRequest{Email: id.Email, ExternalID: redact.Only(id.Subject, "._-|", maxExternalID)}
 	if name != (userName{}) {
 		in.Name = &name
 	}
@@ -173,11 +173,11 @@ func newUser(id userinfo.Identity) createUserRequest {
 // 4.1.1). It returns "" if there is nothing against it.
 func unusable(userID, sameUserID string, session *Session, token, jwt Secret) string {
 	switch {
-	case safe.Identifier(userID) == "":
+	case redact.Identifier(userID) == "":
 		return "user_id is no id"
 	case userID != sameUserID:
 		return "user_id and user.user_id differ"
-	case session != nil && safe.Identifier(session.SessionID) == "":
+	case session != nil && redact.Identifier(session.SessionID) == "":
 		return "session.session_id is no id"
 	case session != nil && session.UserID != userID:
 		return "session.user_id is another user's"
@@ -201,14 +201,14 @@ func (r *AuthenticateResponse) known() *stytch.Session {
 	return &stytch.Session{
 		ID: r.Session.SessionID, UserID: r.User.UserID, Origin: origin,
 		StartedAt: r.Session.StartedAt, ExpiresAt: r.Session.ExpiresAt,
-		Token: string(r.SessionToken), JWT: string(r.SessionJWT), Who: r.User.person(), Answer: r,
+		Token: string(r.SessionToken), JWT: string(r.SessionJWT), User: r.User.person(), Raw: r,
 	}
 }
 
-func (u *User) person() person.Person {
-	p := person.Person{Known: !u.Partial, ExternalID: u.ExternalID, Emails: make([]person.Email, len(u.Emails))}
+func (u *User) person() identity.User {
+	p := identity.User{HasDetails: !u.Partial, ExternalID: u.ExternalID, Emails: make([]identity.Email, len(u.Emails))}
 	for i, e := range u.Emails {
-		p.Emails[i] = person.Email{Address: e.Email, Verified: e.Verified}
+		p.Emails[i] = identity.Email{Address: e.Email, Verified: e.Verified}
 	}
 	p.OwnFactor = u.Password != nil || len(u.WebAuthnRegistrations) > 0 || len(u.Providers) > 0 || len(u.PhoneNumbers) > 0 ||
 		len(u.TOTPs) > 0 || len(u.CryptoWallets) > 0 || len(u.BiometricRegistrations) > 0
@@ -217,11 +217,11 @@ func (u *User) person() person.Person {
 
 // told is a session as handlers are told of it: what Stytch said, or the JWT alone,
 // but for the expiry, which a later JWT may have moved.
-func told(s *stytch.Session) (*User, *Session) {
-	if c, ok := s.Answer.(*sessionjwt.Claims); ok {
+func publicTypes(s *stytch.Session) (*User, *Session) {
+	if c, ok := s.Raw.(*sessionjwt.Claims); ok {
 		return &User{UserID: c.UserID, Partial: true}, sessionOf(c)
 	}
-	a := s.Answer.(*AuthenticateResponse)
+	a := s.Raw.(*AuthenticateResponse)
 	if a.Session.ExpiresAt.Equal(s.ExpiresAt) {
 		return &a.User, &a.Session
 	}
@@ -245,7 +245,7 @@ func sessionOf(c *sessionjwt.Claims) *Session {
 // recordCodec writes down what Stytch answered.
 var recordCodec = records.Codec{
 	Encode: func(s *stytch.Session) (json.RawMessage, error) {
-		user, session := told(s)
+		user, session := publicTypes(s)
 		return json.Marshal(AuthenticateResponse{User: *user, Session: *session, SessionToken: Secret(s.Token), SessionJWT: Secret(s.JWT)})
 	},
 	Decode: func(raw json.RawMessage) (*stytch.Session, error) {
@@ -287,9 +287,9 @@ func decodeError(status int, body []byte) *Error {
 	}
 	return &Error{
 		StatusCode: status,
-		RequestID:  safe.Identifier(text("request_id")),
-		Type:       safe.Identifier(text("error_type")),
+		RequestID:  redact.Identifier(text("request_id")),
+		Type:       redact.Identifier(text("error_type")),
 		Message:    text("error_message"),
-		URL:        safe.Only(text("error_url"), "_-.:/#", 200), // no @, no query, no escapes
+		URL:        redact.Only(text("error_url"), "_-.:/#", 200), // no @, no query, no escapes
 	}
 }

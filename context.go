@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
 )
@@ -36,82 +36,82 @@ func (o Outcome) String() string {
 
 // found is what a request turned out to be. It is the one value that the
 // middleware puts into a context.
-type found struct {
-	by      *browser.Browser // of the Middleware that found it; nil in NewContext
+type requestInfo struct {
+	by      *cookies.Policy // of the Middleware that found it; nil in NewContext
 	outcome Outcome
 	cause   string // see Event; "" where err tells it
 	user    *User
 	session *Session
-	legacy  *foundLegacy  // whatever the outcome is; Logout ends it
-	swap    *browser.Swap // nil where nothing is written
-	hidden  bool          // legacy is for Logout alone: it ended, or an expired JWT is of another session
-	err     error         // why it is Refused or Unavailable, or Legacy for want of room
+	legacy  *resolvedSession // whatever the outcome is; Logout ends it
+	pending *cookies.Pending // nil where nothing is written
+	hidden  bool             // legacy is for Logout alone: it ended, or an expired JWT is of another session
+	err     error            // why it is Refused or Unavailable, or Legacy for want of room
 
 	original *http.Request // with the cookies that were taken out for the handler; nil: none were
 }
 
 // oddity is what deserves an event of its own, beside a request's.
-type oddity struct {
+type notable struct {
 	kind   string // "": nothing does
 	userID string // that it is about, where it is not the request's
 }
 
 // verdict is what decide says of a request: what the handler is told, and
 // what becomes of the browser's cookies.
-type verdict struct {
-	found
-	change browser.Change
-	odd    oddity
-	gone   bool // the client went away while the request waited
+type decision struct {
+	requestInfo
+	change  cookies.Change
+	notable notable
+	gone    bool // the client went away while the request waited
 }
 
 // nothing reports a request that carried no session, and of which there is
 // nothing to say or to change.
-func (v *verdict) nothing() bool {
-	return v.outcome == OutcomeAnonymous && v.err == nil && v.odd.kind == "" && !v.gone && v.legacy == nil && v.change.None() && !v.change.Strip
+func (v *decision) isNothing() bool {
+	return v.outcome == OutcomeAnonymous && v.err == nil && v.notable.kind == "" && !v.gone && v.legacy == nil && v.change.None() && !v.change.Hide
 }
 
 // ruling says which of two sessions in one request counts.
 type ruling int
 
 const (
-	nothingAgainst ruling = iota // the Stytch session stays, and so does the legacy cookie
-	superseded                   // the same person: the legacy cookie has done its work
-	outdated                     // another person, who signed in earlier: that cookie must go
-	overtaken                    // another person, who signed in later: the legacy session wins
-	conflict                     // another person, and nobody knows when: neither counts
+	unrelated  ruling = iota // the Stytch session stays, and so does the legacy cookie
+	superseded               // the same person: the legacy cookie has done its work
+	outdated                 // another person, who signed in earlier: that cookie must go
+	overtaken                // another person, who signed in later: the legacy session wins
+	conflict                 // another person, and nobody knows when: neither counts
 )
 
 // judgement is a ruling and the legacy cookies that it is about. It stays with
 // the known session, so that a repeat costs one comparison, and an event nothing.
-type judgement struct {
+type cachedRuling struct {
 	values [sha256.Size]byte // of the legacy cookies, see valuesOf
-	legacy *foundLegacy
+	legacy *resolvedSession
 	ruling ruling
 	until  time.Time
 }
 
 // kept is what stays beside a session in memory.
-type kept struct {
-	found  *found                    // what a request is told that is served from memory
-	judged atomic.Pointer[judgement] // of the legacy cookies that came with it last
+type attachment struct {
+	info   *requestInfo                 // what a request is told that is served from memory
+	ruling atomic.Pointer[cachedRuling] // of the legacy cookies that came with it last
 }
 
-func keep(b *browser.Browser, s *stytch.Session) any {
-	user, its := told(s)
-	return &kept{found: &found{by: b, outcome: OutcomeAuthenticated, cause: session.Memory, user: user, session: its}}
+func newAttachment(b *cookies.Policy, s *stytch.Session) any {
+	user, its := publicTypes(s)
+	return &attachment{info: &requestInfo{by: b, outcome: OutcomeAuthenticated, cause: session.CauseMemory, user: user, session: its}}
 }
 
-func keptWith(k *session.Known) *kept { return k.Attached.(*kept) }
+func attachmentOf(k *session.Entry) *attachment { return k.Attached.(*attachment) }
 
-func tokensOf(k *session.Known) *browser.Tokens {
-	return &browser.Tokens{Session: k.Session.Token, JWT: k.Session.JWT, Expires: k.Session.ExpiresAt}
+func tokensOf(k *session.Entry) *cookies.Tokens {
+	return &cookies.Tokens{Session: k.Session.Token, JWT: k.Session.JWT, Expires: k.Session.ExpiresAt}
 }
 
 type contextKey struct{}
 
-func foundIn(ctx context.Context) *found {
-	f, _ := ctx.Value(contextKey{}).(*found)
+func infoFrom(ctx context.Context) *requestInfo {
+	f, _ := ctx.Value(contextKey{}).(*requestInfo)
 	return f
 }
 
@@ -119,7 +119,7 @@ func foundIn(ctx context.Context) *found {
 // outcomes Authenticated and Migrated. The user is shared with other requests
 // and must not be changed. Where User.Partial is true only UserID is known.
 func UserFromContext(ctx context.Context) (*User, bool) {
-	f := foundIn(ctx)
+	f := infoFrom(ctx)
 	if f == nil || f.user == nil {
 		return nil, false
 	}
@@ -129,7 +129,7 @@ func UserFromContext(ctx context.Context) (*User, bool) {
 // SessionFromContext returns the Stytch session of the request that ctx belongs
 // to, shared and not to be changed, as the user is.
 func SessionFromContext(ctx context.Context) (*Session, bool) {
-	f := foundIn(ctx)
+	f := infoFrom(ctx)
 	if f == nil || f.session == nil {
 		return nil, false
 	}
@@ -145,7 +145,7 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // where an expired JWT beside it, about which Stytch can't be asked, came from
 // another session.
 func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
-	f := foundIn(ctx)
+	f := infoFrom(ctx)
 	if f == nil || f.legacy == nil || f.hidden {
 		return LegacySession{}, false
 	}
@@ -159,7 +159,7 @@ func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
 // OutcomeFromContext returns what the middleware found out about the request,
 // and OutcomeAnonymous where it did not run.
 func OutcomeFromContext(ctx context.Context) Outcome {
-	if f := foundIn(ctx); f != nil {
+	if f := infoFrom(ctx); f != nil {
 		return f.outcome
 	}
 	return OutcomeAnonymous
@@ -168,7 +168,7 @@ func OutcomeFromContext(ctx context.Context) Outcome {
 // NewContext returns a context that holds a signed-in user, for tests of
 // handlers. s may be nil; a nil u is an anonymous request.
 func NewContext(ctx context.Context, u *User, s *Session) context.Context {
-	f := &found{user: u, session: s}
+	f := &requestInfo{user: u, session: s}
 	if u != nil {
 		f.outcome = OutcomeAuthenticated
 	}

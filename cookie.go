@@ -11,10 +11,10 @@ import (
 
 	"github.com/gorilla/securecookie"
 
-	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/codec"
+	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/names"
-	"example.com/stytchmigrate/internal/safe"
-	"example.com/stytchmigrate/internal/sealed"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -51,11 +51,11 @@ type CookieOptions struct {
 // host-only, and "/".
 type CookieScope struct{ Domain, Path string }
 
-func (s CookieScope) normal() browser.Scope { return browser.Scope(s).Normal() }
+func (s CookieScope) normal() cookies.Scope { return cookies.Scope(s).Normal() }
 
-func scopesOf(list []CookieScope) (out []browser.Scope) {
+func scopesOf(list []CookieScope) (out []cookies.Scope) {
 	for _, s := range list {
-		out = append(out, browser.Scope(s))
+		out = append(out, cookies.Scope(s))
 	}
 	return out
 }
@@ -140,7 +140,7 @@ type LegacySession struct {
 // can't be told from an outage.
 func SecureCookie[T any](c LegacyCookie, codecs []securecookie.Codec, resolve func(*http.Request, T) (LegacySession, error)) LegacyCookie {
 	name, codecs := c.Name, slices.Clone(codecs)
-	c.wrong = sealed.Wrong(codecs)
+	c.wrong = codec.Problems(codecs)
 	if c.Resolve != nil {
 		c.wrong = append(c.wrong, "SecureCookie: Resolve is set already")
 	}
@@ -148,7 +148,7 @@ func SecureCookie[T any](c LegacyCookie, codecs []securecookie.Codec, resolve fu
 		c.wrong = append(c.wrong, "SecureCookie: no resolve function")
 	}
 	c.Resolve = func(r *http.Request, value string) (LegacySession, error) {
-		payload, err := sealed.Open[T](name, value, codecs, ErrNoSession)
+		payload, err := codec.Open[T](name, value, codecs, ErrNoSession)
 		if err != nil {
 			return LegacySession{}, err
 		}
@@ -157,26 +157,26 @@ func SecureCookie[T any](c LegacyCookie, codecs []securecookie.Codec, resolve fu
 	return c
 }
 
-func (o *CookieOptions) options() browser.Options {
-	return browser.Options{
+func (o *CookieOptions) options() cookies.Options {
+	return cookies.Options{
 		SessionName: o.SessionName, JWTName: o.JWTName, Domain: o.Domain, Path: o.Path, SameSite: o.SameSite,
 		ReadableByScripts: o.ReadableByScripts, Insecure: o.Insecure, OldScopes: scopesOf(o.OldScopes),
 	}
 }
 
-func oldOf(list []LegacyCookie) []browser.Old {
-	old := make([]browser.Old, len(list))
+func legacyCookies(list []LegacyCookie) []cookies.Legacy {
+	old := make([]cookies.Legacy, len(list))
 	for i, l := range list {
-		old[i] = browser.Old{Name: l.Name, Also: l.Also, Scopes: scopesOf(l.Scopes)}
+		old[i] = cookies.Legacy{Name: l.Name, Also: l.Also, Scopes: scopesOf(l.Scopes)}
 	}
 	return old
 }
 
-func (o *CookieOptions) check(p *safe.Problems) {
+func (o *CookieOptions) check(p *redact.Problems) {
 	for _, f := range []struct{ field, name string }{{"Cookies.SessionName", o.SessionName}, {"Cookies.JWTName", o.JWTName}} {
 		checkName(p, f.field, f.name)
-		p.Add(browser.HasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
-		secure := browser.HasPrefixFold(f.name, "__Host-") || browser.HasPrefixFold(f.name, "__Secure-")
+		p.Add(cookies.HasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
+		secure := cookies.HasPrefixFold(f.name, "__Host-") || cookies.HasPrefixFold(f.name, "__Secure-")
 		p.Add(secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
 	}
 	p.Add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)
@@ -189,7 +189,7 @@ func (o *CookieOptions) check(p *safe.Problems) {
 	}
 }
 
-func (l *LegacyCookie) check(p *safe.Problems, field string, o *CookieOptions) {
+func (l *LegacyCookie) check(p *redact.Problems, field string, o *CookieOptions) {
 	at := field + ".Name"
 	for j, name := range l.names() {
 		if j > 0 {
@@ -208,11 +208,11 @@ func (l *LegacyCookie) check(p *safe.Problems, field string, o *CookieOptions) {
 }
 
 // checkName wants a token, as RFC 6265 section 4.1.1 does.
-func checkName(p *safe.Problems, field, name string) {
+func checkName(p *redact.Problems, field, name string) {
 	p.Add((&http.Cookie{Name: name, Value: "v"}).Valid() != nil, "%s %q: is no cookie name", field, name)
 }
 
-func checkScope(p *safe.Problems, field string, s CookieScope) {
+func checkScope(p *redact.Problems, field string, s CookieScope) {
 	p.Add((&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() != nil, "%s: Domain %q is no domain", field, s.Domain)
 	bare := strings.Trim(s.Domain, ".")
 	known := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
@@ -221,7 +221,7 @@ func checkScope(p *safe.Problems, field string, s CookieScope) {
 }
 
 // foundLegacy is the legacy session of a request.
-type foundLegacy struct {
+type resolvedSession struct {
 	entry   int // of Config.Legacy
 	cookie  *LegacyCookie
 	session LegacySession
@@ -231,7 +231,7 @@ type foundLegacy struct {
 }
 
 // legacy finds the legacy sessions of requests.
-type legacy struct {
+type legacyResolver struct {
 	cookies []LegacyCookie // Config.Legacy
 	names   *names.Names
 }
@@ -239,12 +239,12 @@ type legacy struct {
 // first returns the legacy session that a request carries: the first of
 // Config.Legacy that has one decides. nil and no error: none. An error means
 // that it can't be told, and its text is fit for a log.
-func (l *legacy) first(r *http.Request, c *browser.Cookies) (*foundLegacy, error) {
-	if !c.HasOld {
+func (l *legacyResolver) first(r *http.Request, c *cookies.Received) (*resolvedSession, error) {
+	if !c.HasLegacy {
 		return nil, nil
 	}
 	for i := range l.cookies {
-		f, several, err := l.find(i, r, c.Old[i])
+		f, several, err := l.find(i, r, c.Legacy[i])
 		if f != nil || several || err != nil {
 			return f, err
 		}
@@ -254,8 +254,8 @@ func (l *legacy) first(r *http.Request, c *browser.Cookies) (*foundLegacy, error
 
 // every returns every legacy session that a request carries, for an end to
 // all of them, and what could not be told.
-func (l *legacy) every(r *http.Request, c *browser.Cookies) (found []*foundLegacy, err error) {
-	for i, values := range c.Old {
+func (l *legacyResolver) every(r *http.Request, c *cookies.Received) (found []*resolvedSession, err error) {
+	for i, values := range c.Legacy {
 		for _, v := range values {
 			f, failed := l.resolve(i, r, v)
 			if f != nil {
@@ -269,8 +269,8 @@ func (l *legacy) every(r *http.Request, c *browser.Cookies) (found []*foundLegac
 
 // find resolves the values of one cookie. Several that are one session or one
 // person count as one. Several people: nobody can say who is at the browser.
-func (l *legacy) find(entry int, r *http.Request, values []string) (found *foundLegacy, several bool, err error) {
-	if len(values) > browser.MaxDuplicates {
+func (l *legacyResolver) find(entry int, r *http.Request, values []string) (found *resolvedSession, several bool, err error) {
+	if len(values) > cookies.MaxDuplicates {
 		return nil, true, nil
 	}
 	for _, v := range values {
@@ -289,7 +289,7 @@ func (l *legacy) find(entry int, r *http.Request, values []string) (found *found
 }
 
 // resolve returns the session of one value, or nil if there is none in it.
-func (l *legacy) resolve(entry int, r *http.Request, value string) (*foundLegacy, error) {
+func (l *legacyResolver) resolve(entry int, r *http.Request, value string) (*resolvedSession, error) {
 	c := &l.cookies[entry]
 	if len(value) > maxLegacyValue {
 		return nil, nil
@@ -309,7 +309,7 @@ func (l *legacy) resolve(entry int, r *http.Request, value string) (*foundLegacy
 		s.ID = Secret(value)
 	}
 	key := l.names.Record(c.Name, string(s.ID), s.Identity.Subject, s.StartedAt)
-	return &foundLegacy{entry: entry, cookie: c, session: s, key: key}, nil
+	return &resolvedSession{entry: entry, cookie: c, session: s, key: key}, nil
 }
 
 // sameSession goes by the person where both are known: some applications keep
@@ -324,7 +324,7 @@ func sameSession(a, b LegacySession) bool {
 // resolveError is safe to log: of an application's error only the type is
 // kept, for its text may hold the cookie's value.
 func resolveError(name string, err error) error {
-	var setting safe.Setting
+	var setting redact.Setting
 	if errors.As(err, &setting) {
 		return setting
 	}

@@ -9,14 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/stytchmigrate/internal/background"
 	"example.com/stytchmigrate/internal/exchange"
-	"example.com/stytchmigrate/internal/flight"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/outbound"
-	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/redact"
+	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
-	"example.com/stytchmigrate/internal/vault"
 )
 
 // The kinds of events.
@@ -121,17 +121,17 @@ func (e Event) LogValue() slog.Value {
 }
 
 // teller tells operators what happened: by events, and by lines in the log.
-type teller struct {
+type reporter struct {
 	onEvent func(context.Context, Event) // nil: nobody listens
 	log     *slog.Logger
 	names   *names.Names
 
-	queue      flight.Queue // what concerns no single request
-	keysFailed atomic.Bool  // the last fetch of the key set did
+	queue      background.Queue // what concerns no single request
+	keysFailed atomic.Bool      // the last fetch of the key set did
 }
 
 // fingerprint tells legacy sessions apart in logs and events.
-func (t *teller) fingerprint(f *foundLegacy) string {
+func (t *reporter) fingerprint(f *resolvedSession) string {
 	if f.fingerprint != "" {
 		return f.fingerprint
 	}
@@ -139,7 +139,7 @@ func (t *teller) fingerprint(f *foundLegacy) string {
 }
 
 // request sends the events of one request, and logs those that deserve a look.
-func (t *teller) request(ctx context.Context, f *found, o oddity, s Stage, took time.Duration) {
+func (t *reporter) request(ctx context.Context, f *requestInfo, o notable, s Stage, took time.Duration) {
 	if o.kind == "" && t.onEvent == nil {
 		return
 	}
@@ -152,7 +152,7 @@ func (t *teller) request(ctx context.Context, f *found, o oddity, s Stage, took 
 			odd.Fingerprint = t.fingerprint(f.legacy) // for the log, where there is no OnEvent
 		}
 		if o.userID != "" {
-			odd.UserID = safe.Identifier(o.userID)
+			odd.UserID = redact.Identifier(o.userID)
 			odd.Subject = subjectOf(f.legacy)
 		}
 		if o.kind != kindCreated { // the client has logged that, whatever became of the request
@@ -165,15 +165,15 @@ func (t *teller) request(ctx context.Context, f *found, o oddity, s Stage, took 
 
 // subjectOf is the application's own id of a legacy session's person, in the form
 // that Stytch's external ids have: an email, however written, is none.
-func subjectOf(f *foundLegacy) string {
+func subjectOf(f *resolvedSession) string {
 	if f == nil {
 		return ""
 	}
-	return safe.Only(f.session.Identity.Subject, "._-|", maxExternalID)
+	return redact.Only(f.session.Identity.Subject, "._-|", maxExternalID)
 }
 
-func (t *teller) loggedOut(ctx context.Context, f *found, legacy []*foundLegacy, err error) {
-	out := found{err: err}
+func (t *reporter) loggedOut(ctx context.Context, f *requestInfo, legacy []*resolvedSession, err error) {
+	out := requestInfo{err: err}
 	if len(legacy) > 0 {
 		out.legacy = legacy[0]
 	}
@@ -184,10 +184,10 @@ func (t *teller) loggedOut(ctx context.Context, f *found, legacy []*foundLegacy,
 }
 
 // event is what can be told of a request without a secret or an email.
-func (t *teller) event(kind string, f *found) Event {
+func (t *reporter) event(kind string, f *requestInfo) Event {
 	e := Event{Kind: kind, Outcome: f.outcome, Cause: f.cause, Err: f.err}
 	if f.user != nil {
-		e.UserID = safe.Identifier(f.user.UserID)
+		e.UserID = redact.Identifier(f.user.UserID)
 	}
 	if f.legacy != nil && t.onEvent != nil {
 		e.Fingerprint = t.fingerprint(f.legacy)
@@ -210,7 +210,7 @@ func (t *teller) event(kind string, f *found) Event {
 
 // The causes that no error tells. What an error tells is in causeOf.
 const (
-	causeMemory   = session.Memory
+	causeMemory   = session.CauseMemory
 	causeExchange = "exchange"
 	causeRecord   = "record"
 	causeHeldBack = "held_back"
@@ -244,13 +244,13 @@ func causeOf(err error) string {
 		return "in_flight"
 	case call.HeldBack():
 		return causeHeldBack
-	case call.Late:
+	case call.TimedOut:
 		return "timed_out"
 	}
 	return "no_answer"
 }
 
-func (t *teller) emit(ctx context.Context, e Event) {
+func (t *reporter) emit(ctx context.Context, e Event) {
 	if t.onEvent != nil {
 		t.onEvent(ctx, e)
 	}
@@ -258,14 +258,14 @@ func (t *teller) emit(ctx context.Context, e Event) {
 
 // logError logs what kept the middleware from telling, unless it was a call to
 // Stytch: the client logs those.
-func (t *teller) logError(ctx context.Context, err error) {
+func (t *reporter) logError(ctx context.Context, err error) {
 	if err != nil && stytch.AsCall(err) == nil {
 		t.log.LogAttrs(ctx, slog.LevelError, err.Error())
 	}
 }
 
 // jwksFetched hears of each fetch of the key set.
-func (t *teller) jwksFetched(err error, keys int) {
+func (t *reporter) jwksFetched(err error, keys int) {
 	ctx := context.Background() // of no request: those that wait share the fetch
 	if err == nil {
 		if t.keysFailed.Swap(false) {
@@ -282,13 +282,13 @@ func (t *teller) jwksFetched(err error, keys int) {
 // a nil err, that it is over. It is called from calls that requests share: the
 // application's code runs elsewhere. What failed and has recovered is told in that
 // order, or who counts on the last word would have it in trouble for ever.
-func (t *teller) loud(kind string, err error) {
+func (t *reporter) loud(kind string, err error) {
 	t.queue.Add(func() {
 		ctx, e := context.Background(), Event{Kind: kind, Err: err}
 		switch {
 		case err == nil:
 			e.Cause = causeRecovered
-		case errors.Is(err, vault.ErrUnreadable):
+		case errors.Is(err, sealedstore.ErrUnreadable):
 			e.Cause = causeUnreadable
 		case kind != kindRevocation:
 			e.Cause = causeFailed
@@ -302,12 +302,12 @@ func (t *teller) loud(kind string, err error) {
 	})
 }
 
-func (t *teller) storeFailed(err error) { t.loud(kindStore, err) }
-func (t *teller) doubted(err error)     { t.loud(kindBrake, err) }
-func (t *teller) unrevoked(err error)   { t.loud(kindRevocation, err) }
+func (t *reporter) storeFailed(err error) { t.loud(kindStore, err) }
+func (t *reporter) doubted(err error)     { t.loud(kindBrake, err) }
+func (t *reporter) unrevoked(err error)   { t.loud(kindRevocation, err) }
 
 // noticed hears of calls that are held back from now on, or no longer.
-func (t *teller) noticed(n outbound.Notice) {
+func (t *reporter) noticed(n outbound.Notice) {
 	kind, level := kindBreaker, slog.LevelInfo
 	cause := strings.ReplaceAll(strings.TrimPrefix(n.What, "breaker "), "-", "_")
 	switch n.What {

@@ -8,36 +8,36 @@ import (
 	"slices"
 	"time"
 
-	"example.com/stytchmigrate/internal/browser"
-	"example.com/stytchmigrate/internal/endings"
-	"example.com/stytchmigrate/internal/flight"
+	"example.com/stytchmigrate/internal/background"
+	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
+	"example.com/stytchmigrate/internal/tombstones"
 )
 
 // ender ends sessions: here first, then on other machines, at Stytch and at the
 // source.
-type ender struct {
-	browser  *browser.Browser
-	legacy   *legacy
-	sessions *session.Sessions
-	endings  *endings.Endings
-	records  *records.Records
-	api      stytch.API
-	tell     *teller
-	timeout  time.Duration
+type logouts struct {
+	cookies    *cookies.Policy
+	legacy     *legacyResolver
+	sessions   *session.Sessions
+	tombstones *tombstones.Tombstones
+	records    *records.Records
+	api        stytch.API
+	report     *reporter
+	timeout    time.Duration
 }
 
 // leaving is what ends with one logout.
-type leaving struct {
-	legacy []*foundLegacy
-	ids    map[string]bool // of Stytch sessions
-	keys   map[string]bool // of legacy sessions' records
-	blind  []stytch.Proof  // what the browser sent, where no id is known
+type logoutSet struct {
+	legacy  []*resolvedSession
+	ids     map[string]bool     // of Stytch sessions
+	keys    map[string]bool     // of legacy sessions' records
+	unknown []stytch.SessionRef // what the browser sent, where no id is known
 }
 
-func (l *leaving) add(sessionID, key string) {
+func (l *logoutSet) add(sessionID, key string) {
 	if sessionID != "" {
 		l.ids[sessionID] = true
 	}
@@ -47,34 +47,34 @@ func (l *leaving) add(sessionID, key string) {
 }
 
 // proofs are of all Stytch sessions that are to be revoked.
-func (l *leaving) proofs() []stytch.Proof {
-	all := slices.Clone(l.blind)
+func (l *logoutSet) proofs() []stytch.SessionRef {
+	all := slices.Clone(l.unknown)
 	for id := range l.ids {
-		all = append(all, stytch.Proof{ID: id})
+		all = append(all, stytch.SessionRef{ID: id})
 	}
 	return all
 }
 
-func (e *ender) logout(w http.ResponseWriter, r *http.Request) error {
-	f := foundIn(r.Context())
+func (e *logouts) logout(w http.ResponseWriter, r *http.Request) error {
+	f := infoFrom(r.Context())
 	if f != nil && f.original != nil {
 		r = f.original.WithContext(r.Context())
 	}
-	var pending *browser.Swap
+	var pending *cookies.Pending
 	if f != nil {
-		pending = f.swap
+		pending = f.pending
 	}
-	errs := []error{e.browser.LogOut(w.Header(), r, pending)}
+	errs := []error{e.cookies.LogOut(w.Header(), r, pending)}
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), e.timeout)
 	defer cancel()
-	cookies := e.browser.Read(r)
+	cookies := e.cookies.Read(r)
 	if cookies.TooMany(r) {
 		errs = append(errs, errTooMany)
 	}
 	legacy, err := e.legacyOf(f, r, &cookies)
-	l := e.here(ctx, f, legacy, &cookies)
-	errs = append(errs, err, e.everywhere(ctx, l))
+	l := e.endLocal(ctx, f, legacy, &cookies)
+	errs = append(errs, err, e.endShared(ctx, l))
 	for _, p := range l.proofs() {
 		errs = append(errs, e.api.Revoke(ctx, p))
 	}
@@ -85,7 +85,7 @@ func (e *ender) logout(w http.ResponseWriter, r *http.Request) error {
 			told = errors.Join(told, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", s.cookie.Name, err))
 		}
 	}
-	e.tell.loggedOut(r.Context(), f, legacy, told)
+	e.report.loggedOut(r.Context(), f, legacy, told)
 	return errors.Join(errs...)
 }
 
@@ -95,28 +95,28 @@ var errTooMany = errors.New("stytchmigrate: more cookies than Logout looks at: a
 // expiring the legacy cookie. It is logout, but nobody waits for Stytch. The Stytch
 // session may have come from another legacy session, as at a sign-in by the old
 // login that was not the last one; or nobody could tell whose it is.
-func (e *ender) left(ctx context.Context, c *browser.Cookies, f *found) {
+func (e *logouts) legacyLogout(ctx context.Context, c *cookies.Received, f *requestInfo) {
 	ctx = context.WithoutCancel(ctx)
-	l := e.here(ctx, f, []*foundLegacy{f.legacy}, c)
-	_ = e.everywhere(ctx, l)
-	flight.Apart(func() {
+	l := e.endLocal(ctx, f, []*resolvedSession{f.legacy}, c)
+	_ = e.endShared(ctx, l)
+	background.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, 3*e.timeout)
 		defer cancel()
 		for _, p := range l.proofs() {
-			e.sessions.Abandon(ctx, p)
+			e.sessions.RevokeUnwanted(ctx, p)
 		}
 	})
 }
 
 // legacyOf returns the legacy sessions that a request came with, each once. What
 // was found before need not be resolved again.
-func (e *ender) legacyOf(f *found, r *http.Request, c *browser.Cookies) ([]*foundLegacy, error) {
+func (e *logouts) legacyOf(f *requestInfo, r *http.Request, c *cookies.Received) ([]*resolvedSession, error) {
 	all, err := e.legacy.every(r, c)
 	if f != nil && f.legacy != nil {
 		all = append(all, f.legacy)
 	}
 	seen := map[string]bool{}
-	all = slices.DeleteFunc(all, func(l *foundLegacy) bool {
+	all = slices.DeleteFunc(all, func(l *resolvedSession) bool {
 		key := l.key
 		defer func() { seen[key] = true }()
 		return seen[key]
@@ -127,11 +127,11 @@ func (e *ender) legacyOf(f *found, r *http.Request, c *browser.Cookies) ([]*foun
 // here makes this process refuse every session of a request from now on. It
 // comes before Stytch or the store hear of it: no answer that is under way brings
 // back what has ended here.
-func (e *ender) here(ctx context.Context, f *found, legacy []*foundLegacy, c *browser.Cookies) *leaving {
-	l := &leaving{legacy: legacy, ids: map[string]bool{}, keys: map[string]bool{}}
+func (e *logouts) endLocal(ctx context.Context, f *requestInfo, legacy []*resolvedSession, c *cookies.Received) *logoutSet {
+	l := &logoutSet{legacy: legacy, ids: map[string]bool{}, keys: map[string]bool{}}
 	end := func(sessionID, key string) {
 		if l.add(sessionID, key); key != "" {
-			e.endings.EndLegacyHere(key)
+			e.tombstones.MarkLegacyLocal(key)
 		}
 	}
 	if f != nil && f.session != nil {
@@ -141,7 +141,7 @@ func (e *ender) here(ctx context.Context, f *found, legacy []*foundLegacy, c *br
 	for _, s := range legacy {
 		end("", s.key)
 	}
-	l.blind = e.sessions.EndCookies(ctx, c.Tokens, c.JWTs, end)
+	l.unknown = e.sessions.EndCookies(ctx, c.Tokens, c.JWTs, end)
 	for id := range l.ids { // now that nothing more is looked up by a cookie
 		e.sessions.End(id)
 	}
@@ -151,9 +151,9 @@ func (e *ender) here(ctx context.Context, f *found, legacy []*foundLegacy, c *br
 // everywhere tells the other machines, and adds the Stytch sessions that the
 // legacy ones became. They are looked up after the records are ended: who
 // remembers one after that discards it.
-func (e *ender) everywhere(ctx context.Context, l *leaving) (err error) {
+func (e *logouts) endShared(ctx context.Context, l *logoutSet) (err error) {
 	for key := range l.keys {
-		err = errors.Join(err, e.endings.EndLegacy(ctx, key))
+		err = errors.Join(err, e.tombstones.MarkLegacy(ctx, key))
 	}
 	for _, s := range l.legacy {
 		if r := e.records.Load(ctx, s.key, string(s.session.ID)); r != nil {
@@ -162,21 +162,21 @@ func (e *ender) everywhere(ctx context.Context, l *leaving) (err error) {
 		}
 	}
 	for id := range l.ids {
-		err = errors.Join(err, e.endings.EndSessionElsewhere(ctx, id))
+		err = errors.Join(err, e.tombstones.MarkSessionShared(ctx, id))
 	}
 	return err
 }
 
 // sources returns the legacy sessions whose cookie the browser has no more, and
 // that are to be ended at their source.
-func (e *ender) sources(ctx context.Context, l *leaving) (out []*foundLegacy) {
+func (e *logouts) sources(ctx context.Context, l *logoutSet) (out []*resolvedSession) {
 	if !slices.ContainsFunc(e.legacy.cookies, func(c LegacyCookie) bool { return c.End != nil }) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout)
 	defer cancel()
 	for key := range l.keys {
-		came := slices.ContainsFunc(l.legacy, func(f *foundLegacy) bool { return f.key == key })
+		came := slices.ContainsFunc(l.legacy, func(f *resolvedSession) bool { return f.key == key })
 		if f := e.sourceOf(ctx, key); f != nil && !came {
 			out = append(out, f)
 		}
@@ -186,7 +186,7 @@ func (e *ender) sources(ctx context.Context, l *leaving) (out []*foundLegacy) {
 
 // endAtSource calls End, with time of its own: a Stytch that is silent has used
 // up the rest, and must not keep the old session alive.
-func (e *ender) endAtSource(ctx context.Context, legacy *foundLegacy) error {
+func (e *logouts) endAtSource(ctx context.Context, legacy *resolvedSession) error {
 	if legacy.cookie.End == nil {
 		return nil
 	}
@@ -197,13 +197,13 @@ func (e *ender) endAtSource(ctx context.Context, legacy *foundLegacy) error {
 
 // sourceOf returns the legacy session of a record, if it is to be ended at its
 // source.
-func (e *ender) sourceOf(ctx context.Context, key string) *foundLegacy {
+func (e *logouts) sourceOf(ctx context.Context, key string) *resolvedSession {
 	src, found := e.records.Source(ctx, key)
 	i := src.Entry
 	if !found || i >= len(e.legacy.cookies) || e.legacy.cookies[i].Name != src.Cookie || e.legacy.cookies[i].End == nil {
 		return nil // of a configuration that is no more
 	}
-	return &foundLegacy{entry: i, key: key, cookie: &e.legacy.cookies[i], session: LegacySession{
+	return &resolvedSession{entry: i, key: key, cookie: &e.legacy.cookies[i], session: LegacySession{
 		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
 	}}
 }

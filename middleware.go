@@ -21,18 +21,18 @@ import (
 	"strconv"
 	"time"
 
-	"example.com/stytchmigrate/internal/browser"
 	"example.com/stytchmigrate/internal/client"
-	"example.com/stytchmigrate/internal/endings"
+	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/records"
-	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/redact"
+	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
-	"example.com/stytchmigrate/internal/vault"
+	"example.com/stytchmigrate/internal/tombstones"
 )
 
 // Middleware authenticates requests by their Stytch session, and gives one to
@@ -41,16 +41,16 @@ import (
 type Middleware struct {
 	// Pointers only, so that printing a Middleware prints no secret.
 	cfg      *Config
-	browser  *browser.Browser
+	cookies  *cookies.Policy
 	sessions *session.Sessions
 	rollout  *rollout
-	judge    *judge         // says what is to become of a request
-	actor    *actor         // does it
-	ender    *ender         // logs out
-	tell     *teller        // says what happened
+	decider  *decider       // says what is to become of a request
+	applier  *applier       // does it
+	logouts  *logouts       // logs out
+	report   *reporter      // says what happened
 	probes   *client.Client // of Check: its calls count in no lane, and are not logged
 
-	nobody *found // what a request is told that carries nothing
+	anonymous *requestInfo // what a request is told that carries nothing
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would
@@ -65,19 +65,19 @@ func New(cfg Config) (*Middleware, error) {
 		return nil, err
 	}
 	n := &names.Names{Key: string(cfg.RecordKey), Project: cfg.ProjectID}
-	tell := &teller{onEvent: cfg.OnEvent, log: cfg.Logger, names: n}
-	b := browser.New(cfg.Cookies.options(), oldOf(cfg.Legacy))
+	tell := &reporter{onEvent: cfg.OnEvent, log: cfg.Logger, names: n}
+	b := cookies.New(cfg.Cookies.options(), legacyCookies(cfg.Legacy))
 
-	shared := vault.New(string(cfg.RecordKey), cfg.Store, cfg.Timeout/10, tell.storeFailed)
-	remembered, ended := records.New(shared, recordCodec, cfg.Timeout/2), endings.New(shared, n)
+	shared := sealedstore.New(string(cfg.RecordKey), cfg.Store, cfg.Timeout/10, tell.storeFailed)
+	remembered, ended := records.New(shared, recordCodec, cfg.Timeout/2), tombstones.New(shared, n)
 
-	transport := client.TransportOf(cfg.HTTPClient)
+	transport := client.Transport(cfg.HTTPClient)
 	calls := client.Client{
-		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: string(cfg.Secret), HTTP: client.Over(transport),
+		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: string(cfg.Secret), HTTP: client.NewHTTPClient(transport),
 		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
 	}
 	probes := calls
-	calls.HTTP = client.Over(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: client.MaxBody, Notify: tell.noticed}))
+	calls.HTTP = client.NewHTTPClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: client.MaxBody, Notify: tell.noticed}))
 
 	// Stytch names itself by the host that a session was made through.
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
@@ -85,21 +85,21 @@ func New(cfg Config) (*Middleware, error) {
 	api := &consumer{&calls, verifier}
 
 	sessions := session.New(session.Config{
-		API: api, Verifier: verifier, Endings: ended, Limit: 3 * cfg.Timeout, ExtendBy: cfg.extendBy(), Log: cfg.Logger,
-		Attach: func(s *stytch.Session) any { return keep(b, s) }, Doubted: tell.doubted, Unrevoked: tell.unrevoked,
+		API: api, Verifier: verifier, Tombstones: ended, Limit: 3 * cfg.Timeout, ExtendBy: cfg.extendBy(), Log: cfg.Logger,
+		Attach: func(s *stytch.Session) any { return newAttachment(b, s) }, OnDoubt: tell.doubted, OnRevokeFailed: tell.unrevoked,
 	})
 	inForce := newRollout(cfg.Rollout)
 	exchanges := exchange.New(exchange.Config{
-		API: api, Sessions: sessions, Records: remembered, Endings: ended, Pace: inForce, Mint: cfg.minter(),
+		API: api, Sessions: sessions, Records: remembered, Tombstones: ended, Limiter: inForce, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: calls.LogError,
 	})
 
-	old := &legacy{cfg.Legacy, n}
-	e := &ender{b, old, sessions, ended, remembered, api, tell, cfg.Timeout}
+	old := &legacyResolver{cfg.Legacy, n}
+	e := &logouts{b, old, sessions, ended, remembered, api, tell, cfg.Timeout}
 	return &Middleware{
-		cfg: &cfg, browser: b, sessions: sessions, rollout: inForce, tell: tell, ender: e, probes: &probes, nobody: &found{by: b},
-		judge: &judge{sessions, exchanges, old, ended, tell, &mover{&cfg, exchanges, ended, n, inForce, tell}, cfg.Timeout},
-		actor: &actor{browser: b, legacy: old, sessions: sessions, endings: ended, ender: e, log: cfg.Logger},
+		cfg: &cfg, cookies: b, sessions: sessions, rollout: inForce, report: tell, logouts: e, probes: &probes, anonymous: &requestInfo{by: b},
+		decider: &decider{sessions, exchanges, old, ended, tell, &migrator{&cfg, exchanges, ended, n, inForce, tell}, cfg.Timeout},
+		applier: &applier{cookies: b, legacy: old, sessions: sessions, tombstones: ended, logouts: e, log: cfg.Logger},
 	}, nil
 }
 
@@ -115,29 +115,29 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if m.quick(w, r, next) {
+		if m.fastPath(w, r, next) {
 			return
 		}
 		start := time.Now()
-		cookies := m.browser.Read(r)
-		quiet := m.judge.decide(r, &cookies)
-		if quiet.nothing() && len(cookies.Tokens) == 0 && m.goesUntold(r.Context()) { // a token may have cost a call
+		cookies := m.cookies.Read(r)
+		quiet := m.decider.decide(r, &cookies)
+		if quiet.isNothing() && len(cookies.Tokens) == 0 && m.passesUnreported(r.Context()) { // a token may have cost a call
 			next.ServeHTTP(w, r)
 			return
 		}
 		v := quiet // for the context: what did not get here is not allocated
-		v.by = m.browser
-		m.tell.request(r.Context(), &v.found, v.odd, m.rollout.now().Stage, time.Since(start))
+		v.by = m.cookies
+		m.report.request(r.Context(), &v.requestInfo, v.notable, m.rollout.now().Stage, time.Since(start))
 		if v.gone {
 			return
 		}
-		m.actor.act(w, r, &cookies, &v, next)
+		m.applier.apply(w, r, &cookies, &v, next)
 	})
 }
 
 func (m *Middleware) excluded(r *http.Request) bool {
 	// Wrapped twice: the outer one has done it all.
-	if f := foundIn(r.Context()); f != nil && f.by == m.browser {
+	if f := infoFrom(r.Context()); f != nil && f.by == m.cookies {
 		return true
 	}
 	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
@@ -148,29 +148,29 @@ func (m *Middleware) excluded(r *http.Request) bool {
 // cookie that matters, and those of a session in memory. What they are told is
 // there beforehand, and none of their cookies changes. It does what decide and
 // act would do, at no cost that can be seen.
-func (m *Middleware) quick(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	var start time.Time
 	if m.cfg.OnEvent != nil {
 		start = time.Now()
 	}
-	jwt, ok := m.browser.Glance(r)
+	jwt, ok := m.cookies.ReadFast(r)
 	if !ok {
 		return false
 	}
-	f := m.nobody
+	f := m.anonymous
 	if jwt != "" {
-		k := m.sessions.Recognized(jwt)
+		k := m.sessions.LookupJWT(jwt)
 		if k == nil {
 			return false
 		}
-		f = keptWith(k).found
+		f = attachmentOf(k).info
 	}
 	ctx := r.Context()
 	if m.cfg.OnEvent != nil {
-		e := m.tell.event(kindRequest, f)
+		e := m.report.event(kindRequest, f)
 		e.Duration, e.Stage = time.Since(start), m.rollout.now().Stage
-		m.tell.emit(ctx, e)
-	} else if jwt == "" && m.goesUntold(ctx) {
+		m.report.emit(ctx, e)
+	} else if jwt == "" && m.passesUnreported(ctx) {
 		next.ServeHTTP(w, r)
 		return true
 	}
@@ -180,8 +180,8 @@ func (m *Middleware) quick(w http.ResponseWriter, r *http.Request, next http.Han
 
 // goesUntold reports that an anonymous request may be passed on as it is: nobody
 // hears of it, and the context holds nobody whom another middleware found.
-func (m *Middleware) goesUntold(ctx context.Context) bool {
-	return m.cfg.OnEvent == nil && foundIn(ctx) == nil
+func (m *Middleware) passesUnreported(ctx context.Context) bool {
+	return m.cfg.OnEvent == nil && infoFrom(ctx) == nil
 }
 
 // Logout signs the user out: it expires the cookies of every session, revokes
@@ -197,7 +197,7 @@ func (m *Middleware) goesUntold(ctx context.Context) bool {
 // session's source, may not know: revoke the user's sessions there if that matters.
 // The revocation goes on if the client goes away.
 func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
-	return m.ender.logout(w, r)
+	return m.logouts.logout(w, r)
 }
 
 // Rollout returns the rollout in force.
@@ -207,11 +207,11 @@ func (m *Middleware) Rollout() Rollout { return *m.rollout.now() }
 // come from now on. An application calls it from its own configuration or flags. It
 // returns an error that names everything wrong with r, and then changes nothing.
 func (m *Middleware) SetRollout(r Rollout) error {
-	var p safe.Problems
+	var p redact.Problems
 	if r.check(&p); len(p) > 0 {
 		return errors.Join(p...)
 	}
-	m.rollout.inForce.Store(&r)
+	m.rollout.current.Store(&r)
 	return nil
 }
 
@@ -250,7 +250,7 @@ func (m *Middleware) deny(w http.ResponseWriter, r *http.Request) {
 // retryAfter is in seconds: what Stytch asked for, or the time in which most
 // outages that users notice have passed.
 func (m *Middleware) retryAfter(ctx context.Context) int {
-	if f := foundIn(ctx); f != nil {
+	if f := infoFrom(ctx); f != nil {
 		if call := stytch.AsCall(f.err); call != nil && call.RetryAfter > 0 {
 			return int(call.RetryAfter / time.Second)
 		}

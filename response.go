@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/redact"
 )
 
 // MigrateResponse is the answer of POST /v1/sessions/migrate. It prints and logs
@@ -245,8 +245,8 @@ func (r AuthenticateResponse) Format(w fmt.State, _ rune) {
 // out: an answer is not checked for what Stytch puts where.
 func summary(requestID, userID, sessionID string, status int) slog.Value {
 	return slog.GroupValue(
-		slog.String("request_id", safe.Identifier(requestID)), slog.String("user_id", safe.Identifier(userID)),
-		slog.String("session_id", safe.Identifier(sessionID)), slog.Int("status_code", status))
+		slog.String("request_id", redact.Identifier(requestID)), slog.String("user_id", redact.Identifier(userID)),
+		slog.String("session_id", redact.Identifier(sessionID)), slog.Int("status_code", status))
 }
 
 // Error is an error that Stytch answered with. Type is one of those listed at

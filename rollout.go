@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/stytchmigrate/internal/pace"
-	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/rate"
+	"example.com/stytchmigrate/internal/redact"
 )
 
 // Stage is what becomes of legacy sessions. None but StageRetired signs anybody
@@ -42,13 +42,13 @@ const (
 
 // String returns the name of a stage: replace, keep, shadow, observe or retired.
 func (s Stage) String() string {
-	if !s.known() {
+	if !s.isValid() {
 		return "stage " + strconv.Itoa(int(s))
 	}
 	return [...]string{"replace", "keep", "shadow", "observe", "retired"}[s]
 }
 
-func (s Stage) known() bool { return StageReplace <= s && s <= StageRetired }
+func (s Stage) isValid() bool { return StageReplace <= s && s <= StageRetired }
 
 // Rollout says which legacy sessions move to Stytch, and what becomes of their
 // cookie. The zero value: all of them, by StageReplace. Whoever has a Stytch
@@ -71,8 +71,8 @@ type Rollout struct {
 	Until time.Time
 }
 
-func (r *Rollout) check(p *safe.Problems) {
-	p.Add(!r.Stage.known(), "Rollout.Stage %d: unknown", int(r.Stage))
+func (r *Rollout) check(p *redact.Problems) {
+	p.Add(!r.Stage.isValid(), "Rollout.Stage %d: unknown", int(r.Stage))
 	p.Add(!(r.HoldBack >= 0 && r.HoldBack <= 100), "Rollout.HoldBack %v: must be from 0 to 100", r.HoldBack)
 	year := r.Until.UTC().Year()
 	p.Add(year < 0 || year > 9999, "Rollout.Until: the year %d has no form in RFC 3339", year)
@@ -81,22 +81,22 @@ func (r *Rollout) check(p *safe.Problems) {
 
 // rollout is the Rollout in force, and what was begun of late. It is the exchange.Pace.
 type rollout struct {
-	inForce atomic.Pointer[Rollout]
-	pace    pace.Pace
+	current atomic.Pointer[Rollout]
+	limiter rate.Limiter
 }
 
-func (r *rollout) now() *Rollout { return r.inForce.Load() }
+func (r *rollout) now() *Rollout { return r.current.Load() }
 
-func (r *rollout) HasRoom() bool { return r.pace.HasRoom(r.now().PerSecond) }
-func (r *rollout) Take() bool    { return r.pace.Take(r.now().PerSecond) }
-func (r *rollout) GiveBack()     { r.pace.GiveBack() }
+func (r *rollout) HasRoom() bool { return r.limiter.HasRoom(r.now().PerSecond) }
+func (r *rollout) Take() bool    { return r.limiter.Take(r.now().PerSecond) }
+func (r *rollout) Return()       { r.limiter.Return() }
 
 // stopped reports that nothing is exchanged any more.
 func (r *Rollout) stopped() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }
 
 func newRollout(r Rollout) *rollout {
 	out := new(rollout)
-	out.inForce.Store(&r)
+	out.current.Store(&r)
 	return out
 }
 

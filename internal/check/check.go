@@ -13,13 +13,13 @@ import (
 	"sync"
 	"time"
 
-	"example.com/stytchmigrate/internal/browser"
 	"example.com/stytchmigrate/internal/client"
+	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/rawjson"
-	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/redact"
+	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
-	"example.com/stytchmigrate/internal/vault"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -30,25 +30,25 @@ type Config struct {
 	ProjectID, BaseURL string
 	UserInfoURL        string
 	Mint               func(userinfo.Identity) (string, error) // nil: there are no tickets
-	Moves              bool                                    // there are old cookies
-	Store              vault.Store                             // nil: there is none
+	HasLegacy          bool                                    // there are old cookies
+	Store              sealedstore.Backend                     // nil: there is none
 	Timeout            time.Duration
 
-	Browser         *browser.Browser
-	Cookies         browser.Options
-	Old             []browser.Old
+	Policy          *cookies.Policy
+	Cookies         cookies.Options
+	Legacy          []cookies.Legacy
 	SessionDuration time.Duration
 }
 
 // Run returns an error that joins a line for each finding.
 func Run(ctx context.Context, cfg Config) error {
 	c := &check{Config: cfg, nobody: somebodyNew()}
-	if c.Mint != nil && c.Moves {
+	if c.Mint != nil && c.HasLegacy {
 		var err error
 		c.ticket, err = c.Mint(c.nobody)
 		c.Add(err != nil, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so")
 	}
-	c.ask(ctx)
+	c.probeAll(ctx)
 	c.judgeStytch()
 	c.judgeUserInfo()
 	c.judgeDashboard()
@@ -81,8 +81,8 @@ type check struct {
 	cut                  bool   // the caller's context ended before all had answered
 	badUserInfo          bool   // there are findings about UserInfoURL
 
-	dangers       safe.Problems // what gives accounts away, and so comes first
-	safe.Problems               // all else
+	dangers         redact.Problems // what gives accounts away, and so comes first
+	redact.Problems                 // all else
 }
 
 // probed is what came of one call.
@@ -111,7 +111,7 @@ func (p *probed) busy() bool {
 }
 
 // ask makes all calls, side by side.
-func (c *check) ask(ctx context.Context) {
+func (c *check) probeAll(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var all sync.WaitGroup
@@ -135,13 +135,13 @@ func (c *check) ask(ctx context.Context) {
 		}
 	}
 	if c.Store != nil {
-		all.Go(func() { c.store = vault.Probe(limited, c.Store, c.Timeout) })
+		all.Go(func() { c.store = sealedstore.Probe(limited, c.Store, c.Timeout) })
 	}
 	all.Wait()
 	c.cut = ctx.Err() != nil && c.unanswered()
 }
 
-func (c *check) asksUserInfo() bool { return c.UserInfoURL != "" && c.Moves }
+func (c *check) asksUserInfo() bool { return c.UserInfoURL != "" && c.HasLegacy }
 
 // unanswered reports whether a call that was made had no answer.
 func (c *check) unanswered() bool {

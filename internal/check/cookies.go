@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/stytchmigrate/internal/browser"
+	"example.com/stytchmigrate/internal/cookies"
 )
 
 // judgeCookies finds what New lets pass because it may be right somewhere.
@@ -18,33 +18,33 @@ func (c *check) judgeCookies() {
 	for i, s := range o.OldScopes {
 		c.judgeScope(fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
 	}
-	for i := range c.Old {
-		c.judgeOld(fmt.Sprintf("Legacy[%d]", i), &c.Old[i])
+	for i := range c.Legacy {
+		c.judgeLegacy(fmt.Sprintf("Legacy[%d]", i), &c.Legacy[i])
 	}
 	c.judgeRoom()
 }
 
-func (c *check) judgeOld(field string, l *browser.Old) {
+func (c *check) judgeLegacy(field string, l *cookies.Legacy) {
 	for i, s := range l.Scopes {
 		c.judgeScope(fmt.Sprintf("%s.Scopes[%d]", field, i), s)
 	}
-	met := func(s browser.Scope) bool { return meet(s.Normal().Path, c.Cookies.Path) }
+	met := func(s cookies.Scope) bool { return meet(s.Normal().Path, c.Cookies.Path) }
 	c.Add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, met),
 		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, c.Cookies.Path)
 	for _, name := range l.Names() {
-		secure := browser.HasPrefixFold(name, "__Host-") || browser.HasPrefixFold(name, "__Secure-")
+		secure := cookies.HasPrefixFold(name, "__Host-") || cookies.HasPrefixFold(name, "__Secure-")
 		c.Add(secure && c.Cookies.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
 	}
 }
 
 // meet reports whether there are requests in both of two paths.
-func meet(a, b string) bool { return browser.InPath(a, b) || browser.InPath(b, a) }
+func meet(a, b string) bool { return cookies.InPath(a, b) || cookies.InPath(b, a) }
 
 // judgeScope finds a scope in which a response can expire nothing.
-func (c *check) judgeScope(field string, s browser.Scope) {
+func (c *check) judgeScope(field string, s cookies.Scope) {
 	c.judgeDomain(field, s.Domain)
 	ours, theirs := c.Cookies.Domain, s.Normal().Domain
-	c.Add(ours != "" && theirs != "" && !browser.InDomain(theirs, ours) && !browser.InDomain(ours, theirs),
+	c.Add(ours != "" && theirs != "" && !cookies.InDomain(theirs, ours) && !cookies.InDomain(ours, theirs),
 		"%s: Domain %q: no page in Cookies.Domain %q may expire a cookie there, and it stays; take the scope out, or correct one of the two", field, s.Domain, ours)
 }
 
@@ -74,12 +74,12 @@ const usualJWT = 1000
 // judgeRoom finds settings with which the JWT's cookie is always left out.
 func (c *check) judgeRoom() {
 	const effect = "leave no room for the JWT's cookie in a response, and requests wait for Stytch; name fewer scopes, and shorter"
-	fits := func(old int) bool { return c.Browser.HasRoom(old, 44, usualJWT, c.SessionDuration) }
+	fits := func(old int) bool { return c.Policy.HasRoom(old, 44, usualJWT, c.SessionDuration) }
 	if !fits(-1) {
 		c.Add(true, "Cookies: the names and OldScopes %s", effect)
 		return
 	}
-	for i := range c.Old {
+	for i := range c.Legacy {
 		c.Add(!fits(i), "Legacy[%d]: its names and Scopes, with Cookies.OldScopes, %s", i, effect)
 	}
 }

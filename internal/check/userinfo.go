@@ -9,8 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"example.com/stytchmigrate/internal/browser"
 	"example.com/stytchmigrate/internal/client"
+	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/rawjson"
 )
 
@@ -46,7 +46,7 @@ func (c *check) judgeUserInfo() {
 func (c *check) judgePlace() {
 	base, _ := url.Parse(c.BaseURL) // New has parsed both
 	u, _ := url.Parse(c.UserInfoURL)
-	stytch := browser.InDomain(base.Hostname(), "stytch.com") || browser.InDomain(base.Hostname(), "stytch.dev")
+	stytch := cookies.InDomain(base.Hostname(), "stytch.com") || cookies.InDomain(base.Hostname(), "stytch.dev")
 	c.Add(stytch && isPrivateHost(u.Hostname()), "UserInfoURL: is an address that only this network knows: Stytch can't reach it, and nobody can move; give the endpoint a public name")
 }
 
@@ -56,7 +56,7 @@ func isPrivateHost(host string) bool {
 		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified()
 	}
 	return !strings.Contains(host, ".") ||
-		slices.ContainsFunc([]string{"localhost", "local", "internal", "invalid", "test"}, func(top string) bool { return browser.InDomain(host, top) })
+		slices.ContainsFunc([]string{"localhost", "local", "internal", "invalid", "test"}, func(top string) bool { return cookies.InDomain(host, top) })
 }
 
 // isServed reports whether an endpoint is there at all. A call that was not made
@@ -100,7 +100,7 @@ func (p *probed) mediaType() string {
 func (p *probed) asksForLogin() bool {
 	challenges := p.Header.Values("WWW-Authenticate")
 	return p.Status == http.StatusUnauthorized && len(challenges) > 0 &&
-		!slices.ContainsFunc(challenges, func(v string) bool { return browser.HasPrefixFold(v, "Bearer") })
+		!slices.ContainsFunc(challenges, func(v string) bool { return cookies.HasPrefixFold(v, "Bearer") })
 }
 
 // tells reports whether a request that anybody can send was told who somebody is,

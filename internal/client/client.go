@@ -16,7 +16,7 @@ import (
 
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/rawjson"
-	"example.com/stytchmigrate/internal/safe"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/stytch"
 )
 
@@ -44,7 +44,7 @@ type Client struct {
 }
 
 // TransportOf returns c's transport, or one of our own.
-func TransportOf(c *http.Client) http.RoundTripper {
+func Transport(c *http.Client) http.RoundTripper {
 	if c != nil && c.Transport != nil {
 		return c.Transport
 	}
@@ -61,7 +61,7 @@ func TransportOf(c *http.Client) http.RoundTripper {
 // Over returns a client over t, with redirects, cookies and time-outs
 // as a call that carries the project's secret and a user's token needs them. A
 // redirect would hand both to whatever host it names.
-func Over(t http.RoundTripper) *http.Client {
+func NewHTTPClient(t http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -120,10 +120,10 @@ func (c *Client) do(op string, req *http.Request) ([]byte, error) {
 	in := c.Send(req)
 	switch {
 	case in.Status == 0:
-		return nil, &stytch.CallError{Op: op, Reason: in.Failure, RetryAfter: in.heldBack, Full: in.full, Late: in.Failure == safe.TimedOut}
+		return nil, &stytch.CallError{Op: op, Reason: in.Failure, RetryAfter: in.heldBack, NoSlot: in.full, TimedOut: in.Failure == redact.TimedOut}
 	case in.Status != http.StatusOK:
 		api := c.ReadError(in.Status, in.Body)
-		return nil, &stytch.CallError{Op: op, API: api, Answer: stytch.Meaning(op, api), RetryAfter: retryAfter(in.Header)}
+		return nil, &stytch.CallError{Op: op, API: api, Answer: stytch.Interpret(op, api), RetryAfter: retryAfter(in.Header)}
 	case in.Failure != "":
 		return nil, &stytch.CallError{Op: op, Reason: "answer 200 broke off: " + in.Failure}
 	case len(in.Body) > MaxBody:
@@ -170,7 +170,7 @@ func (c *Client) Send(req *http.Request) Received {
 	case in := <-done: // both were ready
 		return in
 	default:
-		return Received{Failure: safe.Reason(req.Context().Err())}
+		return Received{Failure: redact.Reason(req.Context().Err())}
 	}
 }
 
@@ -181,12 +181,12 @@ func (c *Client) receive(req *http.Request) Received {
 	case errors.As(err, &held):
 		return Received{Failure: held.Error(), heldBack: held.RetryAfter, full: held.Full}
 	case err != nil:
-		return Received{Failure: safe.Reason(err)}
+		return Received{Failure: redact.Reason(err)}
 	}
 	defer resp.Body.Close()
 	in := Received{Status: resp.StatusCode, Header: resp.Header}
 	if in.Body, err = io.ReadAll(io.LimitReader(resp.Body, MaxBody+1)); err != nil {
-		in.Failure = safe.Reason(err)
+		in.Failure = redact.Reason(err)
 	}
 	return in
 }

@@ -12,12 +12,12 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"example.com/stytchmigrate/internal/endings"
-	"example.com/stytchmigrate/internal/flight"
-	"example.com/stytchmigrate/internal/memory"
+	"example.com/stytchmigrate/internal/background"
+	"example.com/stytchmigrate/internal/cache"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
+	"example.com/stytchmigrate/internal/tombstones"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -32,8 +32,8 @@ type Config struct {
 	API         stytch.API
 	Sessions    *session.Sessions
 	Records     *records.Records
-	Endings     *endings.Endings
-	Pace        Pace
+	Tombstones  *tombstones.Tombstones
+	Limiter     Limiter
 	Mint        func(userinfo.Identity) (string, error) // of a token to exchange, where there is none
 	Timeout     time.Duration                           // of a request
 	CreateUsers bool
@@ -42,25 +42,25 @@ type Config struct {
 }
 
 // Pace says whether one more exchange may begin now.
-type Pace interface {
+type Limiter interface {
 	HasRoom() bool
 	Take() bool
-	GiveBack()
+	Return()
 }
 
 // Exchanger is made with [New]. It is safe for concurrent use.
 type Exchanger struct {
 	Config
 	refusals *lru.Cache[string, *Result] // of this process, for a while
-	flights  flight.Group[*Result]
-	shadow   shadow
+	flights  background.Group[*Result]
+	shadows  shadows
 }
 
 // New returns an Exchanger.
 func New(c Config) *Exchanger {
 	return &Exchanger{
-		Config: c, refusals: memory.LRU[string, *Result](maxRefusals), shadow: newShadow(),
-		flights: flight.Group[*Result]{Limit: 3 * c.Timeout, Left: stytch.ErrNoAnswer},
+		Config: c, refusals: cache.LRU[string, *Result](maxRefusals), shadows: newShadows(),
+		flights: background.Group[*Result]{Limit: 3 * c.Timeout, ErrLeft: stytch.ErrNoAnswer},
 	}
 }
 
@@ -75,68 +75,68 @@ type Legacy struct {
 // Prepare makes the request for a legacy session. It runs code of the application,
 // and so in the goroutine of a request. Its errors are about the session (an identity
 // nobody verified: no) or about a setting (can't tell).
-type Prepare func() (stytch.Exchange, error)
+type Prepare func() (stytch.ExchangeRequest, error)
 
 // Result is what became of a legacy session.
 type Result struct {
 	Answer   stytch.Answer
-	Known    *session.Known // where the answer is yes
+	Entry    *session.Entry // where the answer is yes
 	Err      error          // where it is not
 	Recorded bool           // it was made before, see settling.resume
 
 	Event  Event  // what is worth an event, to one of those who get the Result
 	UserID string // of the Stytch user that the event is about
 
-	until time.Time
-	told  atomic.Bool // the event is some request's already
+	until    time.Time
+	reported atomic.Bool // the event is some request's already
 }
 
 // Event is what happened beside an exchange.
 type Event int
 
 const (
-	Nothing  Event = iota
+	NoEvent  Event = iota
 	Mismatch       // Stytch's user is not the legacy session's person
 	Created        // a user was created
 )
 
 // toOne returns x to one request, and to all others an x without the event:
 // what happened once is told once.
-func (x *Result) toOne() *Result {
-	if x.Event == Nothing || x.told.CompareAndSwap(false, true) {
+func (x *Result) forOneRequest() *Result {
+	if x.Event == NoEvent || x.reported.CompareAndSwap(false, true) {
 		return x
 	}
-	return &Result{Answer: x.Answer, Known: x.Known, Err: x.Err, until: x.until, Recorded: x.Recorded}
+	return &Result{Answer: x.Answer, Entry: x.Entry, Err: x.Err, until: x.until, Recorded: x.Recorded}
 }
 
 // Do exchanges a legacy session, or finds out what it became.
 func (m *Exchanger) Do(ctx context.Context, l *Legacy, prepare Prepare) *Result {
 	if x := m.refused(l.Key); x != nil {
-		return x.toOne()
+		return x.forOneRequest()
 	}
 	in, err := prepare()
 	if err != nil {
-		return m.notAsked(ctx, l.Key, err)
+		return m.refuseLocally(ctx, l.Key, err)
 	}
 	x, err := m.flights.Do(ctx, l.Key, func(ctx context.Context) (*Result, error) {
-		t := &settling{Exchanger: m, legacy: l, in: in, owner: rand.Text()}
+		t := &job{Exchanger: m, legacy: l, in: in, owner: rand.Text()}
 		return t.run(ctx), nil
 	})
 	switch {
-	case m.Endings.LegacyHere(l.Key):
+	case m.Tombstones.LegacyEndedLocal(l.Key):
 		return loggedOut()
 	case err != nil:
 		return &Result{Err: err}
 	}
-	if x.Answer == stytch.Yes && !x.Known.Session.Who.MayBe(l.Identity) {
-		return m.disown(ctx, l.Key, x.Known)
+	if x.Answer == stytch.Yes && !x.Entry.Session.User.Accepts(l.Identity) {
+		return m.giveUp(ctx, l.Key, x.Entry)
 	}
-	return x.toOne()
+	return x.forOneRequest()
 }
 
 // refused is the "no" that is known of a legacy session without asking.
 func (m *Exchanger) refused(key string) *Result {
-	if m.Endings.LegacyHere(key) {
+	if m.Tombstones.LegacyEndedLocal(key) {
 		return loggedOut()
 	}
 	if x, ok := m.refusals.Get(key); ok && time.Now().Before(x.until) {
@@ -149,13 +149,13 @@ func (m *Exchanger) refused(key string) *Result {
 // its person's any more: the application now gives another identity under the
 // same ID and Subject than when the exchange was made. It does not count as
 // logged out. Of the requests that share k, the one that ends it tells of it.
-func (m *Exchanger) disown(ctx context.Context, key string, k *session.Known) *Result {
+func (m *Exchanger) giveUp(ctx context.Context, key string, k *session.Entry) *Result {
 	x := anotherPerson(k.Session.UserID)
 	m.refusals.Add(key, x) // before the end, or the next request would exchange again
 	if !m.RevokeLater(ctx, k.Session.ID) {
-		x.told.Store(true)
+		x.reported.Store(true)
 	}
-	return x.toOne()
+	return x.forOneRequest()
 }
 
 // anotherPerson refuses a Stytch user who is not the legacy session's person.
@@ -175,12 +175,12 @@ var ErrPace = &stytch.CallError{Op: stytch.Migrate, Reason: "held back: Rollout.
 
 // IsSurplus reports an exchange for which there was no room. Nothing is wrong with
 // the session, or with Stytch.
-func IsSurplus(err error) bool { return errors.Is(err, ErrPace) || IsFull(err) }
+func IsNoRoom(err error) bool { return errors.Is(err, ErrPace) || IsFull(err) }
 
 // IsFull reports an exchange for which there was no place in flight.
 func IsFull(err error) bool {
 	call := stytch.AsCall(err)
-	return call != nil && call.Full && call.Op == stytch.Migrate
+	return call != nil && call.NoSlot && call.Op == stytch.Migrate
 }
 
 func loggedOut() *Result { return &Result{Answer: stytch.No, Err: ErrLoggedOut} }
@@ -188,7 +188,7 @@ func loggedOut() *Result { return &Result{Answer: stytch.No, Err: ErrLoggedOut} 
 // notAsked is what becomes of a legacy session that Stytch is not even asked
 // about. One that is refused is remembered, and so logged once a minute, as one is
 // that Stytch says no to.
-func (m *Exchanger) notAsked(ctx context.Context, key string, err error) *Result {
+func (m *Exchanger) refuseLocally(ctx context.Context, key string, err error) *Result {
 	x := &Result{Answer: stytch.AnswerOf(err), Err: err}
 	if x.Answer == stytch.No {
 		x.until = time.Now().Add(keepRefusal)
@@ -200,10 +200,10 @@ func (m *Exchanger) notAsked(ctx context.Context, key string, err error) *Result
 
 // call exchanges a legacy session, and before that creates its user where there
 // is none and that is wanted.
-func (m *Exchanger) call(ctx context.Context, id userinfo.Identity, in stytch.Exchange) *Result {
-	x := m.ask(ctx, id, in)
+func (m *Exchanger) migrateOrCreate(ctx context.Context, id userinfo.Identity, in stytch.ExchangeRequest) *Result {
+	x := m.migrate(ctx, id, in)
 	if IsFull(x.Err) {
-		m.Pace.GiveBack()
+		m.Limiter.Return()
 	}
 	call := stytch.AsCall(x.Err)
 	if !m.CreateUsers || id == (userinfo.Identity{}) || call == nil || call.API == nil || !call.API.IsUnknownUser() {
@@ -213,8 +213,8 @@ func (m *Exchanger) call(ctx context.Context, id userinfo.Identity, in stytch.Ex
 	if err != nil {
 		return failed(err)
 	}
-	x = m.ask(ctx, id, in)
-	if userID != "" && x.Event == Nothing {
+	x = m.migrate(ctx, id, in)
+	if userID != "" && x.Event == NoEvent {
 		x.Event, x.UserID = Created, userID
 	}
 	return x
@@ -235,39 +235,39 @@ func failed(err error) *Result {
 }
 
 // ask makes one call for an exchange, and holds its answer against the identity.
-func (m *Exchanger) ask(ctx context.Context, id userinfo.Identity, in stytch.Exchange) *Result {
+func (m *Exchanger) migrate(ctx context.Context, id userinfo.Identity, in stytch.ExchangeRequest) *Result {
 	asked := time.Now()
 	out, err := m.API.Exchange(ctx, in)
 	now := time.Now()
 	if err != nil {
 		return failed(err)
 	}
-	if !out.Who.MayBe(id) {
+	if !out.User.Accepts(id) {
 		m.revokeToken(ctx, out.Token)
 		return anotherPerson(out.UserID)
 	}
-	var k *session.Known
+	var k *session.Entry
 	if out.ID == "" {
 		err = &stytch.CallError{Op: stytch.Migrate, Reason: "answer 200 could not be used: session is missing, and session_jwt can't be read"}
 	} else {
-		k, err = m.Sessions.Learn(out, now)
+		k, err = m.Sessions.Add(out, now)
 	}
 	if err != nil {
 		m.LogError(ctx, stytch.Migrate, now.Sub(asked), err)
 		return &Result{Err: err}
 	}
-	m.Sessions.IsAlive(k)
-	return &Result{Answer: stytch.Yes, Known: k}
+	m.Sessions.ReportAlive(k)
+	return &Result{Answer: stytch.Yes, Entry: k}
 }
 
 // revoke and revokeToken end a session that must not be used.
 func (m *Exchanger) revoke(ctx context.Context, sessionID string) {
-	m.Sessions.Abandon(ctx, stytch.Proof{ID: sessionID})
+	m.Sessions.RevokeUnwanted(ctx, stytch.SessionRef{ID: sessionID})
 	m.Sessions.End(sessionID)
 }
 
 func (m *Exchanger) revokeToken(ctx context.Context, token string) {
-	m.Sessions.Abandon(ctx, stytch.Proof{Token: token, Vouched: true}) // Stytch has just given it
+	m.Sessions.RevokeUnwanted(ctx, stytch.SessionRef{Token: token, Vouched: true}) // Stytch has just given it
 }
 
 // RevokeLater ends a Stytch session that nobody is to have any more: overtaken
@@ -280,11 +280,11 @@ func (m *Exchanger) RevokeLater(ctx context.Context, sessionID string) bool {
 		return false
 	}
 	ctx = context.WithoutCancel(ctx)
-	flight.Apart(func() {
+	background.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, m.Sessions.Limit)
 		defer cancel()
-		_ = m.Endings.EndSessionElsewhere(ctx, sessionID)
-		m.Sessions.Abandon(ctx, stytch.Proof{ID: sessionID})
+		_ = m.Tombstones.MarkSessionShared(ctx, sessionID)
+		m.Sessions.RevokeUnwanted(ctx, stytch.SessionRef{ID: sessionID})
 	})
 	return true
 }

@@ -13,15 +13,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"example.com/stytchmigrate/internal/endings"
 	"example.com/stytchmigrate/internal/exchange"
+	"example.com/stytchmigrate/internal/identity"
 	"example.com/stytchmigrate/internal/names"
-	"example.com/stytchmigrate/internal/person"
 	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
-	"example.com/stytchmigrate/internal/vault"
+	"example.com/stytchmigrate/internal/tombstones"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -29,11 +29,11 @@ import (
 type fake struct {
 	mu      sync.Mutex
 	n       int
-	revoked []stytch.Proof
+	revoked []stytch.SessionRef
 	err     error
 }
 
-func (f *fake) Exchange(context.Context, stytch.Exchange) (*stytch.Session, error) {
+func (f *fake) Exchange(context.Context, stytch.ExchangeRequest) (*stytch.Session, error) {
 	time.Sleep(time.Second)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -41,15 +41,15 @@ func (f *fake) Exchange(context.Context, stytch.Exchange) (*stytch.Session, erro
 		return nil, f.err
 	}
 	id := fmt.Sprint("session-", f.n)
-	return &stytch.Session{ID: id, UserID: "user-ada", Token: "token-" + id, JWT: "-", StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), Who: ada}, nil
+	return &stytch.Session{ID: id, UserID: "user-ada", Token: "token-" + id, JWT: "-", StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), User: ada}, nil
 }
 
-func (f *fake) Authenticate(_ context.Context, p stytch.Proof, _ int) (*stytch.Session, error) {
+func (f *fake) Authenticate(_ context.Context, p stytch.SessionRef, _ int) (*stytch.Session, error) {
 	id := p.Token[len("token-"):]
-	return &stytch.Session{ID: id, UserID: "user-ada", Token: p.Token, JWT: "-", ExpiresAt: time.Now().Add(time.Hour), Who: ada}, nil
+	return &stytch.Session{ID: id, UserID: "user-ada", Token: p.Token, JWT: "-", ExpiresAt: time.Now().Add(time.Hour), User: ada}, nil
 }
 
-func (f *fake) Revoke(_ context.Context, p stytch.Proof) error {
+func (f *fake) Revoke(_ context.Context, p stytch.SessionRef) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.revoked = append(f.revoked, p)
@@ -59,26 +59,26 @@ func (f *fake) Revoke(_ context.Context, p stytch.Proof) error {
 func (f *fake) CreateUser(context.Context, userinfo.Identity) (string, error) { return "", nil }
 
 var (
-	ada = person.Person{Known: true, Emails: []person.Email{{Address: "ada@example.com", Verified: true}}}
+	ada = identity.User{HasDetails: true, Emails: []identity.Email{{Address: "ada@example.com", Verified: true}}}
 	id  = userinfo.Identity{Subject: "ada", Email: "ada@example.com", EmailVerified: true}
 )
 
-// anyPace lets every exchange begin.
-type anyPace struct{}
+// noLimit lets every exchange begin.
+type noLimit struct{}
 
-func (anyPace) HasRoom() bool { return true }
-func (anyPace) Take() bool    { return true }
-func (anyPace) GiveBack()     {}
+func (noLimit) HasRoom() bool { return true }
+func (noLimit) Take() bool    { return true }
+func (noLimit) Return()     {}
 
 // machine is one of several that share a store.
 type machine struct {
 	*exchange.Exchanger
-	endings *endings.Endings
+	endings *tombstones.Tombstones
 }
 
-func newMachine(api stytch.API, store vault.Store) *machine {
-	v := vault.New("a key of 32 bytes, or of even more", store, time.Second, func(error) {})
-	e := endings.New(v, &names.Names{Key: "k", Project: "p"})
+func newMachine(api stytch.API, store sealedstore.Backend) *machine {
+	v := sealedstore.New("a key of 32 bytes, or of even more", store, time.Second, func(error) {})
+	e := tombstones.New(v, &names.Names{Key: "k", Project: "p"})
 	codec := records.Codec{
 		Encode: func(s *stytch.Session) (json.RawMessage, error) { return json.Marshal(s) },
 		Decode: func(raw json.RawMessage) (*stytch.Session, error) {
@@ -89,18 +89,18 @@ func newMachine(api stytch.API, store vault.Store) *machine {
 	log := slog.New(slog.DiscardHandler)
 	keys := sessionjwt.NewKeys(func(context.Context) ([]byte, error) { return nil, context.Canceled }, nil)
 	s := session.New(session.Config{
-		API: api, Verifier: sessionjwt.New("p", []string{"i"}, keys), Endings: e, Limit: 15 * time.Second, Log: log,
-		Attach: func(*stytch.Session) any { return nil }, Doubted: func(error) {}, Unrevoked: func(error) {},
+		API: api, Verifier: sessionjwt.New("p", []string{"i"}, keys), Tombstones: e, Limit: 15 * time.Second, Log: log,
+		Attach: func(*stytch.Session) any { return nil }, OnDoubt: func(error) {}, OnRevokeFailed: func(error) {},
 	})
 	return &machine{exchange.New(exchange.Config{
-		API: api, Sessions: s, Records: records.New(v, codec, 2*time.Second), Endings: e, Pace: anyPace{}, Timeout: 5 * time.Second,
+		API: api, Sessions: s, Records: records.New(v, codec, 2*time.Second), Tombstones: e, Limiter: noLimit{}, Timeout: 5 * time.Second,
 		Log: log, LogError: func(context.Context, string, time.Duration, error) {},
 	}), e}
 }
 
 func (m *machine) do(t *testing.T, key string) *exchange.Result {
-	return m.Do(t.Context(), &exchange.Legacy{Key: key, ID: "id", Identity: id}, func() (stytch.Exchange, error) {
-		return stytch.Exchange{Token: "legacy"}, nil
+	return m.Do(t.Context(), &exchange.Legacy{Key: key, ID: "id", Identity: id}, func() (stytch.ExchangeRequest, error) {
+		return stytch.ExchangeRequest{Token: "legacy"}, nil
 	})
 }
 
@@ -119,7 +119,7 @@ func TestOneForAll(t *testing.T) {
 					x := m.do(t, "key")
 					mu.Lock()
 					defer mu.Unlock()
-					got[x.Known.Session.ID]++
+					got[x.Entry.Session.ID]++
 				})
 			}
 		}
@@ -142,15 +142,15 @@ func TestLogoutMeanwhile(t *testing.T) {
 					time.Sleep(500 * time.Millisecond)
 					if on := m; elsewhere {
 						on = other
-						assert.NoError(t, on.endings.EndLegacy(context.Background(), "key"))
+						assert.NoError(t, on.endings.MarkLegacy(context.Background(), "key"))
 					} else {
-						assert.NoError(t, on.endings.EndLegacy(context.Background(), "key"))
+						assert.NoError(t, on.endings.MarkLegacy(context.Background(), "key"))
 					}
 				}()
 				x := m.do(t, "key")
 				assert.Equal(t, exchange.ErrLoggedOut, x.Err)
 				time.Sleep(time.Second)
-				assert.Equal(t, []stytch.Proof{{ID: "session-1"}}, api.revoked)
+				assert.Equal(t, []stytch.SessionRef{{ID: "session-1"}}, api.revoked)
 			})
 		})
 	}
@@ -165,7 +165,7 @@ func TestAnotherPerson(t *testing.T) {
 		told := 0
 		for range 3 {
 			x := m.Do(t.Context(), &exchange.Legacy{Key: "key", Identity: userinfo.Identity{Subject: "bob", Email: "bob@example.com", EmailVerified: true}},
-				func() (stytch.Exchange, error) { return stytch.Exchange{Token: "legacy"}, nil })
+				func() (stytch.ExchangeRequest, error) { return stytch.ExchangeRequest{Token: "legacy"}, nil })
 			assert.Equal(t, stytch.No, x.Answer)
 			if x.Event == exchange.Mismatch {
 				told++
@@ -173,14 +173,14 @@ func TestAnotherPerson(t *testing.T) {
 		}
 		assert.Equal(t, 1, told)
 		assert.Equal(t, 1, api.n)
-		assert.Equal(t, []stytch.Proof{{Token: "token-session-1", Vouched: true}}, api.revoked)
+		assert.Equal(t, []stytch.SessionRef{{Token: "token-session-1", Vouched: true}}, api.revoked)
 		time.Sleep(time.Minute)
 		m.do(t, "key")
 		assert.Equal(t, 2, api.n)
 	})
 }
 
-// memoryStore is a vault.Store of one process.
+// memoryStore is a sealedstore.Store of one process.
 type memoryStore struct {
 	mu     sync.Mutex
 	values map[string][]byte

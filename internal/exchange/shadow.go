@@ -6,8 +6,8 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"example.com/stytchmigrate/internal/flight"
-	"example.com/stytchmigrate/internal/memory"
+	"example.com/stytchmigrate/internal/background"
+	"example.com/stytchmigrate/internal/cache"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
 )
@@ -19,28 +19,28 @@ const (
 )
 
 // shadow is what was tried out, and what is being.
-type shadow struct {
+type shadows struct {
 	done  *lru.Cache[string, struct{}] // keys of legacy sessions
 	slots chan struct{}                // one in it for each exchange under way
 }
 
-func newShadow() shadow {
-	return shadow{done: memory.LRU[string, struct{}](maxShadowed), slots: make(chan struct{}, maxShadows)}
+func newShadows() shadows {
+	return shadows{done: cache.LRU[string, struct{}](maxShadowed), slots: make(chan struct{}, maxShadows)}
 }
 
 // Tried is what a legacy session would have come to.
-type Tried struct {
-	Err    error // ErrAnotherPerson, with UserID, or why there would be no session
-	Took   time.Duration
-	UserID string // of another person
-	Alone  bool   // nothing was sent, for want of what is needed
+type ShadowResult struct {
+	Err     error // ErrAnotherPerson, with UserID, or why there would be no session
+	Took    time.Duration
+	UserID  string // of another person
+	NotSent bool   // nothing was sent, for want of what is needed
 }
 
 // TryOut exchanges a legacy session for nobody, apart from the request, unless that
 // was done before or there is no room. Only the preparation is the request's.
-func (m *Exchanger) TryOut(ctx context.Context, l *Legacy, prepare Prepare, tell func(context.Context, Tried)) {
-	s := &m.shadow
-	if s.done.Contains(l.Key) || m.refused(l.Key) != nil || !m.Pace.HasRoom() {
+func (m *Exchanger) Shadow(ctx context.Context, l *Legacy, prepare Prepare, tell func(context.Context, ShadowResult)) {
+	s := &m.shadows
+	if s.done.Contains(l.Key) || m.refused(l.Key) != nil || !m.Limiter.HasRoom() {
 		return
 	}
 	in, err := prepare()
@@ -49,7 +49,7 @@ func (m *Exchanger) TryOut(ctx context.Context, l *Legacy, prepare Prepare, tell
 	}
 	if err != nil {
 		if again, _ := s.done.ContainsOrAdd(l.Key, struct{}{}); !again {
-			tell(ctx, Tried{Err: err, Alone: true})
+			tell(ctx, ShadowResult{Err: err, NotSent: true})
 		}
 		return
 	}
@@ -59,7 +59,7 @@ func (m *Exchanger) TryOut(ctx context.Context, l *Legacy, prepare Prepare, tell
 		return
 	}
 	again, _ := s.done.ContainsOrAdd(l.Key, struct{}{})
-	if again || !m.Pace.Take() {
+	if again || !m.Limiter.Take() {
 		if !again {
 			s.done.Remove(l.Key)
 		}
@@ -68,15 +68,15 @@ func (m *Exchanger) TryOut(ctx context.Context, l *Legacy, prepare Prepare, tell
 	}
 	in.Minutes = session.Minutes(shadowLife)
 	ctx = context.WithoutCancel(ctx)
-	flight.Apart(func() {
+	background.Go(func() {
 		defer func() { <-s.slots }()
-		tell(ctx, m.compare(ctx, l, in))
+		tell(ctx, m.shadow(ctx, l, in))
 	})
 }
 
 // compare makes the exchange, gives its session up at once, and tells if it was
 // another person's. What can't be told is tried again.
-func (m *Exchanger) compare(ctx context.Context, l *Legacy, in stytch.Exchange) Tried {
+func (m *Exchanger) shadow(ctx context.Context, l *Legacy, in stytch.ExchangeRequest) ShadowResult {
 	asking, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
 	began := time.Now()
@@ -87,15 +87,15 @@ func (m *Exchanger) compare(ctx context.Context, l *Legacy, in stytch.Exchange) 
 			if !x.until.IsZero() { // a no would hold up who moves in the stage that comes next
 				m.refusals.Add(l.Key, x)
 			}
-			m.shadow.done.Remove(l.Key)
+			m.shadows.done.Remove(l.Key)
 		}
-		return Tried{Err: err, Took: took}
+		return ShadowResult{Err: err, Took: took}
 	}
 	revoking, stop := context.WithTimeout(ctx, m.Timeout)
 	defer stop()
 	m.revokeToken(revoking, out.Token)
-	if out.Who.MayBe(l.Identity) {
-		return Tried{Took: took}
+	if out.User.Accepts(l.Identity) {
+		return ShadowResult{Took: took}
 	}
-	return Tried{Err: ErrAnotherPerson, Took: took, UserID: out.UserID}
+	return ShadowResult{Err: ErrAnotherPerson, Took: took, UserID: out.UserID}
 }

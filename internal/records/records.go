@@ -7,9 +7,9 @@ import (
 	"encoding/json"
 	"time"
 
-	"example.com/stytchmigrate/internal/memory"
+	"example.com/stytchmigrate/internal/cache"
+	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/stytch"
-	"example.com/stytchmigrate/internal/vault"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -20,10 +20,10 @@ const (
 
 // Records is made with [New]. It is safe for concurrent use.
 type Records struct {
-	vault *vault.Vault
+	store *sealedstore.Store
 	codec Codec
 	lease time.Duration
-	local memory.Timed[string, []byte] // sealed
+	local cache.TTL[string, []byte] // sealed
 }
 
 // Codec is how an answer of Stytch's is written down.
@@ -34,8 +34,8 @@ type Codec struct {
 
 // Record is a legacy session's Stytch session.
 type Record struct {
-	At      time.Time // when Stytch vouched for it last
-	Session *stytch.Session
+	VouchedAt time.Time // when Stytch vouched for it last
+	Session   *stytch.Session
 }
 
 // written is a Record as it is stored.
@@ -44,10 +44,10 @@ type written struct {
 	Answer json.RawMessage `json:"answer"`
 }
 
-// New returns Records in a vault. lease is for how long a claim is one's own before
+// New returns Records in a store. lease is for how long a claim is one's own before
 // it has to be renewed.
-func New(v *vault.Vault, c Codec, lease time.Duration) *Records {
-	return &Records{vault: v, codec: c, lease: lease, local: memory.NewTimed[string, []byte](maxRecords)}
+func New(v *sealedstore.Store, c Codec, lease time.Duration) *Records {
+	return &Records{store: v, codec: c, lease: lease, local: cache.NewTTL[string, []byte](maxRecords)}
 }
 
 // ttl is how long a record is of use.
@@ -56,14 +56,14 @@ func (r *Record) ttl() time.Duration { return max(keepRecord, time.Until(r.Sessi
 // Load returns the record of a legacy session, nil if there is none. id, that
 // session's, opens it.
 func (s *Records) Load(ctx context.Context, key, id string) *Record {
-	sealed, _, err := s.vault.Get(ctx, key)
+	sealed, _, err := s.store.Get(ctx, key)
 	if r := s.read(key, id, sealed); r != nil {
 		return r
 	}
 	sealed, _ = s.local.Get(key)
 	r := s.read(key, id, sealed)
 	if r != nil && err == nil { // the store was down when this was made, or has lost it
-		_, _ = s.vault.Put(ctx, key, "", sealed, r.ttl())
+		_, _ = s.store.Put(ctx, key, "", sealed, r.ttl())
 	}
 	return r
 }
@@ -76,15 +76,15 @@ func (s *Records) read(key, id string, sealed []byte) *Record {
 	}
 	var w written
 	r := new(Record)
-	plain, err := s.vault.Open(key, id, sealed)
+	plain, err := s.store.Open(key, id, sealed)
 	if err == nil {
 		err = json.Unmarshal(plain, &w)
 	}
 	if err == nil {
 		r.Session, err = s.codec.Decode(w.Answer)
 	}
-	if r.At = w.At; err != nil || r.At.IsZero() {
-		s.vault.Unreadable()
+	if r.VouchedAt = w.At; err != nil || r.VouchedAt.IsZero() {
+		s.store.ReportUnreadable()
 		return nil
 	}
 	return r
@@ -97,12 +97,12 @@ func (s *Records) Put(ctx context.Context, key, id, owner string, r *Record) (st
 	if err != nil {
 		return true // remembered by nobody, but no other's either
 	}
-	plain, err := json.Marshal(written{r.At, answer})
+	plain, err := json.Marshal(written{r.VouchedAt, answer})
 	if err != nil {
 		return true
 	}
-	sealed := s.vault.Seal(key, id, plain)
-	if stored, err := s.vault.Put(ctx, key, owner, sealed, r.ttl()); err == nil && !stored {
+	sealed := s.store.Seal(key, id, plain)
+	if stored, err := s.store.Put(ctx, key, owner, sealed, r.ttl()); err == nil && !stored {
 		return false
 	}
 	s.local.Put(key, sealed, r.ttl())
@@ -112,19 +112,19 @@ func (s *Records) Put(ctx context.Context, key, id, owner string, r *Record) (st
 // Claim asks for the right to exchange a legacy session. An error means that
 // the store can't tell, and may yet do it.
 func (s *Records) Claim(ctx context.Context, key, owner string) (claimed bool, err error) {
-	return s.vault.Claim(ctx, key, owner, s.lease)
+	return s.store.Claim(ctx, key, owner, s.lease)
 }
 
 // Release gives a claim back.
 func (s *Records) Release(ctx context.Context, key, owner string) {
-	s.vault.Release(ctx, key, owner)
+	s.store.Release(ctx, key, owner)
 }
 
 // Hold renews a claim until stop is called. A claim that can't be renewed is
 // found out about by Put. sure is false where a renewal got no answer: it may yet
 // reach the store, and get a claim back that was lost.
 func (s *Records) Hold(ctx context.Context, key, owner string) (stop func() (sure bool)) {
-	if !s.vault.IsShared() {
+	if !s.store.IsShared() {
 		return func() bool { return true }
 	}
 	sure := true
@@ -137,7 +137,7 @@ func (s *Records) Hold(ctx context.Context, key, owner string) (stop func() (sur
 		for {
 			select {
 			case <-tick.C:
-				if _, err := s.vault.Claim(context.WithoutCancel(ctx), key, owner, s.lease); err != nil {
+				if _, err := s.store.Claim(context.WithoutCancel(ctx), key, owner, s.lease); err != nil {
 					sure = false
 				}
 			case <-ctx.Done():
@@ -167,26 +167,26 @@ func (s *Records) PutSource(ctx context.Context, key string, src Source, ttl tim
 		return
 	}
 	key += ".source"
-	sealed := s.vault.Seal(key, "", plain)
+	sealed := s.store.Seal(key, "", plain)
 	s.local.Put(key, sealed, ttl)
-	_, _ = s.vault.Put(ctx, key, "", sealed, ttl)
+	_, _ = s.store.Put(ctx, key, "", sealed, ttl)
 }
 
 func (s *Records) Source(ctx context.Context, key string) (src Source, found bool) {
 	key += ".source"
 	sealed, ok := s.local.Get(key)
 	if !ok {
-		sealed, _, _ = s.vault.Get(ctx, key)
+		sealed, _, _ = s.store.Get(ctx, key)
 	}
 	if len(sealed) == 0 {
 		return src, false
 	}
-	plain, err := s.vault.Open(key, "", sealed)
+	plain, err := s.store.Open(key, "", sealed)
 	if err == nil {
 		err = json.Unmarshal(plain, &src)
 	}
 	if err != nil {
-		s.vault.Unreadable()
+		s.store.ReportUnreadable()
 	}
 	return src, err == nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/stytch"
-	"example.com/stytchmigrate/internal/vault"
 )
 
 // codec writes the id of a session, and nothing else of it.
@@ -27,9 +27,9 @@ var codec = records.Codec{
 }
 
 // keeper returns the records of one machine, and what it was loud about.
-func keeper() (s *records.Records, v *vault.Vault, loud *[]error) {
+func keeper() (s *records.Records, v *sealedstore.Store, loud *[]error) {
 	loud = &[]error{}
-	v = vault.New("a key of 32 bytes, or of even more", nil, 0, func(err error) { *loud = append(*loud, err) })
+	v = sealedstore.New("a key of 32 bytes, or of even more", nil, 0, func(err error) { *loud = append(*loud, err) })
 	return records.New(v, codec, 5*time.Nanosecond/2), v, loud
 }
 
@@ -40,19 +40,19 @@ func TestRecordsAreBounded(t *testing.T) {
 	const n = 20_000
 	at := time.Now()
 	for i := range n + 100 {
-		assert.True(t, s.Put(t.Context(), fmt.Sprint(i), "", "", &records.Record{At: at, Session: &stytch.Session{ID: fmt.Sprint("s", i)}}))
+		assert.True(t, s.Put(t.Context(), fmt.Sprint(i), "", "", &records.Record{VouchedAt: at, Session: &stytch.Session{ID: fmt.Sprint("s", i)}}))
 	}
 	assert.Nil(t, s.Load(t.Context(), "99", ""))
 	for _, i := range []int{100, n + 99} {
 		r := s.Load(t.Context(), fmt.Sprint(i), "")
 		if assert.NotNil(t, r, i) {
 			assert.Equal(t, fmt.Sprint("s", i), r.Session.ID)
-			assert.True(t, at.Equal(r.At))
+			assert.True(t, at.Equal(r.VouchedAt))
 		}
 	}
 	assert.Empty(t, *loud)
 	assert.Nil(t, s.Load(t.Context(), "100", "another session's id"))
-	assert.Equal(t, []error{vault.ErrUnreadable}, *loud)
+	assert.Equal(t, []error{sealedstore.ErrUnreadable}, *loud)
 }
 
 // A source may have more members than are known, and lack all of them but the
@@ -71,10 +71,10 @@ func TestSourcesOfTwoVersions(t *testing.T) {
 // A Config.Timeout of a few nanoseconds, which New accepts, leaves no time between two
 // renewals.
 func TestTinyLease(t *testing.T) {
-	v := vault.New("key", silent{}, time.Second, func(error) {})
+	v := sealedstore.New("key", silent{}, time.Second, func(error) {})
 	s := records.New(v, codec, 5*time.Nanosecond/2)
 	s.Hold(t.Context(), "key", "owner")()
 }
 
 // silent is a Store that is never asked anything in this test.
-type silent struct{ vault.Store }
+type silent struct{ sealedstore.Backend }

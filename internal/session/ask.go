@@ -11,23 +11,23 @@ import (
 // question is what Stytch is asked about a session, and for how many minutes it is
 // to live from now on; 0: as it does.
 type question struct {
-	stytch.Proof
+	stytch.SessionRef
 	minutes int
 }
 
 // cookie is what the question is about, as a browser sent it.
-func (q *question) cookie() knownKey {
+func (q *question) cookie() entryKey {
 	if q.JWT != "" {
-		return knownKey{'j', q.JWT}
+		return entryKey{'j', q.JWT}
 	}
-	return knownKey{'t', q.Token}
+	return entryKey{'t', q.Token}
 }
 
 // ask is one question, shared by all who ask the same. c is
 // of the JWT that the request has, if one verified. What was checked here never
 // waits for a call about the same that was not, which may be held back, and takes
 // no answer from one: nobody else can say what is believed of a session.
-func (s *Sessions) ask(ctx context.Context, q question, c *sessionjwt.Claims) (*Known, error) {
+func (s *Sessions) ask(ctx context.Context, q question, c *sessionjwt.Claims) (*Entry, error) {
 	var want expected
 	id := ""
 	if c != nil {
@@ -35,25 +35,25 @@ func (s *Sessions) ask(ctx context.Context, q question, c *sessionjwt.Claims) (*
 	}
 	cookie := q.cookie()
 	hash := cookie.hash()
-	before, remembered := s.known.Peek(cookie)
+	before, remembered := s.entries.Peek(cookie)
 	_, unknown := s.unknown.Get(hash)
 	switch {
 	case unknown:
 		return nil, errUnknownToken
 	case remembered:
 		want = expected{before.Session.ID, before.Session.ExpiresAt}
-	case q.JWT != "" && s.Endings.SessionHere(id):
+	case q.JWT != "" && s.Tombstones.SessionEndedLocal(id):
 		return nil, ErrEnded
 	case q.JWT != "" && c != nil: // of a token beside a JWT it says nothing
 		want = expected{c.SessionID, c.SessionExpiresAt}
 	}
 	q.Vouched = want.sessionID != ""
 	key := q.Token + "\x00" + q.JWT + "\x00" + want.sessionID
-	k, err := s.flights.Do(ctx, key, func(ctx context.Context) (*Known, error) {
-		if k := s.recall(q.Token, id); k != nil { // the same call has just ended
+	k, err := s.flights.Do(ctx, key, func(ctx context.Context) (*Entry, error) {
+		if k := s.recent(q.Token, id); k != nil { // the same call has just ended
 			return k, nil
 		}
-		k, err := s.askStytch(ctx, q, want)
+		k, err := s.authenticate(ctx, q, want)
 		if stytch.AnswerOf(err) == stytch.No { // for those too who wait no longer
 			s.unknown.Put(hash, struct{}{}, keepUnknown)
 		}
@@ -73,50 +73,50 @@ type expected struct {
 }
 
 // askStytch makes the call of ask.
-func (s *Sessions) askStytch(ctx context.Context, q question, want expected) (*Known, error) {
-	out, err := s.API.Authenticate(ctx, q.Proof, q.minutes)
+func (s *Sessions) authenticate(ctx context.Context, q question, want expected) (*Entry, error) {
+	out, err := s.API.Authenticate(ctx, q.SessionRef, q.minutes)
 	switch {
-	case stytch.AnswerOf(err) == stytch.No && time.Until(want.expires) > RanOut && !s.Endings.SessionHere(want.sessionID) &&
-		!s.Endings.SessionElsewhere(ctx, want.sessionID): // a logout on any machine is why, and no reason to doubt
+	case stytch.AnswerOf(err) == stytch.No && time.Until(want.expires) > NearExpiry && !s.Tombstones.SessionEndedLocal(want.sessionID) &&
+		!s.Tombstones.SessionEndedShared(ctx, want.sessionID): // a logout on any machine is why, and no reason to doubt
 		return nil, s.believe(ctx, err, want.sessionID)
 	case err != nil:
 		return nil, err
 	}
 	if q.minutes == 0 && s.due(out.ExpiresAt) { // as only the answer tells
-		if longer, err := s.API.Authenticate(ctx, q.Proof, Minutes(s.ExtendBy)); err == nil {
+		if longer, err := s.API.Authenticate(ctx, q.SessionRef, Minutes(s.ExtendBy)); err == nil {
 			out = longer
 		}
 	}
 	at := time.Now()
-	if s.Endings.SessionElsewhere(ctx, out.ID) {
+	if s.Tombstones.SessionEndedShared(ctx, out.ID) {
 		return nil, ErrEnded
 	}
-	if out.Origin != "" && s.Endings.LegacyEverywhere(ctx, out.Origin) { // it was made while the store could not tell
+	if out.Origin != "" && s.Tombstones.LegacyEnded(ctx, out.Origin) { // it was made while the store could not tell
 		s.End(out.ID)
-		s.Abandon(ctx, stytch.Proof{ID: out.ID})
+		s.RevokeUnwanted(ctx, stytch.SessionRef{ID: out.ID})
 		return nil, ErrEnded
 	}
-	k, err := s.Learn(out, at)
+	k, err := s.Add(out, at)
 	if err == nil {
-		s.IsAlive(k)
+		s.ReportAlive(k)
 	}
 	return k, err
 }
 
 // Confirm asks Stytch about a session that it vouched for at a time, unless it spoke
 // of that less than fresh ago.
-func (s *Sessions) Confirm(ctx context.Context, was *stytch.Session, at time.Time, fresh time.Duration) (*Known, error) {
-	if s.Endings.SessionElsewhere(ctx, was.ID) {
+func (s *Sessions) Confirm(ctx context.Context, was *stytch.Session, at time.Time, fresh time.Duration) (*Entry, error) {
+	if s.Tombstones.SessionEndedShared(ctx, was.ID) {
 		return nil, ErrEnded
 	}
-	if k := s.bySession(was.ID); k != nil && time.Since(k.Asked).Abs() < fresh {
+	if k := s.recentByID(was.ID); k != nil && time.Since(k.VouchedAt).Abs() < fresh {
 		return k, nil
 	}
 	if time.Since(at).Abs() < fresh {
-		return s.Learn(was, at)
+		return s.Add(was, at)
 	}
-	q := question{stytch.Proof{Token: was.Token, Vouched: true}, s.extension(was.Token, nil)}
-	return s.askStytch(ctx, q, expected{was.ID, was.ExpiresAt})
+	q := question{stytch.SessionRef{Token: was.Token, Vouched: true}, s.extension(was.Token, nil)}
+	return s.authenticate(ctx, q, expected{was.ID, was.ExpiresAt})
 }
 
 // ErrEnded is the answer "no" that this process gives itself: it logged that
@@ -127,8 +127,8 @@ var errUnknownToken = &stytch.CallError{Op: stytch.Authenticate, Reason: "Stytch
 
 // Abandon revokes a session that nobody is to have. That it fails is said: the
 // session is in nobody's hands, but alive.
-func (s *Sessions) Abandon(ctx context.Context, p stytch.Proof) {
+func (s *Sessions) RevokeUnwanted(ctx context.Context, p stytch.SessionRef) {
 	if err := s.API.Revoke(ctx, p); err != nil {
-		s.Unrevoked(err)
+		s.OnRevokeFailed(err)
 	}
 }

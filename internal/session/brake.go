@@ -23,17 +23,17 @@ const (
 // of ours or memory, and that should be alive, so that nobody can pull it with
 // cookies made up.
 type brake struct {
-	mu      sync.Mutex // guards all below
-	start   time.Time  // of the window
-	yes, no map[string]struct{}
-	row     map[string]struct{} // sessions that are a "no", with no "yes" in between
-	last    time.Time           // of a "no" that was not of the same session as the one before
-	latest  string              // the session of the latest "no"
-	began   time.Time           // of row
-	doubt   bool                // the witness is a "no" too
-	alive   *Known              // the last "yes"
-	told    time.Time           // that it was said aloud last
-	pulled  bool                // and not yet that it is over
+	mu         sync.Mutex // guards all below
+	start      time.Time  // of the window
+	yes, no    map[string]struct{}
+	row        map[string]struct{} // sessions that are a "no", with no "yes" in between
+	last       time.Time           // of a "no" that was not of the same session as the one before
+	latest     string              // the session of the latest "no"
+	began      time.Time           // of row
+	doubt      bool                // the witness is a "no" too
+	alive      *Entry              // the last "yes"
+	reportedAt time.Time           // that it was said aloud last
+	pulled     bool                // and not yet that it is over
 }
 
 // ErrBrake stands in for a "no" that is not believed.
@@ -42,36 +42,36 @@ var ErrBrake = &stytch.CallError{Op: stytch.Authenticate, Reason: "Stytch sudden
 // believe returns the "no" that Stytch said of a session, or ErrBrake.
 func (s *Sessions) believe(ctx context.Context, said error, sessionID string) error {
 	believed, witness := s.brake.saidNo(sessionID)
-	if believed && (witness == nil || s.hasEnded(witness) || s.Endings.SessionElsewhere(ctx, witness.Session.ID)) {
+	if believed && (witness == nil || s.hasEnded(witness) || s.Tombstones.SessionEndedShared(ctx, witness.Session.ID)) {
 		return said
 	}
 	if believed {
-		_, err := s.API.Authenticate(ctx, stytch.Proof{Token: witness.Session.Token, Vouched: true}, 0)
+		_, err := s.API.Authenticate(ctx, stytch.SessionRef{Token: witness.Session.Token, Vouched: true}, 0)
 		switch stytch.AnswerOf(err) {
 		case stytch.Yes:
-			s.IsAlive(witness)
+			s.ReportAlive(witness)
 			return said
 		case stytch.CantTell:
 			return said
 		}
 		s.brake.witnessGone()
 	}
-	if s.brake.toTell() {
-		s.Doubted(ErrBrake)
+	if s.brake.dueToReport() {
+		s.OnDoubt(ErrBrake)
 	}
 	return ErrBrake
 }
 
 // IsAlive hears that Stytch knows a session.
-func (s *Sessions) IsAlive(k *Known) {
+func (s *Sessions) ReportAlive(k *Entry) {
 	if s.brake.saidYes(k) {
-		s.Doubted(nil)
+		s.OnDoubt(nil)
 	}
 }
 
 // saidYes hears that Stytch knows a session. It reports whether that released the
 // brake.
-func (b *brake) saidYes(k *Known) (released bool) {
+func (b *brake) saidYes(k *Entry) (released bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turn()
@@ -88,7 +88,7 @@ func (b *brake) mostAreNo() bool { return len(b.yes)+len(b.no) >= brakeFew && le
 // saidNo hears that Stytch does not know a session that should be alive. It
 // reports whether that is to be believed, and which session to ask about first,
 // if there is one that was alive a moment ago.
-func (b *brake) saidNo(sessionID string) (believed bool, witness *Known) {
+func (b *brake) saidNo(sessionID string) (believed bool, witness *Entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.turn()
@@ -106,7 +106,7 @@ func (b *brake) saidNo(sessionID string) (believed bool, witness *Known) {
 		return false, nil
 	}
 	k := b.alive
-	if k == nil || k.Session.ID == sessionID || now.Sub(k.Asked) >= witnessAge || k.Session.ExpiresAt.Sub(now) < RanOut {
+	if k == nil || k.Session.ID == sessionID || now.Sub(k.VouchedAt) >= witnessAge || k.Session.ExpiresAt.Sub(now) < NearExpiry {
 		return true, nil
 	}
 	return true, k
@@ -121,13 +121,13 @@ func (b *brake) witnessGone() {
 }
 
 // toTell reports whether it is time to be loud again.
-func (b *brake) toTell() bool {
+func (b *brake) dueToReport() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if time.Since(b.told) < brakeWindow {
+	if time.Since(b.reportedAt) < brakeWindow {
 		return false
 	}
-	b.told, b.pulled = time.Now(), true
+	b.reportedAt, b.pulled = time.Now(), true
 	return true
 }
 

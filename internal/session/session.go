@@ -14,11 +14,11 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"example.com/stytchmigrate/internal/endings"
-	"example.com/stytchmigrate/internal/flight"
-	"example.com/stytchmigrate/internal/memory"
+	"example.com/stytchmigrate/internal/background"
+	"example.com/stytchmigrate/internal/cache"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
+	"example.com/stytchmigrate/internal/tombstones"
 )
 
 const (
@@ -32,8 +32,8 @@ const (
 
 	// A session that is gone was ended by somebody, unless it is newer than Stytch
 	// may take to know it everywhere, or was about to run out anyway.
-	KnownEverywhere = 30 * time.Second
-	RanOut          = 2 * time.Minute
+	Propagation = 30 * time.Second
+	NearExpiry  = 2 * time.Minute
 
 	partialRetry = 10 * time.Second // until the full user is asked for again
 
@@ -43,59 +43,59 @@ const (
 
 // The causes of a session's being alive.
 const (
-	Memory   = "memory"   // nothing had to be checked
-	Verified = "verified" // the JWT's signature was
-	Asked    = "asked"    // Stytch was
+	CauseMemory   = "memory"   // nothing had to be checked
+	CauseVerified = "verified" // the JWT's signature was
+	CauseAsked    = "asked"    // Stytch was
 )
 
 // Config is what Sessions need.
 type Config struct {
-	API      stytch.API
-	Verifier *sessionjwt.Verifier
-	Endings  *endings.Endings
-	Limit    time.Duration // of one call's life
-	ExtendBy time.Duration // zero: sessions keep the expiry they have
-	Log      *slog.Logger
+	API        stytch.API
+	Verifier   *sessionjwt.Verifier
+	Tombstones *tombstones.Tombstones
+	Limit      time.Duration // of one call's life
+	ExtendBy   time.Duration // zero: sessions keep the expiry they have
+	Log        *slog.Logger
 
 	// Attach returns what is kept beside a session in memory, made once.
 	Attach func(*stytch.Session) any
 
 	// Doubted hears that Stytch is not believed, and, with nil, that it is again.
 	// Unrevoked hears of a session that nobody is to have and that could not be revoked.
-	Doubted, Unrevoked func(error)
+	OnDoubt, OnRevokeFailed func(error)
 }
 
 // Sessions is made with [New]. It is safe for concurrent use.
 type Sessions struct {
 	Config
 
-	known   *lru.Cache[knownKey, *Known]
-	unknown memory.Timed[endings.Cookie, struct{}] // tokens that Stytch does not know, for a while; anybody can fill it
-	flights flight.Group[*Known]
-	brake   brake
-	foreign atomic.Bool // said that cookies of another project come
+	entries         *lru.Cache[entryKey, *Entry]
+	unknown         cache.TTL[tombstones.CookieHash, struct{}] // tokens that Stytch does not know, for a while; anybody can fill it
+	flights         background.Group[*Entry]
+	brake           brake
+	foreignReported atomic.Bool // said that cookies of another project come
 }
 
 // New returns Sessions that know none yet.
 func New(c Config) *Sessions {
 	return &Sessions{
-		Config: c, known: memory.LRU[knownKey, *Known](maxKnown), unknown: memory.NewTimed[endings.Cookie, struct{}](maxUnknown),
-		flights: flight.Group[*Known]{Limit: c.Limit, Left: stytch.ErrNoAnswer},
+		Config: c, entries: cache.LRU[entryKey, *Entry](maxKnown), unknown: cache.NewTTL[tombstones.CookieHash, struct{}](maxUnknown),
+		flights: background.Group[*Entry]{Limit: c.Limit, ErrLeft: stytch.ErrNoAnswer},
 	}
 }
 
 // State is what is known of the Stytch session of one request. The zero value:
 // it has none.
 type State struct {
-	Alive    *Known
-	Cause    string             // of its being alive
-	Write    bool               // the browser's cookies are behind, and are to be written
-	Clear    bool               // the session has ended, by Stytch's word or a logout here
-	Ended    string             // key of the record of the legacy session that ended with it
-	Nobody   bool               // sessions of two people, or too many to tell
-	Err      error              // can't tell
-	Stale    *sessionjwt.Claims // with Err: whose it was, by an expired JWT
-	Mismatch bool               // Stytch answered with another session than was asked about
+	Live        *Entry
+	Cause       string             // of its being alive
+	Write       bool               // the browser's cookies are behind, and are to be written
+	Clear       bool               // the session has ended, by Stytch's word or a logout here
+	EndedOrigin string             // key of the record of the legacy session that ended with it
+	Ambiguous   bool               // sessions of two people, or too many to tell
+	Err         error              // can't tell
+	Stale       *sessionjwt.Claims // with Err: whose it was, by an expired JWT
+	Mismatch    bool               // Stytch answered with another session than was asked about
 }
 
 // Find tells whose Stytch session a request carries.
@@ -103,11 +103,11 @@ func (s *Sessions) Find(ctx context.Context, jwts, tokens []string) State {
 	j := s.readJWTs(ctx, jwts)
 	switch {
 	case j.live != nil:
-		return s.live(ctx, j.live, j.liveJWT)
+		return s.verified(ctx, j.live, j.liveJWT)
 	case j.foreign && j.stale == nil && j.unsure == "":
 		// The cookies are another application's, as a Domain that both share brings
 		// them; or those of all who have moved, and this is the wrong project.
-		if !s.foreign.Swap(true) {
+		if !s.foreignReported.Swap(true) {
 			s.Log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: Stytch cookies of another project are left alone", slog.String("setting", "Config.ProjectID"))
 		}
 		return State{}
@@ -161,39 +161,39 @@ func (s *Sessions) readJWTs(ctx context.Context, jwts []string) (j verifiedJWTs)
 
 // live serves a session whose JWT verifies. Stytch is asked only for the full
 // user, and not waited for long: the JWT says already who it is.
-func (s *Sessions) live(ctx context.Context, c *sessionjwt.Claims, jwt string) State {
-	if s.Endings.SessionHere(c.SessionID) || s.cookieEnded('j', jwt) {
+func (s *Sessions) verified(ctx context.Context, c *sessionjwt.Claims, jwt string) State {
+	if s.Tombstones.SessionEndedLocal(c.SessionID) || s.cookieEnded('j', jwt) {
 		return State{Clear: true}
 	}
 	jwt = strings.Clone(jwt) // what is remembered of it keeps no header alive
-	if k := s.bySession(c.SessionID); k != nil {
-		return State{Alive: s.adopt(k, c, jwt), Cause: Verified}
+	if k := s.recentByID(c.SessionID); k != nil {
+		return State{Live: s.adopt(k, c, jwt), Cause: CauseVerified}
 	}
 	wait, cancel := context.WithTimeout(ctx, userWait)
 	defer cancel()
 	// Extended here as in a refresh: a page that polls never sends a JWT that is
 	// further past its expiry than the leeway.
-	k, err := s.ask(wait, question{stytch.Proof{JWT: jwt}, s.extension("", c)}, c)
+	k, err := s.ask(wait, question{stytch.SessionRef{JWT: jwt}, s.extension("", c)}, c)
 	switch {
 	case err == nil && (k.Session.UserID != c.UserID || k.Session.ID != c.SessionID):
 		return State{Clear: true, Mismatch: true}
 	case err == nil:
-		return State{Alive: s.adopt(k, c, jwt), Cause: Asked}
+		return State{Live: s.adopt(k, c, jwt), Cause: CauseAsked}
 	case stytch.AnswerOf(err) == stytch.No:
-		return State{Clear: true, Ended: s.lost(ctx, "", c)}
+		return State{Clear: true, EndedOrigin: s.forgetGone(ctx, "", c)}
 	}
-	if s.Endings.SessionHere(c.SessionID) { // while Stytch was waited for
+	if s.Tombstones.SessionEndedLocal(c.SessionID) { // while Stytch was waited for
 		return State{Clear: true}
 	}
-	return State{Alive: s.partial(c, jwt), Cause: Verified}
+	return State{Live: s.addPartial(c, jwt), Cause: CauseVerified}
 }
 
 // refresh serves a session that only Stytch can vouch for: a token alone, or a
 // JWT that has expired.
 func (s *Sessions) refresh(ctx context.Context, tokens []string, j verifiedJWTs) State {
-	if k := s.fresh(tokens, j.stale); k != nil {
+	if k := s.recentOf(tokens, j.stale); k != nil {
 		st := agreed(k, j.stale)
-		st.Cause = Memory
+		st.Cause = CauseMemory
 		// A browser without a JWT cookie may be one whose JWT is too long for it.
 		// Its token was written back by the request that asked.
 		st.Write = st.Write && j.came
@@ -201,27 +201,27 @@ func (s *Sessions) refresh(ctx context.Context, tokens []string, j verifiedJWTs)
 	}
 	var asks []question
 	for _, t := range tokens {
-		if CanBeAsked(t) {
-			asks = append(asks, question{stytch.Proof{Token: t}, s.extension(t, j.stale)})
+		if IsAskable(t) {
+			asks = append(asks, question{stytch.SessionRef{Token: t}, s.extension(t, j.stale)})
 		}
 	}
-	byJWT := question{stytch.Proof{JWT: j.staleJWT}, s.extension("", j.stale)}
+	byJWT := question{stytch.SessionRef{JWT: j.staleJWT}, s.extension("", j.stale)}
 	if len(asks) != 1 && j.staleJWT != "" { // of several tokens, the JWT names the one
 		asks = slices.Insert(asks, 0, byJWT)
 	}
 	if len(asks) > maxTokens {
 		st := s.askEach(ctx, asks[:maxTokens], j.stale)
 		// Of those not asked about one may be alive, and another person's.
-		if st.Alive != nil && (j.stale == nil || st.Alive.Session.ID != j.stale.SessionID) {
-			return State{Nobody: true}
+		if st.Live != nil && (j.stale == nil || st.Live.Session.ID != j.stale.SessionID) {
+			return State{Ambiguous: true}
 		}
 		st.Clear = st.Clear && st.Mismatch
 		return st
 	}
 	if len(asks) == 0 && j.unsure != "" {
-		asks = append(asks, question{Proof: stytch.Proof{JWT: j.unsure}})
+		asks = append(asks, question{SessionRef: stytch.SessionRef{JWT: j.unsure}})
 	}
-	strange := j.staleJWT != "" && len(asks) == 1 && !s.known.Contains(knownKey{'t', asks[0].Token})
+	strange := j.staleJWT != "" && len(asks) == 1 && !s.entries.Contains(entryKey{'t', asks[0].Token})
 	st := s.askEach(ctx, asks, j.stale)
 	// A token that nobody knows here may be anybody's, and is held back in a flood
 	// of such. The JWT beside it is ours, and is not: nor does a "no" to the token
@@ -234,13 +234,13 @@ func (s *Sessions) refresh(ctx context.Context, tokens []string, j verifiedJWTs)
 }
 
 // CanBeAsked reports whether Stytch can be asked about an opaque token.
-func CanBeAsked(token string) bool { return len(token) <= stytch.MaxToken && stytch.IsToken(token) }
+func IsAskable(token string) bool { return len(token) <= stytch.MaxToken && stytch.IsToken(token) }
 
 // askEach asks about each token of a request. Of several that are alive the one
 // counts that the JWT names, or the first if all are one user's; else none does,
 // and nothing is touched.
 func (s *Sessions) askEach(ctx context.Context, asks []question, stale *sessionjwt.Claims) State {
-	var alive *Known
+	var alive *Entry
 	var unsure error
 	var ended string
 	several, id := false, ""
@@ -263,12 +263,12 @@ func (s *Sessions) askEach(ctx context.Context, asks []question, stale *sessionj
 			if q.Token != "" && len(asks) > 1 {
 				c = nil // says nothing of the session that the JWT is of
 			}
-			ended = cmp.Or(ended, s.lost(ctx, q.Token, c))
+			ended = cmp.Or(ended, s.forgetGone(ctx, q.Token, c))
 		}
 	}
 	switch {
 	case several:
-		return State{Nobody: true}
+		return State{Ambiguous: true}
 	case unsure != nil: // of whom it can't be told, it may be another user's
 		return State{Err: unsure, Stale: stale}
 	case alive != nil:
@@ -276,23 +276,23 @@ func (s *Sessions) askEach(ctx context.Context, asks []question, stale *sessionj
 	case len(asks) == 0:
 		return State{}
 	}
-	return State{Clear: true, Ended: ended}
+	return State{Clear: true, EndedOrigin: ended}
 }
 
 // agreed is the answer that k is alive, unless a JWT of the same request is
 // another user's: then somebody put one of the two there, and neither counts.
-func agreed(k *Known, stale *sessionjwt.Claims) State {
+func agreed(k *Entry, stale *sessionjwt.Claims) State {
 	if stale != nil && stale.UserID != k.Session.UserID {
 		return State{Clear: true, Mismatch: true}
 	}
-	return State{Alive: k, Cause: Asked, Write: true}
+	return State{Live: k, Cause: CauseAsked, Write: true}
 }
 
 // extension is the minutes that a call asks for: none while
 // at least half of the duration is left, or where the expiry is unknown.
 func (s *Sessions) extension(token string, c *sessionjwt.Claims) int {
 	var expires time.Time
-	if k, ok := s.known.Peek(knownKey{'t', token}); ok {
+	if k, ok := s.entries.Peek(entryKey{'t', token}); ok {
 		expires = k.Session.ExpiresAt
 	}
 	if c != nil && c.SessionExpiresAt.After(expires) {

@@ -11,19 +11,19 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"example.com/stytchmigrate/internal/endings"
 	"example.com/stytchmigrate/internal/names"
+	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
-	"example.com/stytchmigrate/internal/vault"
+	"example.com/stytchmigrate/internal/tombstones"
 )
 
 func newSessions(api stytch.API) *Sessions {
 	keys := sessionjwt.NewKeys(func(context.Context) ([]byte, error) { return nil, context.Canceled }, nil)
 	return New(Config{
 		API: api, Verifier: sessionjwt.New("p", []string{"i"}, keys), Limit: 15 * time.Second, Log: slog.New(slog.DiscardHandler),
-		Endings: endings.New(vault.New("key", nil, 0, nil), &names.Names{}),
-		Attach:  func(*stytch.Session) any { return nil }, Doubted: func(error) {}, Unrevoked: func(error) {},
+		Tombstones: tombstones.New(sealedstore.New("key", nil, 0, nil), &names.Names{}),
+		Attach:     func(*stytch.Session) any { return nil }, OnDoubt: func(error) {}, OnRevokeFailed: func(error) {},
 	})
 }
 
@@ -44,12 +44,12 @@ func TestMemoryOfOneSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions(nil)
 		for i := range 20 {
-			k, err := s.Learn(&stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: jwt("s", i), ExpiresAt: time.Now().Add(time.Hour)}, time.Now())
+			k, err := s.Add(&stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: jwt("s", i), ExpiresAt: time.Now().Add(time.Hour)}, time.Now())
 			assert.NoError(t, err)
-			assert.Same(t, k, s.Recognized(k.Session.JWT))
+			assert.Same(t, k, s.LookupJWT(k.Session.JWT))
 			time.Sleep(3 * time.Second)
 		}
-		assert.Equal(t, 3, s.known.Len())
+		assert.Equal(t, 3, s.entries.Len())
 	})
 }
 
@@ -58,18 +58,18 @@ func TestMemoryOfOneSession(t *testing.T) {
 func TestEnd(t *testing.T) {
 	for name, end := range map[string]func(*Sessions){
 		"the session":        func(s *Sessions) { s.End("s") },
-		"its legacy session": func(s *Sessions) { s.Endings.EndLegacyHere("key") },
-		"its token":          func(s *Sessions) { s.Endings.EndCookieHere(endings.CookieOf('t', "t")) },
+		"its legacy session": func(s *Sessions) { s.Tombstones.MarkLegacyLocal("key") },
+		"its token":          func(s *Sessions) { s.Tombstones.MarkCookie(tombstones.HashCookie('t', "t")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSessions(nil)
 				its := &stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: jwt("s", 0), Origin: "key", ExpiresAt: time.Now().Add(time.Hour)}
 				for range 2 {
-					_, err := s.Learn(its, time.Now())
+					_, err := s.Add(its, time.Now())
 					assert.NoError(t, err)
 					end(s)
-					assert.Nil(t, s.Recognized(its.JWT))
+					assert.Nil(t, s.LookupJWT(its.JWT))
 				}
 			})
 		})

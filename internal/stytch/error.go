@@ -44,8 +44,8 @@ type CallError struct {
 	Reason     string
 	Answer     Answer
 	RetryAfter time.Duration // zero: there is none that makes sense
-	Full       bool          // not sent, for as many calls as may be were in flight
-	Late       bool          // no answer came in time
+	NoSlot     bool          // not sent, for as many calls as may be were in flight
+	TimedOut   bool          // no answer came in time
 }
 
 // HeldBack reports a call that was not sent. Only it has a RetryAfter and no
@@ -72,7 +72,7 @@ func (e *CallError) Unwrap() error {
 
 // ErrNoAnswer is why a request gave up: its time was over, or its client gone.
 // The call goes on.
-var ErrNoAnswer = &CallError{Op: "call", Reason: "no answer within the time of the request", Late: true}
+var ErrNoAnswer = &CallError{Op: "call", Reason: "no answer within the time of the request", TimedOut: true}
 
 // AnswerOf is the meaning of a call's error: nil is yes.
 func AnswerOf(err error) Answer {
@@ -98,7 +98,7 @@ func AsCall(err error) *CallError {
 // authenticate a "no" clears cookies, so there it takes an error that is known to
 // mean it; on migrate and create_user nothing is lost by it.
 // Error types: https://stytch.com/docs/api/errors
-func Meaning(op string, e *APIError) Answer {
+func Interpret(op string, e *APIError) Answer {
 	switch {
 	case e.Status < 400 || e.Status > 499:
 		return CantTell

@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"example.com/stytchmigrate/internal/person"
+	"example.com/stytchmigrate/internal/identity"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -28,25 +28,25 @@ type Session struct {
 	StartedAt  time.Time
 	ExpiresAt  time.Time
 	Token, JWT string // Token is "" where only the JWT is known
-	Who        person.Person
+	User       identity.User
 
 	// Answer is all that Stytch said, in types of the API's: it is for the API, and
 	// for who hands it to the application.
-	Answer any
+	Raw any
 }
 
 // API asks Stytch. An error that it returns is a [*CallError].
 type API interface {
 	// Exchange makes a session of a legacy one. Where the answer tells of a session no
 	// more than its tokens and its user, ID is "".
-	Exchange(ctx context.Context, in Exchange) (*Session, error)
+	Exchange(ctx context.Context, in ExchangeRequest) (*Session, error)
 
 	// Authenticate asks about a session, and has it extended to live for minutes from
 	// now on, unless that is 0.
-	Authenticate(ctx context.Context, p Proof, minutes int) (*Session, error)
+	Authenticate(ctx context.Context, p SessionRef, minutes int) (*Session, error)
 
 	// Revoke ends a session. One that Stytch does not know has ended.
-	Revoke(ctx context.Context, p Proof) error
+	Revoke(ctx context.Context, p SessionRef) error
 
 	// CreateUser makes a user and returns the id of it, or "" where somebody else has
 	// made it: another machine, or a try whose answer was lost.
@@ -54,7 +54,7 @@ type API interface {
 }
 
 // Exchange is what Stytch is given for a legacy session.
-type Exchange struct {
+type ExchangeRequest struct {
 	Token       string // shown to the UserInfo endpoint
 	Minutes     int
 	Claims      json.RawMessage // encoded already: MarshalJSON may be the application's
@@ -62,7 +62,7 @@ type Exchange struct {
 }
 
 // Proof names a session in exactly one way.
-type Proof struct {
+type SessionRef struct {
 	ID, Token, JWT string
 
 	// Vouched says that something checked here speaks for it: a JWT of the project,
