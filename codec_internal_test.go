@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/stytchtest"
 )
@@ -21,7 +22,7 @@ func TestRecordsOfTwoVersions(t *testing.T) {
 	session := s.NewSession(s.AddUser(stytchtest.Person("ada@example.com")).ID, time.Hour)
 	m, err := New(Config{ProjectID: s.ProjectID, Secret: Secret(s.Secret), BaseURL: s.URL, HTTPClient: s.Client()})
 	require.NoError(t, err)
-	k, err := m.logouts.api.Authenticate(t.Context(), stytch.SessionRef{Token: session.Token}, 0)
+	k, err := m.logouts.api.Authenticate(t.Context(), stytch.SessionRef{Token: redact.Secret(session.Token)}, 0)
 	require.NoError(t, err)
 	written, err := recordCodec.Encode(k)
 	require.NoError(t, err)

@@ -173,12 +173,16 @@ func (c *Config) extendBy() time.Duration {
 	return c.SessionDuration
 }
 
-// minter mints tickets, nil where there are none.
-func (c *Config) minter() func(userinfo.Identity) (string, error) {
+// minter returns a function that mints tickets, or nil if Tickets is not set.
+func (c *Config) minter() func(userinfo.Identity) (redact.Secret, error) {
 	if c.Tickets == nil {
 		return nil
 	}
-	return c.Tickets.Minter(c.ProjectID)
+	mint := c.Tickets.Minter(c.ProjectID)
+	return func(id userinfo.Identity) (redact.Secret, error) {
+		ticket, err := mint(id)
+		return redact.Secret(ticket), err
+	}
 }
 
 func orDefault[T comparable](v, otherwise T) T {

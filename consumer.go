@@ -73,7 +73,7 @@ type (
 func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*stytch.Session, error) {
 	asked := time.Now()
 	out := new(MigrateResponse)
-	body := migrateRequest{in.Token, in.Minutes, in.Claims, in.TelemetryID}
+	body := migrateRequest{string(in.Token), in.Minutes, in.Claims, in.TelemetryID}
 	err := a.Post(ctx, stytch.Migrate, "/v1/sessions/migrate", body, out, func() string {
 		return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
 	})
@@ -98,7 +98,7 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 // Authenticate is stytch.API's.
 func (a *consumer) Authenticate(ctx context.Context, p stytch.SessionRef, minutes int) (*stytch.Session, error) {
 	out := new(AuthenticateResponse)
-	err := a.Post(vouched(ctx, p), stytch.Authenticate, "/v1/sessions/authenticate", authenticateRequest{p.Token, p.JWT, minutes}, out, out.unusable)
+	err := a.Post(vouched(ctx, p), stytch.Authenticate, "/v1/sessions/authenticate", authenticateRequest{string(p.Token), string(p.JWT), minutes}, out, out.unusable)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (a *consumer) Authenticate(ctx context.Context, p stytch.SessionRef, minute
 // Revoke is stytch.API's. An id is known here from Stytch, or from a JWT that was
 // verified; a token or a JWT is what a browser sent.
 func (a *consumer) Revoke(ctx context.Context, p stytch.SessionRef) error {
-	err := a.Post(vouched(ctx, p), stytch.Revoke, "/v1/sessions/revoke", revokeRequest{p.ID, p.Token, p.JWT}, new(RevokeResponse), func() string { return "" })
+	err := a.Post(vouched(ctx, p), stytch.Revoke, "/v1/sessions/revoke", revokeRequest{p.ID, string(p.Token), string(p.JWT)}, new(RevokeResponse), func() string { return "" })
 	if stytch.AnswerOf(err) == stytch.No {
 		return nil
 	}
@@ -201,7 +201,7 @@ func (r *AuthenticateResponse) known() *stytch.Session {
 	return &stytch.Session{
 		ID: r.Session.SessionID, UserID: r.User.UserID, Origin: origin,
 		StartedAt: r.Session.StartedAt, ExpiresAt: r.Session.ExpiresAt,
-		Token: string(r.SessionToken), JWT: string(r.SessionJWT), User: r.User.person(), Raw: r,
+		Token: redact.Secret(r.SessionToken), JWT: redact.Secret(r.SessionJWT), User: r.User.person(), Raw: r,
 	}
 }
 

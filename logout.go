@@ -11,6 +11,7 @@ import (
 	"example.com/stytchmigrate/internal/background"
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
@@ -156,7 +157,7 @@ func (e *logouts) endShared(ctx context.Context, l *logoutSet) (err error) {
 		err = errors.Join(err, e.tombstones.MarkLegacy(ctx, key))
 	}
 	for _, s := range l.legacy {
-		if r := e.records.Load(ctx, s.key, string(s.session.ID)); r != nil {
+		if r := e.records.Load(ctx, s.key, redact.Secret(s.session.ID)); r != nil {
 			l.add(r.Session.ID, "")
 			e.sessions.End(r.Session.ID)
 		}

@@ -64,16 +64,16 @@ func New(cfg Config) (*Middleware, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	n := &names.Names{Key: string(cfg.RecordKey), Project: cfg.ProjectID}
+	n := &names.Names{Key: redact.Secret(cfg.RecordKey), Project: cfg.ProjectID}
 	tell := &reporter{onEvent: cfg.OnEvent, log: cfg.Logger, names: n}
 	b := cookies.New(cfg.Cookies.options(), legacyCookies(cfg.Legacy))
 
-	shared := sealedstore.New(string(cfg.RecordKey), cfg.Store, cfg.Timeout/10, tell.storeFailed)
+	shared := sealedstore.New(redact.Secret(cfg.RecordKey), cfg.Store, cfg.Timeout/10, tell.storeFailed)
 	remembered, ended := records.New(shared, recordCodec, cfg.Timeout/2), tombstones.New(shared, n)
 
 	transport := client.Transport(cfg.HTTPClient)
 	calls := client.Client{
-		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: string(cfg.Secret), HTTP: client.NewHTTPClient(transport),
+		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: redact.Secret(cfg.Secret), HTTP: client.NewHTTPClient(transport),
 		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
 	}
 	probes := calls

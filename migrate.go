@@ -126,10 +126,10 @@ func (m *migrator) isHeldBack(now *Rollout, f *resolvedSession) bool {
 // moving is a legacy session as the exchange knows it.
 func (m *migrator) exchangeLegacy(f *resolvedSession) *exchange.Legacy {
 	s := f.session
-	l := &exchange.Legacy{Key: f.key, ID: string(s.ID), Identity: s.Identity}
+	l := &exchange.Legacy{Key: f.key, ID: redact.Secret(s.ID), Identity: s.Identity}
 	if f.cookie.End != nil {
 		l.Source = &records.Source{
-			Cookie: f.cookie.Name, Entry: f.entry, ID: string(s.ID), Token: string(s.Token),
+			Cookie: f.cookie.Name, Entry: f.entry, ID: redact.Secret(s.ID), Token: redact.Secret(s.Token),
 			Identity: s.Identity, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt,
 		}
 	}
@@ -195,7 +195,7 @@ func (c *Config) prepare(r *http.Request, f *resolvedSession, key string) (in st
 	if s.Token == "" && c.Tickets == nil {
 		return in, redact.Setting(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", f.cookie.Name))
 	}
-	in.Token = string(s.Token)
+	in.Token = redact.Secret(s.Token)
 	in.Minutes = session.Minutes(min(max(c.SessionDuration, time.Until(s.ExpiresAt)), maxDuration))
 	if in.Claims, err = c.claims(s, key); err != nil {
 		return in, err

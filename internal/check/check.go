@@ -29,9 +29,9 @@ type Config struct {
 
 	ProjectID, BaseURL string
 	UserInfoURL        string
-	Mint               func(userinfo.Identity) (string, error) // nil: there are no tickets
-	HasLegacy          bool                                    // there are old cookies
-	Store              sealedstore.Backend                     // nil: there is none
+	Mint               func(userinfo.Identity) (redact.Secret, error) // nil: there are no tickets
+	HasLegacy          bool                                           // there are old cookies
+	Store              sealedstore.Backend                            // nil: there is none
 	Timeout            time.Duration
 
 	Policy          *cookies.Policy
@@ -73,7 +73,7 @@ func somebodyNew() userinfo.Identity {
 type check struct {
 	Config
 	nobody userinfo.Identity
-	ticket string // of nobody; "" where there are no Tickets, or nobody to move
+	ticket redact.Secret // of nobody; "" where there are no Tickets, or nobody to move
 
 	user, jwks, migrate  probed // of Stytch
 	bare, made, ticketed probed // of UserInfoURL: without a token, with a made-up one, with the ticket
@@ -124,14 +124,14 @@ func (c *check) probeAll(ctx context.Context) {
 		// one would be refused by the endpoint that is right as by any other, and
 		// Stytch throttles projects that send many.
 		all.Go(func() {
-			c.migrate = c.stytch(limited, http.MethodPost, "/v1/sessions/migrate", `{"session_token":"`+c.ticket+`"}`) // a ticket is base64url
+			c.migrate = c.stytch(limited, http.MethodPost, "/v1/sessions/migrate", `{"session_token":"`+string(c.ticket)+`"}`) // a ticket is base64url
 		})
 	}
 	if c.asksUserInfo() {
 		all.Go(func() { c.bare = c.userInfo(limited, "") })
 		all.Go(func() { c.made = c.userInfo(limited, rand.Text()) })
 		if c.ticket != "" {
-			all.Go(func() { c.ticketed = c.userInfo(limited, c.ticket) })
+			all.Go(func() { c.ticketed = c.userInfo(limited, string(c.ticket)) })
 		}
 	}
 	if c.Store != nil {

@@ -33,7 +33,7 @@ const (
 type Client struct {
 	Base      string // scheme://host, without a trailing slash
 	ProjectID string
-	Secret    string
+	Secret    redact.Secret
 	HTTP      *http.Client
 	Log       *slog.Logger
 
@@ -112,7 +112,7 @@ func (c *Client) Post(ctx context.Context, op, path string, in, out any, unusabl
 }
 
 // Authorize gives a request the project's credentials.
-func (c *Client) Authorize(req *http.Request) { req.SetBasicAuth(c.ProjectID, c.Secret) }
+func (c *Client) Authorize(req *http.Request) { req.SetBasicAuth(c.ProjectID, string(c.Secret)) }
 
 // do sends one request and returns the body of a 200. Any other status is a
 // *stytch.CallError that keeps the status, whatever the body is.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"example.com/stytchmigrate/internal/redact"
 )
 
 const (
@@ -65,7 +67,7 @@ func New(o Options, old []Legacy) *Policy { return &Policy{o, old} }
 
 // Tokens are a Stytch session as a browser holds it.
 type Tokens struct {
-	Session, JWT string
+	Session, JWT redact.Secret
 	Expires      time.Time // of the session, and so of both cookies
 }
 

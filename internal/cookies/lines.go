@@ -27,14 +27,14 @@ func (b *Policy) plan(r *http.Request, ch *Change) (lines []*http.Cookie, passed
 		deletions = b.clearStytch()
 	}
 	if ch.Set != nil {
-		set = append(set, b.cookie(b.opts.SessionName, ch.Set.Session, ch.Set.Expires))
+		set = append(set, b.cookie(b.opts.SessionName, string(ch.Set.Session), ch.Set.Expires))
 		deletions = append(deletions, b.clearOldScopes()...)
 	}
 	for _, i := range ch.Expire {
 		deletions = append(deletions, b.clearOld(i)...)
 	}
 	if ch.Set != nil {
-		jwt := b.cookie(b.opts.JWTName, ch.Set.JWT, ch.Set.Expires)
+		jwt := b.cookie(b.opts.JWTName, string(ch.Set.JWT), ch.Set.Expires)
 		if b.fits(r, ch, append(slices.Concat(set, deletions), jwt)) {
 			set = append(set, jwt)
 		} else if c := b.Read(r); len(c.JWTs) > 0 {

@@ -15,6 +15,7 @@ import (
 	"example.com/stytchmigrate/internal/background"
 	"example.com/stytchmigrate/internal/cache"
 	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
@@ -34,8 +35,8 @@ type Config struct {
 	Records     *records.Records
 	Tombstones  *tombstones.Tombstones
 	Limiter     Limiter
-	Mint        func(userinfo.Identity) (string, error) // of a token to exchange, where there is none
-	Timeout     time.Duration                           // of a request
+	Mint        func(userinfo.Identity) (redact.Secret, error) // of a token to exchange, where there is none
+	Timeout     time.Duration                                  // of a request
 	CreateUsers bool
 	Log         *slog.Logger
 	LogError    func(ctx context.Context, op string, took time.Duration, err error)
@@ -66,8 +67,8 @@ func New(c Config) *Exchanger {
 
 // Legacy is a legacy session that is to move.
 type Legacy struct {
-	Key      string // of its record
-	ID       string // opens the record
+	Key      string        // of its record
+	ID       redact.Secret // opens the record
 	Identity userinfo.Identity
 	Source   *records.Source // kept for its end at the source; nil: that has none
 }
@@ -266,7 +267,7 @@ func (m *Exchanger) revoke(ctx context.Context, sessionID string) {
 	m.Sessions.End(sessionID)
 }
 
-func (m *Exchanger) revokeToken(ctx context.Context, token string) {
+func (m *Exchanger) revokeToken(ctx context.Context, token redact.Secret) {
 	m.Sessions.RevokeUnwanted(ctx, stytch.SessionRef{Token: token, Vouched: true}) // Stytch has just given it
 }
 

@@ -17,6 +17,7 @@ import (
 	"example.com/stytchmigrate/internal/identity"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/records"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/sessionjwt"
@@ -41,11 +42,11 @@ func (f *fake) Exchange(context.Context, stytch.ExchangeRequest) (*stytch.Sessio
 		return nil, f.err
 	}
 	id := fmt.Sprint("session-", f.n)
-	return &stytch.Session{ID: id, UserID: "user-ada", Token: "token-" + id, JWT: "-", StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), User: ada}, nil
+	return &stytch.Session{ID: id, UserID: "user-ada", Token: redact.Secret("token-" + id), JWT: "-", StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), User: ada}, nil
 }
 
 func (f *fake) Authenticate(_ context.Context, p stytch.SessionRef, _ int) (*stytch.Session, error) {
-	id := p.Token[len("token-"):]
+	id := string(p.Token[len("token-"):])
 	return &stytch.Session{ID: id, UserID: "user-ada", Token: p.Token, JWT: "-", ExpiresAt: time.Now().Add(time.Hour), User: ada}, nil
 }
 
@@ -68,7 +69,7 @@ type noLimit struct{}
 
 func (noLimit) HasRoom() bool { return true }
 func (noLimit) Take() bool    { return true }
-func (noLimit) Return()     {}
+func (noLimit) Return()       {}
 
 // machine is one of several that share a store.
 type machine struct {

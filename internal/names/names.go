@@ -11,13 +11,15 @@ import (
 	"encoding/hex"
 	"math"
 	"time"
+
+	"example.com/stytchmigrate/internal/redact"
 )
 
 const version = "1"
 
 // Names names the sessions of one project.
 type Names struct {
-	Key     string
+	Key     redact.Secret
 	Project string
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/cache"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/userinfo"
@@ -55,7 +56,7 @@ func (r *Record) ttl() time.Duration { return max(keepRecord, time.Until(r.Sessi
 
 // Load returns the record of a legacy session, nil if there is none. id, that
 // session's, opens it.
-func (s *Records) Load(ctx context.Context, key, id string) *Record {
+func (s *Records) Load(ctx context.Context, key string, id redact.Secret) *Record {
 	sealed, _, err := s.store.Get(ctx, key)
 	if r := s.read(key, id, sealed); r != nil {
 		return r
@@ -70,7 +71,7 @@ func (s *Records) Load(ctx context.Context, key, id string) *Record {
 
 // read returns the record of a sealed value, or nil: what can't be read is
 // none, and worth a line in the log.
-func (s *Records) read(key, id string, sealed []byte) *Record {
+func (s *Records) read(key string, id redact.Secret, sealed []byte) *Record {
 	if len(sealed) == 0 {
 		return nil
 	}
@@ -92,7 +93,7 @@ func (s *Records) read(key, id string, sealed []byte) *Record {
 
 // Put remembers a session. It returns false, and remembers nothing, if owner's
 // claim was lost; owner "" needs none.
-func (s *Records) Put(ctx context.Context, key, id, owner string, r *Record) (stored bool) {
+func (s *Records) Put(ctx context.Context, key string, id redact.Secret, owner string, r *Record) (stored bool) {
 	answer, err := s.codec.Encode(r.Session)
 	if err != nil {
 		return true // remembered by nobody, but no other's either
@@ -153,16 +154,23 @@ func (s *Records) Hold(ctx context.Context, key, owner string) (stop func() (sur
 type Source struct {
 	Cookie    string            `json:"cookie"`
 	Entry     int               `json:"entry"` // of Config.Legacy; two may have one name
-	ID        string            `json:"id"`
-	Token     string            `json:"token"`
+	ID        redact.Secret     `json:"id"`
+	Token     redact.Secret     `json:"token"`
 	Identity  userinfo.Identity `json:"identity"`
 	StartedAt time.Time         `json:"started_at"`
 	ExpiresAt time.Time         `json:"expires_at"`
 }
 
+// storedSource is a Source as it is stored: a redact.Secret encodes as [redacted].
+type storedSource struct {
+	Source
+	ID    string `json:"id"`
+	Token string `json:"token"`
+}
+
 // PutSource remembers the legacy session of a record, and Source returns it.
 func (s *Records) PutSource(ctx context.Context, key string, src Source, ttl time.Duration) {
-	plain, err := json.Marshal(src)
+	plain, err := json.Marshal(storedSource{src, string(src.ID), string(src.Token)})
 	if err != nil {
 		return
 	}

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"example.com/stytchmigrate/internal/redact"
 )
 
 // Store is a memory that several machines share. stytchmigrate.Store says what its
@@ -28,7 +30,7 @@ const format = 1
 
 // Vault seals values, and keeps them in a Store, if there is one. Make it with [New].
 type Store struct {
-	key        string
+	key        redact.Secret
 	backend    *guarded // nil: nothing is shared
 	report     func(error)
 	reportedAt atomic.Int64 // when it was told last of what can't be read, in Unix seconds
@@ -37,7 +39,7 @@ type Store struct {
 // New returns a Vault that seals with key. store may be nil; each call of it has the
 // time of wait. tell hears of each that failed, in words of ours, of what can't be
 // read, once a minute, and, with nil, that the store works again.
-func New(key string, store Backend, wait time.Duration, tell func(error)) *Store {
+func New(key redact.Secret, store Backend, wait time.Duration, tell func(error)) *Store {
 	v := &Store{key: key, report: tell}
 	if store != nil {
 		v.backend = newGuarded(store, wait, tell)
@@ -118,12 +120,12 @@ func (v *Store) ReportUnreadable() {
 }
 
 // Seal encrypts a value for its key. What has an id opens with it alone.
-func (v *Store) Seal(key, id string, plain []byte) []byte {
+func (v *Store) Seal(key string, id redact.Secret, plain []byte) []byte {
 	return v.aead(id).Seal([]byte{format}, nil, plain, aad(key))
 }
 
 // Open undoes Seal.
-func (v *Store) Open(key, id string, sealed []byte) ([]byte, error) {
+func (v *Store) Open(key string, id redact.Secret, sealed []byte) ([]byte, error) {
 	if len(sealed) == 0 || sealed[0] != format {
 		return nil, ErrUnreadable
 	}
@@ -132,7 +134,7 @@ func (v *Store) Open(key, id string, sealed []byte) ([]byte, error) {
 
 func aad(key string) []byte { return append([]byte{format}, key...) }
 
-func (v *Store) aead(id string) cipher.AEAD {
+func (v *Store) aead(id redact.Secret) cipher.AEAD {
 	key, err := hkdf.Key(sha256.New, []byte(v.key), []byte(id), "stytchmigrate record", 32)
 	if err != nil {
 		panic(err) // only for lengths that are not asked for here

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 )
@@ -48,7 +49,7 @@ func (s *Sessions) ask(ctx context.Context, q question, c *sessionjwt.Claims) (*
 		want = expected{c.SessionID, c.SessionExpiresAt}
 	}
 	q.Vouched = want.sessionID != ""
-	key := q.Token + "\x00" + q.JWT + "\x00" + want.sessionID
+	key := string(q.Token + "\x00" + q.JWT + "\x00" + redact.Secret(want.sessionID))
 	k, err := s.flights.Do(ctx, key, func(ctx context.Context) (*Entry, error) {
 		if k := s.recent(q.Token, id); k != nil { // the same call has just ended
 			return k, nil

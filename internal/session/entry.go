@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
@@ -29,10 +30,10 @@ type Entry struct {
 // s, its id. The kind is part of it, for a browser may send an id as a token.
 type entryKey struct {
 	kind  byte
-	value string
+	value redact.Secret
 }
 
-func (k entryKey) hash() tombstones.CookieHash { return tombstones.HashCookie(k.kind, k.value) }
+func (k entryKey) hash() tombstones.CookieHash { return tombstones.HashCookie(k.kind, string(k.value)) }
 
 // Remembered is the answer from memory: the one JWT of the request is known
 // and has not expired.
@@ -46,7 +47,7 @@ func (s *Sessions) Lookup(jwts []string) *Entry {
 // Recognized returns the session of a JWT that is known, nil if it has to be
 // looked at.
 func (s *Sessions) LookupJWT(jwt string) *Entry {
-	k, ok := s.entries.Get(entryKey{'j', jwt})
+	k, ok := s.entries.Get(entryKey{'j', redact.Secret(jwt)})
 	if !ok || !time.Now().Before(k.jwtUntil) || s.hasEnded(k) {
 		return nil
 	}
@@ -57,7 +58,7 @@ func (s *Sessions) LookupJWT(jwt string) *Entry {
 func (s *Sessions) Add(out *stytch.Session, at time.Time) (*Entry, error) {
 	now := time.Now()
 	session := *out
-	c, err := s.Verifier.Read(session.JWT)
+	c, err := s.Verifier.Read(string(session.JWT))
 	if session.ExpiresAt.IsZero() { // the schema lets it be absent
 		session.ExpiresAt = now.Add(usualLife)
 		if err == nil && c.SessionExpiresAt.After(c.ExpiresAt) {
@@ -88,16 +89,16 @@ func (s *Sessions) Add(out *stytch.Session, at time.Time) (*Entry, error) {
 // it had.
 func (s *Sessions) put(k *Entry) {
 	x := k.Session
-	if old, ok := s.entries.Peek(entryKey{'s', x.ID}); ok {
+	if old, ok := s.entries.Peek(entryKey{'s', redact.Secret(x.ID)}); ok {
 		s.entries.Remove(entryKey{'j', old.Session.JWT})
 		s.entries.Remove(old.also)
 	}
 	s.attach(k)
 	if s.unknown.Len() > 0 {
 		s.unknown.Remove(k.tokenHash)
-		s.unknown.Remove(tombstones.HashCookie('j', x.JWT))
+		s.unknown.Remove(tombstones.HashCookie('j', string(x.JWT)))
 	}
-	s.entries.Add(entryKey{'s', x.ID}, k)
+	s.entries.Add(entryKey{'s', redact.Secret(x.ID)}, k)
 	s.entries.Add(entryKey{'j', x.JWT}, k)
 	if x.Token != "" { // a partial user's is not known
 		s.entries.Add(entryKey{'t', x.Token}, k)
@@ -109,7 +110,7 @@ func (s *Sessions) put(k *Entry) {
 
 // complete fills in what would be made anew for each request otherwise.
 func (s *Sessions) attach(k *Entry) {
-	k.tokenHash = tombstones.HashCookie('t', k.Session.Token)
+	k.tokenHash = tombstones.HashCookie('t', string(k.Session.Token))
 	k.Attached = s.Attach(k.Session)
 }
 
@@ -123,11 +124,11 @@ func (s *Sessions) adopt(k *Entry, c *sessionjwt.Claims, jwt string) *Entry {
 		session.ExpiresAt = c.SessionExpiresAt
 	}
 	if c.ExpiresAt.After(k.jwtUntil) {
-		session.JWT, entry.jwtUntil = jwt, c.ExpiresAt
+		session.JWT, entry.jwtUntil = redact.Secret(jwt), c.ExpiresAt
 		s.put(entry)
 		return entry
 	}
-	entry.also = entryKey{'j', jwt}
+	entry.also = entryKey{'j', redact.Secret(jwt)}
 	s.put(entry)
 	older := &Entry{Session: entry.Session, VouchedAt: entry.VouchedAt, jwtUntil: c.ExpiresAt}
 	s.attach(older)
@@ -144,7 +145,7 @@ func (s *Sessions) addPartial(c *sessionjwt.Claims, jwt string) *Entry {
 	k := &Entry{
 		Session: &stytch.Session{
 			ID: c.SessionID, UserID: c.UserID, Origin: c.LegacySession,
-			StartedAt: c.SessionStartedAt, ExpiresAt: c.SessionExpiresAt, JWT: jwt, Raw: c,
+			StartedAt: c.SessionStartedAt, ExpiresAt: c.SessionExpiresAt, JWT: redact.Secret(jwt), Raw: c,
 		},
 		jwtUntil: time.Now().Add(partialRetry),
 	}
@@ -156,8 +157,8 @@ func (s *Sessions) addPartial(c *sessionjwt.Claims, jwt string) *Entry {
 func (s *Sessions) recentByID(id string) *Entry { return s.recent("", id) }
 
 // recall is bySession, by the opaque token where there is one.
-func (s *Sessions) recent(token, id string) *Entry {
-	key := entryKey{'s', id}
+func (s *Sessions) recent(token redact.Secret, id string) *Entry {
+	key := entryKey{'s', redact.Secret(id)}
 	if token != "" {
 		key = entryKey{'t', token}
 	}
@@ -173,7 +174,7 @@ func (s *Sessions) recent(token, id string) *Entry {
 func (s *Sessions) recentOf(tokens []string, stale *sessionjwt.Claims) *Entry {
 	if stale != nil {
 		k := s.recentByID(stale.SessionID)
-		if k != nil && (len(tokens) == 0 || slices.Contains(tokens, k.Session.Token)) {
+		if k != nil && (len(tokens) == 0 || slices.Contains(tokens, string(k.Session.Token))) {
 			return k
 		}
 	}
@@ -182,7 +183,7 @@ func (s *Sessions) recentOf(tokens []string, stale *sessionjwt.Claims) *Entry {
 	}
 	var one *Entry
 	for _, t := range tokens {
-		k := s.recent(t, "")
+		k := s.recent(redact.Secret(t), "")
 		if k == nil || one != nil && k.Session.UserID != one.Session.UserID {
 			return nil // anybody can put a token of their own here, and into memory
 		}
@@ -195,7 +196,7 @@ func (s *Sessions) recentOf(tokens []string, stale *sessionjwt.Claims) *Entry {
 // reports whether it did so already.
 func (s *Sessions) End(id string) (already bool) {
 	already = s.Tombstones.MarkSessionLocal(id)
-	if k, ok := s.entries.Peek(entryKey{'s', id}); ok {
+	if k, ok := s.entries.Peek(entryKey{'s', redact.Secret(id)}); ok {
 		s.forget(k)
 	}
 	return already
@@ -212,7 +213,7 @@ func (s *Sessions) hasEnded(k *Entry) bool {
 }
 
 func (s *Sessions) forget(k *Entry) {
-	s.entries.Remove(entryKey{'s', k.Session.ID})
+	s.entries.Remove(entryKey{'s', redact.Secret(k.Session.ID)})
 	s.entries.Remove(entryKey{'j', k.Session.JWT})
 	s.entries.Remove(entryKey{'t', k.Session.Token})
 	s.entries.Remove(k.also)
@@ -222,7 +223,7 @@ func (s *Sessions) forget(k *Entry) {
 // legacy session that it came from, if it was ended rather than ran out, and is
 // older than the moment that Stytch may take to know a new one everywhere. What
 // is known of it is in memory, by its token, or in an expired JWT.
-func (s *Sessions) forgetGone(ctx context.Context, token string, c *sessionjwt.Claims) (record string) {
+func (s *Sessions) forgetGone(ctx context.Context, token redact.Secret, c *sessionjwt.Claims) (record string) {
 	var id string
 	var started, expires time.Time
 	if c != nil {
@@ -260,13 +261,13 @@ func (s *Sessions) EndCookies(ctx context.Context, tokens, jwts []string, end fu
 		blind = append(blind, p)
 	}
 	for _, t := range tokens {
-		if k := (entryKey{'t', t}); !ofOne(k) && IsAskable(t) {
-			blindly(k, stytch.SessionRef{Token: t})
+		if k := (entryKey{'t', redact.Secret(t)}); !ofOne(k) && IsAskable(t) {
+			blindly(k, stytch.SessionRef{Token: redact.Secret(t)})
 		}
 	}
 	var unknown []string
 	for _, jwt := range jwts {
-		if !ofOne(entryKey{'j', jwt}) {
+		if !ofOne(entryKey{'j', redact.Secret(jwt)}) {
 			unknown = append(unknown, jwt)
 		}
 	}
@@ -278,7 +279,7 @@ func (s *Sessions) EndCookies(ctx context.Context, tokens, jwts []string, end fu
 			}
 		}
 		if j.unsure != "" {
-			blindly(entryKey{'j', j.unsure}, stytch.SessionRef{JWT: j.unsure})
+			blindly(entryKey{'j', redact.Secret(j.unsure)}, stytch.SessionRef{JWT: redact.Secret(j.unsure)})
 		}
 	}
 	return blind

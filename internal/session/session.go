@@ -16,6 +16,7 @@ import (
 
 	"example.com/stytchmigrate/internal/background"
 	"example.com/stytchmigrate/internal/cache"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
@@ -173,7 +174,7 @@ func (s *Sessions) verified(ctx context.Context, c *sessionjwt.Claims, jwt strin
 	defer cancel()
 	// Extended here as in a refresh: a page that polls never sends a JWT that is
 	// further past its expiry than the leeway.
-	k, err := s.ask(wait, question{stytch.SessionRef{JWT: jwt}, s.extension("", c)}, c)
+	k, err := s.ask(wait, question{stytch.SessionRef{JWT: redact.Secret(jwt)}, s.extension("", c)}, c)
 	switch {
 	case err == nil && (k.Session.UserID != c.UserID || k.Session.ID != c.SessionID):
 		return State{Clear: true, Mismatch: true}
@@ -202,10 +203,10 @@ func (s *Sessions) refresh(ctx context.Context, tokens []string, j verifiedJWTs)
 	var asks []question
 	for _, t := range tokens {
 		if IsAskable(t) {
-			asks = append(asks, question{stytch.SessionRef{Token: t}, s.extension(t, j.stale)})
+			asks = append(asks, question{stytch.SessionRef{Token: redact.Secret(t)}, s.extension(redact.Secret(t), j.stale)})
 		}
 	}
-	byJWT := question{stytch.SessionRef{JWT: j.staleJWT}, s.extension("", j.stale)}
+	byJWT := question{stytch.SessionRef{JWT: redact.Secret(j.staleJWT)}, s.extension("", j.stale)}
 	if len(asks) != 1 && j.staleJWT != "" { // of several tokens, the JWT names the one
 		asks = slices.Insert(asks, 0, byJWT)
 	}
@@ -219,7 +220,7 @@ func (s *Sessions) refresh(ctx context.Context, tokens []string, j verifiedJWTs)
 		return st
 	}
 	if len(asks) == 0 && j.unsure != "" {
-		asks = append(asks, question{SessionRef: stytch.SessionRef{JWT: j.unsure}})
+		asks = append(asks, question{SessionRef: stytch.SessionRef{JWT: redact.Secret(j.unsure)}})
 	}
 	strange := j.staleJWT != "" && len(asks) == 1 && !s.entries.Contains(entryKey{'t', asks[0].Token})
 	st := s.askEach(ctx, asks, j.stale)
@@ -290,7 +291,7 @@ func agreed(k *Entry, stale *sessionjwt.Claims) State {
 
 // extension is the minutes that a call asks for: none while
 // at least half of the duration is left, or where the expiry is unknown.
-func (s *Sessions) extension(token string, c *sessionjwt.Claims) int {
+func (s *Sessions) extension(token redact.Secret, c *sessionjwt.Claims) int {
 	var expires time.Time
 	if k, ok := s.entries.Peek(entryKey{'t', token}); ok {
 		expires = k.Session.ExpiresAt

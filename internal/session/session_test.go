@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate/internal/names"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/sealedstore"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
@@ -44,9 +45,9 @@ func TestMemoryOfOneSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSessions(nil)
 		for i := range 20 {
-			k, err := s.Add(&stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: jwt("s", i), ExpiresAt: time.Now().Add(time.Hour)}, time.Now())
+			k, err := s.Add(&stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: redact.Secret(jwt("s", i)), ExpiresAt: time.Now().Add(time.Hour)}, time.Now())
 			assert.NoError(t, err)
-			assert.Same(t, k, s.LookupJWT(k.Session.JWT))
+			assert.Same(t, k, s.LookupJWT(string(k.Session.JWT)))
 			time.Sleep(3 * time.Second)
 		}
 		assert.Equal(t, 3, s.entries.Len())
@@ -64,12 +65,12 @@ func TestEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSessions(nil)
-				its := &stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: jwt("s", 0), Origin: "key", ExpiresAt: time.Now().Add(time.Hour)}
+				its := &stytch.Session{ID: "s", UserID: "user-ada", Token: "t", JWT: redact.Secret(jwt("s", 0)), Origin: "key", ExpiresAt: time.Now().Add(time.Hour)}
 				for range 2 {
 					_, err := s.Add(its, time.Now())
 					assert.NoError(t, err)
 					end(s)
-					assert.Nil(t, s.LookupJWT(its.JWT))
+					assert.Nil(t, s.LookupJWT(string(its.JWT)))
 				}
 			})
 		})

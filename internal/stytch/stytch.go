@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/identity"
+	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -27,7 +28,7 @@ type Session struct {
 	Origin     string // the claim OriginClaim, "" where there is none
 	StartedAt  time.Time
 	ExpiresAt  time.Time
-	Token, JWT string // Token is "" where only the JWT is known
+	Token, JWT redact.Secret // Token is "" where only the JWT is known
 	User       identity.User
 
 	// Answer is all that Stytch said, in types of the API's: it is for the API, and
@@ -55,7 +56,7 @@ type API interface {
 
 // Exchange is what Stytch is given for a legacy session.
 type ExchangeRequest struct {
-	Token       string // shown to the UserInfo endpoint
+	Token       redact.Secret // shown to the UserInfo endpoint
 	Minutes     int
 	Claims      json.RawMessage // encoded already: MarshalJSON may be the application's
 	TelemetryID string
@@ -63,7 +64,8 @@ type ExchangeRequest struct {
 
 // Proof names a session in exactly one way.
 type SessionRef struct {
-	ID, Token, JWT string
+	ID         string
+	Token, JWT redact.Secret
 
 	// Vouched says that something checked here speaks for it: a JWT of the project,
 	// though it has expired, or what is in memory. What anybody may have made up is held
