@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -45,7 +46,7 @@ func onlyCookies(jar, prefix string) string {
 // The old cookie of who logged out on another machine, beside a token made up
 // while the lane for made-up tokens is flooded: the handler is told it is ada.
 func TestAttackLoggedOutElsewhereServedInAFlood(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.startedResolve()
 		a.on(m[0]).logOut(a.on(m[0]).get("sid=ada-1").jar("sid=ada-1"))
 		time.Sleep(time.Hour)
@@ -62,13 +63,13 @@ func TestAttackLoggedOutElsewhereServedInAFlood(t *testing.T) {
 // a moment. The copy of the old cookie becomes a session that is good everywhere, for
 // 30 days, after the store is back.
 func TestAttackSessionMadeInAStoreOutageOutlivesIt(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		a.startedResolve()
 		a.on(m[0]).logOut(a.on(m[0]).get("sid=ada-1").jar("sid=ada-1"))
 		time.Sleep(time.Hour)
-		s.fail(down)
+		s.Fail(down)
 		jar := a.on(m[1]).get("sid=ada-1").jar("")
-		s.fail(nil)
+		s.Fail(nil)
 		require.NotEmpty(t, jar)
 		for range 3 {
 			time.Sleep(24 * time.Hour)
@@ -85,12 +86,12 @@ func TestAttackSessionMadeInAStoreOutageOutlivesIt(t *testing.T) {
 // Two sessions of one legacy session, made while the store was down; a logout of one
 // ends the record, and the other (of a copied cookie, say) lives on.
 func TestAttackLogoutLeavesTheOutagesOtherSession(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		a.startedResolve()
-		s.fail(down)
+		s.Fail(down)
 		mine := a.on(m[0]).get("sid=ada-1").jar("")
 		thief := a.on(m[1]).get("sid=ada-1").jar("")
-		s.fail(nil)
+		s.Fail(nil)
 		time.Sleep(time.Hour)
 		a.on(m[0]).logOut(mine)
 		time.Sleep(6 * time.Minute)
@@ -102,7 +103,7 @@ func TestAttackLogoutLeavesTheOutagesOtherSession(t *testing.T) {
 // Requests that their client gives up during an old logout open the breaker of the
 // store, and the marks of this machine are not seen for five seconds.
 func TestAttackClientOpensTheStoresBreaker(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		a.startedResolve()
 		rounds := load(40)
 		for round := range rounds {
@@ -139,7 +140,7 @@ func TestAttackClientOpensTheStoresBreaker(t *testing.T) {
 
 // The mark of an old logout whose client went away is not written to the store.
 func TestAttackOldLogoutOfAClientThatLeftIsNotShared(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		ctx, cancel := context.WithCancel(context.Background())
 		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil).WithContext(ctx)
 		r.Header.Set("Cookie", "sid=ada-1")
@@ -148,7 +149,7 @@ func TestAttackOldLogoutOfAClientThatLeftIsNotShared(t *testing.T) {
 			cancel()
 		})).ServeHTTP(httptest.NewRecorder(), r)
 		synctest.Wait()
-		assert.NotEmpty(t, s.values[a.originOf(t)+".ended"].value)
+		assert.NotEmpty(t, s.Values()[a.originOf(t)+".ended"])
 		assert.Equal(t, "refused", a.on(m[1]).get("sid=ada-1").saw)
 	})
 }
@@ -182,7 +183,7 @@ func TestAttackPullsTheBrakeWithMadeUpTokens(t *testing.T) {
 // A made-up token beside the expired JWT of a session that is alive ends the legacy
 // session for good, though Stytch was never asked about that session.
 func TestAttackMadeUpTokenEndsTheRecord(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		jar := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
 		time.Sleep(6 * time.Minute)
 		r := a.on(m[1]).get(onlyCookies(jar, "stytch_session_jwt=") + "; stytch_session=planted")
@@ -221,7 +222,7 @@ func TestAttackEndedJWTIsAskedAboutForEver(t *testing.T) {
 // Two entries read one cookie; End of the wrong one is called.
 func TestAttackEndOfTheWrongEntry(t *testing.T) {
 	var ended []string
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		jar := a.on(m[0]).get("sid=ada-1").jar("")
 		a.on(m[1]).logOut(jar)
 		assert.Equal(t, []string{"new ada-1"}, ended)
@@ -242,7 +243,7 @@ func TestAttackEndOfTheWrongEntry(t *testing.T) {
 // A session that the package itself revoked (overtaken) counts as ended on a machine
 // that did not revoke it: ada is refused for good.
 func TestAttackOvertakenCountsAsEndedElsewhere(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		started := time.Now()
 		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
 			name, _, _ := strings.Cut(v, "-")
@@ -270,7 +271,7 @@ func TestAttackRefusedAndLoggedOutElsewhereIsServed(t *testing.T) {
 		wait     time.Duration
 	}{"by Stytch, for a minute": {true, 30 * time.Second}, "unverified email, for ever": {false, 24 * time.Hour}} {
 		t.Run(name, func(t *testing.T) {
-			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 				a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
 					s := legacySession("ada", v)
 					s.StartedAt, s.Identity.EmailVerified = time.Unix(1, 0), row.verified

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -151,11 +152,11 @@ func TestKeySetRecovers(t *testing.T) {
 
 func TestStoreRecovers(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
-		store := newSharedMemory()
+		store := new(storetest.Memory)
 		a.on(a.machines(t, 1, sharing(store))[0])
-		store.fail(down)
+		store.Fail(down)
 		a.get("sid=ada-1")
-		store.fail(nil)
+		store.Fail(nil)
 		time.Sleep(6 * time.Second)
 		a.get("sid=ada-2")
 		a.get("sid=ada-3")
@@ -203,7 +204,7 @@ func TestEventsOffRequestsComeInOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, a *app) {
 				var order []string
-				store := newSharedMemory()
+				store := new(storetest.Memory)
 				a.on(a.machines(t, 1, sharing(store), stage(stytchmigrate.StageObserve), func(c *stytchmigrate.Config) {
 					c.OnEvent = func(_ context.Context, e stytchmigrate.Event) {
 						switch {
@@ -216,9 +217,9 @@ func TestEventsOffRequestsComeInOrder(t *testing.T) {
 						}
 					}
 				})[0])
-				store.fail(down)
+				store.Fail(down)
 				a.get("sid=ada-1")
-				store.fail(nil)
+				store.Fail(nil)
 				a.get("sid=ada-1")
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()

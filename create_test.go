@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -192,7 +193,7 @@ func TestUserIsMadeOnceByAllMachines(t *testing.T) {
 		store    func(*stytchmigrate.Config)
 		sessions int
 	}{
-		"with a store":    {sharing(newSharedMemory()), 1},
+		"with a store":    {sharing(new(storetest.Memory)), 1},
 		"without a store": {func(*stytchmigrate.Config) {}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {

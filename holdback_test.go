@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 )
 
 const leftAlone = "legacy" + keep + "-"
@@ -70,7 +71,7 @@ func TestHeldBackAfterTheMove(t *testing.T) {
 // A session that is left alone can be logged out, and is over on every machine,
 // whatever the rollout is there.
 func TestHeldBackLogout(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.resolve = legacyOf(time.Now(), nil)
 		for _, sid := range []string{"sid=ada", "sid=bob+1h"} {
 			assert.Equal(t, "legacy"+cleared+"-", a.on(m[0]).logOut(sid).settled())

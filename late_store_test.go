@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -20,7 +21,7 @@ import (
 // of before, is answered from memory, and writes the ended session's cookies:
 // into the jar of whoever has signed in since, in place of theirs.
 func TestMemoryAfterALogoutElsewhere(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		before := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
 		time.Sleep(6 * time.Minute)
 		now := a.on(m[0]).get(before).jar(before) // m[0] has the newer JWT in memory
@@ -36,7 +37,7 @@ func TestMemoryAfterALogoutElsewhere(t *testing.T) {
 // as sessions that it should know. Who signs in again is kept waiting for as long
 // as they are witnesses: ten minutes.
 func TestBrakeOfLogoutsElsewhere(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		bob := a.on(m[0]).get("sid=bob-1").jar("")
 		ada := a.on(m[0]).get("sid=ada-1").jar("")
 		time.Sleep(time.Minute)
@@ -51,7 +52,7 @@ func TestBrakeOfLogoutsElsewhere(t *testing.T) {
 // Three sessions of one's own, logged out on one machine and sent
 // to another again and again, keep that one from believing any "no".
 func TestBrakePulledByOneUser(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		victim := a.on(m[0]).get("sid=ada-1").jar("")
 		var own []string
 		for _, sid := range []string{"sid=bob-1", "sid=bob-2", "sid=bob-3"} {
@@ -89,7 +90,7 @@ func TestRecordWithoutSession(t *testing.T) {
 // forgetful grants claims and has lost them by the time of the Put, as a Redis
 // that evicts what is volatile.
 type forgetful struct {
-	*sharedMemory
+	*storetest.Memory
 	puts atomic.Int64
 }
 
@@ -99,14 +100,14 @@ func (s *forgetful) Put(ctx context.Context, key, owner string, v []byte, ttl ti
 		time.Sleep(time.Millisecond) // or time would never pass for who asks without a pause
 		return false, nil
 	}
-	return s.sharedMemory.Put(ctx, key, owner, v, ttl)
+	return s.Memory.Put(ctx, key, owner, v, ttl)
 }
 
 // A store that loses claims is asked again without a pause, until the call's
 // time is over; and the session that was made is then revoked by a context that
 // has ended, so that it stays alive.
 func TestStoreThatLosesClaims(t *testing.T) {
-	s := &forgetful{sharedMemory: newSharedMemory()}
+	s := &forgetful{Memory: new(storetest.Memory)}
 	inBubble(t, func(t *testing.T, a *app) {
 		a.get("sid=ada-1")
 		time.Sleep(time.Minute)
@@ -123,7 +124,7 @@ func TestStoreThatLosesClaims(t *testing.T) {
 // An old logout whose client leaves at once is not told to other machines:
 // the mark is written with the context of the request.
 func TestOldLogoutOfAClientThatLeft(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		ctx, leave := context.WithCancel(t.Context())
 		a.handler = func(w http.ResponseWriter, _ *http.Request) {
 			http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
@@ -142,7 +143,7 @@ func TestOldLogoutOfAClientThatLeft(t *testing.T) {
 // revoked. Ten seconds later its end counts as a logout, and who was overtaken,
 // and may come again, is refused for good.
 func TestRecordAfterOvertaken(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		started := time.Now()
 		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
 			name, _, _ := strings.Cut(v, "-")
@@ -156,7 +157,7 @@ func TestRecordAfterOvertaken(t *testing.T) {
 		cookies := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
 		time.Sleep(2 * time.Minute)
 		overtaken := false
-		s.fail(func(op string) error {
+		s.Fail(func(op, _ string) error {
 			if op == "put" && !overtaken { // of m[1], which resumes
 				overtaken = true
 				a.on(m[2]).get(cookies + "; sid=bob-1")

@@ -12,13 +12,14 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
 // lateStore is machine 0's way to the store. Its first Claim is lost at once (a
 // stall); its renewal is under way until let go.
 type lateStore struct {
-	*sharedMemory
+	*storetest.Memory
 	claims  atomic.Int32
 	gets    atomic.Int32
 	letGo   chan struct{}
@@ -30,17 +31,17 @@ func (s *lateStore) Claim(ctx context.Context, key, owner string, lease time.Dur
 	n := s.claims.Add(1)
 	if n > 1 { // sent; what the server does with it no context stops
 		<-s.letGo
-		ok, err := s.sharedMemory.Claim(context.WithoutCancel(ctx), key, owner, lease)
+		ok, err := s.Memory.Claim(context.WithoutCancel(ctx), key, owner, lease)
 		close(s.landed)
 		return ok, err
 	}
-	ok, err := s.sharedMemory.Claim(ctx, key, owner, lease)
+	ok, err := s.Memory.Claim(ctx, key, owner, lease)
 	_ = s.Release(ctx, key, owner)
 	return ok, err
 }
 
 func (s *lateStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
-	v, ok, err := s.sharedMemory.Get(ctx, key)
+	v, ok, err := s.Memory.Get(ctx, key)
 	if strings.HasSuffix(key, ".ended") && s.gets.Add(1) == 3 {
 		s.between()
 		close(s.letGo)
@@ -53,8 +54,8 @@ func (s *lateStore) Get(ctx context.Context, key string) ([]byte, bool, error) {
 // it. Both hand out one session.
 func TestLateRenewal(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
-		mem := newSharedMemory()
-		late := &lateStore{sharedMemory: mem, letGo: make(chan struct{}), landed: make(chan struct{})}
+		mem := new(storetest.Memory)
+		late := &lateStore{Memory: mem, letGo: make(chan struct{}), landed: make(chan struct{})}
 		m0 := a.machines(t, 1, sharing(late), func(c *stytchmigrate.Config) { c.Timeout = 6 * time.Second })[0]
 		m1 := a.machines(t, 1, sharing(mem), func(c *stytchmigrate.Config) { c.Timeout = 6 * time.Second })[0]
 		a.stytch.Fail(stytchtest.Migrate, stytchtest.Delay(1100*time.Millisecond))
@@ -73,9 +74,9 @@ func TestLateRenewal(t *testing.T) {
 }
 
 // between runs f once, right before the store's next op.
-func (s *sharedMemory) between(op string, f func()) {
+func between(s *storetest.Memory, op string, f func()) {
 	once := true
-	s.fail(func(now string) error {
+	s.Fail(func(now, _ string) error {
 		if now == op && once {
 			once = false
 			f()
@@ -86,8 +87,8 @@ func (s *sharedMemory) between(op string, f func()) {
 
 // Somebody logs out between a machine's last look and its Put.
 func TestLogoutRightBeforeThePut(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
-		s.between("put", func() {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+		between(s, "put", func() {
 			r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
 			r.Header.Set("Cookie", "sid=ada-1")
 			assert.NoError(t, m[1].Logout(httptest.NewRecorder(), r))
@@ -99,12 +100,10 @@ func TestLogoutRightBeforeThePut(t *testing.T) {
 
 // A claim is lost, and used, between a machine's last look and its Put.
 func TestClaimIsLostRightBeforeThePut(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		var winner []*visitor
-		s.between("put", func() {
-			s.mu.Lock()
-			clear(s.claims)
-			s.mu.Unlock()
+		between(s, "put", func() {
+			s.LoseClaims()
 			winner = across(m[1:2], 1)
 		})
 		loser := across(m[:1], 1)
@@ -122,7 +121,7 @@ func TestClaimIsLostRightBeforeThePut(t *testing.T) {
 // A session of Stytch's own login is refreshed on one machine, and logged out on
 // another before the answer is there.
 func TestLogoutDuringARefreshOfANativeSession(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		cookies, _ := a.signedIn(a.ada)
 		time.Sleep(6 * time.Minute)
 		hold := &stytchtest.Hold{}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -151,9 +152,9 @@ func clockOff(by time.Duration) func(*launch) {
 	return func(l *launch) { l.stytch.SetClock(func() time.Time { return time.Now().Add(by) }) }
 }
 
-func storing(change func(*sharedMemory)) func(*launch) {
+func storing(change func(*storetest.Memory)) func(*launch) {
 	return func(l *launch) {
-		s := newSharedMemory()
+		s := new(storetest.Memory)
 		change(s)
 		l.cfg.Store = s
 	}

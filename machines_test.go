@@ -14,16 +14,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
 const handedOut = "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | "
 
 // inCluster runs a test with several machines that share a store.
-func inCluster(t *testing.T, f func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory), change ...func(*stytchmigrate.Config)) {
+func inCluster(t *testing.T, f func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory), change ...func(*stytchmigrate.Config)) {
 	t.Helper()
 	inBubble(t, func(t *testing.T, a *app) {
-		s := newSharedMemory()
+		s := new(storetest.Memory)
 		f(t, a, a.machines(t, 3, append(change, sharing(s))...), s)
 	})
 }
@@ -50,7 +51,7 @@ func across(machines []*stytchmigrate.Middleware, n int) []*visitor {
 func endNothing(context.Context, stytchmigrate.LegacySession) error { return nil }
 
 func TestOneExchangeOfAllMachines(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(300*time.Millisecond))
 		all := across(m, 1000)
 		token := all[0].Result().Cookies()[0].Value
@@ -66,7 +67,7 @@ func TestOneExchangeOfAllMachines(t *testing.T) {
 
 // An exchange that takes longer than a lease keeps its claim.
 func TestLongExchangeKeepsItsClaim(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(500, "internal_server_error").WithDelay(2*time.Second), stytchtest.Delay(2*time.Second))
 		for _, v := range across(m, 9) {
 			assert.Equal(t, a.ada.ID, v.user)
@@ -78,7 +79,7 @@ func TestLongExchangeKeepsItsClaim(t *testing.T) {
 // A machine that comes later hands out the same session, and asks Stytch about
 // it unless it is only just made.
 func TestLaterOnAnotherMachine(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		first := a.on(m[0]).get("sid=ada-1")
 		require.Equal(t, swapped, first.String())
 		second := a.on(m[1]).get("sid=ada-1")
@@ -98,7 +99,7 @@ func TestLogoutOnAnotherMachine(t *testing.T) {
 	for name, only := range map[string]string{"with the Stytch cookies": "stytch_", "with the old cookie": "sid="} {
 		t.Run(name, func(t *testing.T) {
 			var ended []string
-			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 				cookies := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1") + "; sid=ada-1"
 				var kept []string
 				for pair := range strings.SplitSeq(cookies, "; ") {
@@ -126,7 +127,7 @@ func TestLogoutOnAnotherMachine(t *testing.T) {
 // Logged out on one machine while another exchanges: nobody gets the session,
 // and it is revoked.
 func TestLogoutDuringExchangeElsewhere(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		hold := &stytchtest.Hold{}
 		a.stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
 		done := make(chan []*visitor)
@@ -149,7 +150,7 @@ func TestLogoutDuringExchangeElsewhere(t *testing.T) {
 func TestLogoutDuringRefreshElsewhere(t *testing.T) {
 	for name, cookie := range map[string]string{"a refresh": "stytch_session", "the old cookie": "sid"} {
 		t.Run(name, func(t *testing.T) {
-			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 				jar := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1") + "; sid=ada-1"
 				sends := ""
 				for pair := range strings.SplitSeq(jar, "; ") {
@@ -183,15 +184,15 @@ func TestLogoutDuringRefreshElsewhere(t *testing.T) {
 
 // A machine that died with the claim holds nobody up for longer than its lease.
 func TestClaimOfADeadMachine(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
-		s.fail(func(op string) error { // what the first machine says after its claim is lost with it
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+		s.Fail(func(op, _ string) error { // what the first machine says after its claim is lost with it
 			if op == "put" || op == "release" {
 				return errStoreDown
 			}
 			return nil
 		})
 		require.Equal(t, swapped, a.on(m[0]).get("sid=ada-1").String())
-		s.fail(nil)
+		s.Fail(nil)
 		start := time.Now()
 		assert.Equal(t, swapped, a.on(m[1]).get("sid=ada-1").String())
 		assert.InDelta(t, 2500, time.Since(start).Milliseconds(), 100)
@@ -200,15 +201,13 @@ func TestClaimOfADeadMachine(t *testing.T) {
 
 // A claim that was lost loses its session: that of the other machine counts.
 func TestLostClaim(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		hold := &stytchtest.Hold{}
 		a.stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
 		done := make(chan []*visitor)
 		go func() { done <- across(m[:1], 3) }()
 		synctest.Wait()
-		s.mu.Lock()
-		clear(s.claims)
-		s.mu.Unlock()
+		s.LoseClaims()
 		winner := a.on(m[1]).get("sid=ada-1")
 		require.Equal(t, swapped, winner.String())
 		hold.Release()
@@ -229,7 +228,7 @@ func TestLostClaim(t *testing.T) {
 // A session that a later sign-in of somebody else has replaced was not logged
 // out: its user may come again, on any machine.
 func TestOvertakenMayComeAgainElsewhere(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		started := time.Now()
 		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
 			name, _, _ := strings.Cut(v, "-")
@@ -253,7 +252,7 @@ func TestOvertakenMayComeAgainElsewhere(t *testing.T) {
 // Who logged out on another machine says nothing of whether Stytch knows its
 // sessions, however many of them a copy of the cookies comes back of.
 func TestLogoutsElsewherePullNoBrake(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		tabs := a.many(6)
 		for _, b := range tabs {
 			require.Contains(t, a.on(m[1]).get(b.cookies).String(), "authenticated")

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -91,8 +92,8 @@ func TestPace(t *testing.T) {
 
 // Two that come to their claim at the same moment: there is room for one.
 func TestPaceOfTwoAtOnce(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
-		s.fail(func(op string) error { time.Sleep(100 * time.Millisecond); return nil })
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+		s.Fail(func(op, _ string) error { time.Sleep(100 * time.Millisecond); return nil })
 		a.on(m[0])
 		var saw [2]string
 		var wg sync.WaitGroup
@@ -107,7 +108,7 @@ func TestPaceOfTwoAtOnce(t *testing.T) {
 
 // One exchange a second: what takes the place of one, and what needs none.
 func TestPaceIsOfExchanges(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.on(m[0])
 		tabs := a.crowd(100, func(_ int, r *http.Request) (*http.Request, time.Duration) { return r, 0 })
 		for _, v := range tabs {

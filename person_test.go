@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -186,7 +187,7 @@ func TestRememberedForAnotherPersonInParallel(t *testing.T) {
 // The same on a machine that has the record from another one: the session is
 // revoked for both, and what remembered it too.
 func TestRecordedForAnotherPerson(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		email := "ada@example.com"
 		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
 			s := legacySession("ada", value)
@@ -214,7 +215,7 @@ func TestRecordedForAnotherPerson(t *testing.T) {
 // That it was given up is marked for thirty days, and a session may live longer.
 // What was remembered of it must not look like a logout then.
 func TestRecordOfAnotherPersonIsForgotten(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		require.Equal(t, swapped, a.on(m[0]).get("sid=ada-1").String())
 		right := a.resolve
 		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
@@ -248,7 +249,7 @@ func TestLookAlikeOfAnswer(t *testing.T) {
 
 // A machine that was up all the time has the old record in its own memory.
 func TestSessionGivenUpIsNotEndedLater(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		require.Equal(t, swapped, a.on(m[0]).get("sid=ada-1").String())
 		right := a.resolve
 		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {

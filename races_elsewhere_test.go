@@ -13,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 )
 
 // An unchanged logout handler expires the old cookie, and the client has left: the
 // other machines hear of it all the same.
 func TestUserLeftClientGone(t *testing.T) {
 	for _, gone := range []bool{false, true} {
-		inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+		inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 			w := httptest.NewRecorder()
 			ctx, cancel := context.WithCancel(context.Background())
 			r := httptest.NewRequest(http.MethodPost, "https://app.example.com/old-logout", nil).WithContext(ctx)
@@ -55,7 +56,7 @@ func TestBrakeWhereTheWitnessRanOut(t *testing.T) {
 
 // What the package itself revoked is not ended, though the store missed half of it.
 func TestOvertakenForgetLost(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		started := time.Now()
 		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
 			name, _, _ := strings.Cut(v, "-")
@@ -69,30 +70,12 @@ func TestOvertakenForgetLost(t *testing.T) {
 		cookies := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
 		time.Sleep(2 * time.Minute)
 		require.Contains(t, a.on(m[1]).get(cookies).String(), "authenticated ada")
-		before := s.snapshot()
+		restore := s.Snapshot()
 		require.Contains(t, a.on(m[1]).get(cookies+"; sid=bob-1").String(), "migrated bob |")
 		synctest.Wait()
-		s.restore(before) // the put of forget was lost; the mark of endSession was not
+		restore() // the put of forget was lost; the mark of endSession was not
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, swapped, a.on(m[2]).get("sid=ada-1").String())
 		time.Sleep(time.Hour)
 	})
-}
-
-func (s *sharedMemory) snapshot() map[string]sharedValue {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := map[string]sharedValue{}
-	for k, v := range s.values {
-		out[k] = v
-	}
-	return out
-}
-
-func (s *sharedMemory) restore(old map[string]sharedValue) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k, v := range old {
-		s.values[k] = v
-	}
 }

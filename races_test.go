@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -54,7 +55,7 @@ func TestBrakeForever(t *testing.T) {
 // The old session is ended at its source after any number of extensions.
 func TestSourceOutlived(t *testing.T) {
 	var ended int
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		jar := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
 		for range 12 {
 			time.Sleep(4 * 24 * time.Hour)
@@ -70,7 +71,7 @@ func TestSourceOutlived(t *testing.T) {
 }
 
 // A renewal that is under way when the exchange ends is no failure of the store.
-type slowClaims struct{ *sharedMemory }
+type slowClaims struct{ *storetest.Memory }
 
 func (s slowClaims) Claim(ctx context.Context, key, owner string, lease time.Duration) (bool, error) {
 	select {
@@ -78,12 +79,12 @@ func (s slowClaims) Claim(ctx context.Context, key, owner string, lease time.Dur
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	return s.sharedMemory.Claim(ctx, key, owner, lease)
+	return s.Memory.Claim(ctx, key, owner, lease)
 }
 
 func TestHoldStops(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
-		m := a.machines(t, 1, sharing(slowClaims{newSharedMemory()}))
+		m := a.machines(t, 1, sharing(slowClaims{new(storetest.Memory)}))
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(860*time.Millisecond))
 		require.Equal(t, swapped, a.on(m[0]).get("sid=ada-1").String())
 		synctest.Wait()
@@ -92,16 +93,16 @@ func TestHoldStops(t *testing.T) {
 }
 
 // A renewal that is slow, and does not know its context, comes before the Release.
-type deafClaims struct{ *sharedMemory }
+type deafClaims struct{ *storetest.Memory }
 
 func (s deafClaims) Claim(_ context.Context, key, owner string, lease time.Duration) (bool, error) {
 	time.Sleep(50 * time.Millisecond)
-	return s.sharedMemory.Claim(context.Background(), key, owner, lease)
+	return s.Memory.Claim(context.Background(), key, owner, lease)
 }
 
 func TestLateRenewalLeavesNoClaim(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
-		s := newSharedMemory()
+		s := new(storetest.Memory)
 		m := a.machines(t, 2, sharing(deafClaims{s}))
 		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(400, "bad_request").WithDelay(860*time.Millisecond))
 		a.on(m[0]).get("sid=ada-1")
@@ -115,13 +116,13 @@ func TestLateRenewalLeavesNoClaim(t *testing.T) {
 // What is wrong with the store can be told from the log, without its own words.
 func TestStoreReasons(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
-		s := newSharedMemory()
+		s := new(storetest.Memory)
 		m := a.machines(t, 1, sharing(s))
-		s.fail(func(string) error { panic("x") })
+		s.Fail(func(string, string) error { panic("x") })
 		for range 4 {
 			a.on(m[0]).get("sid=ada-1")
 		}
-		s.fail(func(string) error { return errors.New("NOPERM canary") })
+		s.Fail(func(string, string) error { return errors.New("NOPERM canary") })
 		time.Sleep(6 * time.Second)
 		a.on(m[0]).get("sid=ada-2")
 		synctest.Wait()
@@ -136,7 +137,7 @@ func TestStoreReasons(t *testing.T) {
 
 // Logged out on another machine while the handler of the migrating request runs.
 func TestLogoutDuringHandlerElsewhere(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		in, goOn := make(chan bool), make(chan bool)
 		w := httptest.NewRecorder()
 		done := make(chan bool)
@@ -199,19 +200,24 @@ func TestProbeHangs(t *testing.T) {
 
 // A session that was made, and whose time to be remembered is over, is revoked.
 func TestDiscardAtDeadline(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		hold := &stytchtest.Hold{}
 		a.stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
+		var key string
+		s.Fail(func(op, of string) error {
+			if op == "claim" {
+				key = of
+			}
+			return nil
+		})
 		go across(m[:1], 1)
 		synctest.Wait()
+		s.Fail(nil)
 		// another machine takes the claim and keeps it, without a record
-		key := ""
-		s.mu.Lock()
-		for k := range s.claims {
-			key = k
-		}
-		s.claims[key] = sharedClaim{"another", time.Now().Add(time.Hour)}
-		s.mu.Unlock()
+		s.LoseClaims()
+		got, err := s.Claim(t.Context(), key, "another", time.Hour)
+		require.NoError(t, err)
+		require.True(t, got)
 		hold.Release()
 		time.Sleep(30 * time.Second)
 		require.Len(t, a.stytch.Sessions(), 1)

@@ -14,20 +14,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
 // A store that is down costs one exchange on each machine. Nobody is lost, pages
 // don't wait long, and when it is back its sessions are shared again.
 func TestStoreIsDown(t *testing.T) {
-	for name, fault := range map[string]func(string) error{
+	for name, fault := range map[string]func(string, string) error{
 		"errors": down,
-		"panics": func(string) error { panic("canary-secret") },
-		"hangs":  func(string) error { time.Sleep(time.Minute); return errStoreDown },
+		"panics": func(string, string) error { panic("canary-secret") },
+		"hangs":  func(string, string) error { time.Sleep(time.Minute); return errStoreDown },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
-				s.fail(fault)
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+				s.Fail(fault)
 				start := time.Now()
 				first := a.on(m[0]).get("sid=ada-1")
 				assert.Equal(t, swapped, first.String())
@@ -47,7 +48,7 @@ func TestStoreIsDown(t *testing.T) {
 					assert.NotContains(t, e.Err.Error(), "canary-secret")
 				}
 
-				s.fail(nil)
+				s.Fail(nil)
 				time.Sleep(6 * time.Second)
 				back := a.on(m[0]).get("sid=ada-1")
 				assert.Equal(t, first.Result().Cookies()[0].Value, back.Result().Cookies()[0].Value)
@@ -62,10 +63,10 @@ func TestStoreIsDown(t *testing.T) {
 
 // Who logs out while the store is down is told, and is logged out here.
 func TestLogoutWhileStoreIsDown(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		jar := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
 		time.Sleep(time.Minute)
-		s.fail(down)
+		s.Fail(down)
 		var err error
 		a.handler = func(w http.ResponseWriter, r *http.Request) { err = a.m.Logout(w, r) }
 		a.on(m[0]).get(jar)
@@ -73,7 +74,7 @@ func TestLogoutWhileStoreIsDown(t *testing.T) {
 		assert.ErrorContains(t, err, "stytchmigrate: store: put: ")
 		assert.False(t, a.stytch.Sessions()[0].Live)
 		assert.Equal(t, refusedKeep+"-", a.on(m[0]).get("sid=ada-1").String())
-		s.fail(nil)
+		s.Fail(nil)
 		time.Sleep(6 * time.Second)
 		assert.Equal(t, refusedKeep+"authenticate", a.on(m[1]).get("sid=ada-1").String(), "Stytch knows")
 		assert.Equal(t, refusedKeep+"-", a.on(m[2]).get("sid=ada-1").String())
@@ -82,16 +83,16 @@ func TestLogoutWhileStoreIsDown(t *testing.T) {
 
 // What the store holds tells nothing, whoever reads it.
 func TestRecordsAreSealed(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		out := a.on(m[0]).get("sid=ada-1")
 		a.on(m[0]).logOut(out.jar(""))
-		require.Len(t, s.values, 4, "the session, its source, that both ended")
-		for key, v := range s.values {
+		require.Len(t, s.Values(), 4, "the session, its source, that both ended")
+		for key, v := range s.Values() {
 			assert.LessOrEqual(t, len(key), 100)
 			for _, secret := range []string{"ada", "session", out.Result().Cookies()[0].Value, out.Result().Cookies()[1].Value} {
 				assert.NotContains(t, key, secret)
-				assert.False(t, bytes.Contains(v.value, []byte(secret)))
-				assert.False(t, bytes.Contains(v.value, []byte(base64.StdEncoding.EncodeToString([]byte(secret)))))
+				assert.False(t, bytes.Contains(v, []byte(secret)))
+				assert.False(t, bytes.Contains(v, []byte(base64.StdEncoding.EncodeToString([]byte(secret)))))
 			}
 		}
 	}, oldCookie(func(l *stytchmigrate.LegacyCookie) { l.End = endNothing }))
@@ -100,35 +101,37 @@ func TestRecordsAreSealed(t *testing.T) {
 // Whoever writes the store makes nobody anybody: what was not sealed here, and
 // for this key, is none.
 func TestForgedRecords(t *testing.T) {
-	for name, forge := range map[string]func(values map[string]sharedValue, key string){
-		"one bit of each byte": func(v map[string]sharedValue, k string) {
-			for i := range v[k].value {
-				v[k].value[i] ^= 1
+	for name, forge := range map[string]func(values map[string][]byte, key string) []byte{
+		"one bit of each byte": func(v map[string][]byte, k string) []byte {
+			for i := range v[k] {
+				v[k][i] ^= 1
 			}
+			return v[k]
 		},
-		"the last bit": func(v map[string]sharedValue, k string) { v[k].value[len(v[k].value)-1] ^= 1 },
-		"truncated":    func(v map[string]sharedValue, k string) { put(v, k, v[k].value[:20]) },
-		"one byte":     func(v map[string]sharedValue, k string) { put(v, k, v[k].value[:1]) },
-		"rubbish":      func(v map[string]sharedValue, k string) { put(v, k, []byte("rubbish")) },
-		"JSON":         func(v map[string]sharedValue, k string) { put(v, k, []byte(`{"answer":{}}`)) },
-		"of version 0": func(v map[string]sharedValue, k string) { v[k].value[0] = 0 },
-		"of version 2": func(v map[string]sharedValue, k string) { v[k].value[0] = 2 },
-		"another's": func(v map[string]sharedValue, k string) {
+		"the last bit": func(v map[string][]byte, k string) []byte { v[k][len(v[k])-1] ^= 1; return v[k] },
+		"truncated":    func(v map[string][]byte, k string) []byte { return v[k][:20] },
+		"one byte":     func(v map[string][]byte, k string) []byte { return v[k][:1] },
+		"rubbish":      func(map[string][]byte, string) []byte { return []byte("rubbish") },
+		"JSON":         func(map[string][]byte, string) []byte { return []byte(`{"answer":{}}`) },
+		"of version 0": func(v map[string][]byte, k string) []byte { v[k][0] = 0; return v[k] },
+		"of version 2": func(v map[string][]byte, k string) []byte { v[k][0] = 2; return v[k] },
+		"another's": func(v map[string][]byte, k string) []byte {
 			for other := range v {
 				if other != k && !strings.Contains(other, ".") {
-					put(v, k, v[other].value)
+					return v[other]
 				}
 			}
+			return nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 				a.on(m[0]).get("sid=bob-1")
-				known := len(s.values)
+				known := len(s.Values())
 				a.on(m[0]).get("sid=ada-1")
-				require.Len(t, s.values, known+1)
+				require.Len(t, s.Values(), known+1)
 				key := a.originOf(t)
-				forge(s.values, key)
+				overwrite(t, s, key, forge(s.Values(), key))
 				assert.Equal(t, swapped, a.on(m[1]).get("sid=ada-1").String(), "as if there were none")
 				synctest.Wait()
 				require.NotEmpty(t, a.events)
@@ -141,8 +144,11 @@ func TestForgedRecords(t *testing.T) {
 	}
 }
 
-func put(values map[string]sharedValue, key string, value []byte) {
-	values[key] = sharedValue{value, values[key].until}
+// overwrite is what somebody does who can write the store.
+func overwrite(t *testing.T, s *storetest.Memory, key string, value []byte) {
+	t.Helper()
+	_, err := s.Put(t.Context(), key, "", value, time.Hour)
+	require.NoError(t, err)
 }
 
 // originOf is the key of the record that the latest session came from.
@@ -156,14 +162,14 @@ func (a *app) originOf(t *testing.T) string {
 
 // A mark that somebody logged out can't be made up, nor moved.
 func TestForgedMarks(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		bob := a.on(m[0]).get("sid=bob-1").jar("")
 		keyOfBob := a.originOf(t)
 		a.on(m[0]).logOut(bob)
 		a.on(m[0]).get("sid=ada-1")
-		put(s.values, a.originOf(t)+".ended", s.values[keyOfBob+".ended"].value)
-		assert.NotEmpty(t, s.values[keyOfBob+".ended"].value)
-		s.values[a.originOf(t)+".ended"] = sharedValue{s.values[keyOfBob+".ended"].value, time.Now().Add(time.Hour)}
+		ofBob := s.Values()[keyOfBob+".ended"]
+		require.NotEmpty(t, ofBob)
+		overwrite(t, s, a.originOf(t)+".ended", ofBob)
 		assert.Equal(t, handedOut+"-", a.on(m[1]).get("sid=ada-1").String())
 	})
 }
@@ -172,7 +178,7 @@ func TestForgedMarks(t *testing.T) {
 // one store and under one key.
 func TestRecordsAreKeptApart(t *testing.T) {
 	inBubble(t, func(t *testing.T, a *app) {
-		s := newSharedMemory()
+		s := new(storetest.Memory)
 		one := func(c *stytchmigrate.Config) {
 			c.Store, c.RecordKey = s, "a key that two projects should not share"
 		}
@@ -188,7 +194,7 @@ func TestRecordsAreKeptApart(t *testing.T) {
 		other := newApp(t, stytchtest.Config{InProcess: true}, one)
 		other.resolve = a.resolve
 		assert.Equal(t, swapped, other.get("sid=1").String(), "of another project")
-		assert.Len(t, s.values, 4)
+		assert.Len(t, s.Values(), 4)
 	})
 }
 

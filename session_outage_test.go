@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -161,17 +162,17 @@ func TestUnknownTokenIsRemembered(t *testing.T) {
 // The JWT is still good, and the answer comes after the half second for which a
 // request waits: who asks next hears of it, and need not ask again.
 func TestALateNoIsRemembered(t *testing.T) {
-	for name, slow := range map[string]func(a *app, s *sharedMemory){
-		"Stytch is slow": func(a *app, _ *sharedMemory) {
+	for name, slow := range map[string]func(a *app, s *storetest.Memory){
+		"Stytch is slow": func(a *app, _ *storetest.Memory) {
 			a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Delay(600*time.Millisecond))
 		},
-		"the store is silent": func(a *app, s *sharedMemory) {
+		"the store is silent": func(a *app, s *storetest.Memory) {
 			a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Delay(100*time.Millisecond))
-			s.fail(func(string) error { time.Sleep(5 * time.Second); return nil })
+			s.Fail(func(string, string) error { time.Sleep(5 * time.Second); return nil })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *sharedMemory) {
+			inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 				cookies := a.on(m[0]).get("sid=ada-1").jar("")
 				time.Sleep(time.Minute)
 				a.stytch.RevokeAll()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -216,7 +217,7 @@ func TestOldLogoutBeforeTheAnswer(t *testing.T) {
 
 // Nor is the one who waits already, on the same machine or another.
 func TestOldLogoutWhileAnotherWaits(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(6*time.Second))
 		waiting := make(chan []*visitor)
 		go func() {
@@ -233,7 +234,7 @@ func TestOldLogoutWhileAnotherWaits(t *testing.T) {
 
 // Nor where that machine has begun as many exchanges as it may, and another has not.
 func TestOldLogoutForWantOfRoom(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.on(m[0]).roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, PerSecond: 0.01})
 		a.get("sid=bob-1")
 		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(2*time.Second))

@@ -8,12 +8,13 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
 // What is not believed of a session is not believed for a request that says less.
 func TestUnknownTokenBesideTheBrake(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *sharedMemory) {
+	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		jar := a.on(m[0]).get("sid=ada-1").jar("sid=ada-1")
 		token := ""
 		for p := range strings.SplitSeq(jar, "; ") {

@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -134,7 +136,7 @@ func storeIsDown(w *walk) {
 	w.machines = append(w.machines, elsewhere)
 	calls := w.stytch.Count(stytchtest.Migrate)
 
-	w.store.fail(func() error { return errStoreDown })
+	w.store.Fail(func(string, string) error { return errStoreDown })
 	w.everybodyIsThere(0)
 	assert.Equal(w, "failed", w.hears("store")[0].Cause)
 	w.shows("Store failed, or held what can't be read", "not yet over")
@@ -149,7 +151,7 @@ func storeIsDown(w *walk) {
 	assert.Zero(w, w.visit(0, browserWith("old-2.out")), "it holds in its process")
 	assert.True(w, w.failing("store"))
 
-	w.store.fail(nil)
+	w.store.Fail(nil)
 	time.Sleep(6 * time.Minute)
 	w.everybodyIsThere(0)
 	w.shows("over")
@@ -157,7 +159,7 @@ func storeIsDown(w *walk) {
 	assert.Zero(w, w.visit(0, copied, browserWith("old-0.out")))
 	w.visit(2, browserWith("old-6")) // that machine too hears that it is over
 	w.visit(0, browserWith("old-5"))
-	w.forge()
+	require.NoError(w, w.forge())
 	assert.Equal(w, 1, w.visit(2, browserWith("old-5")))
 	told := w.told("store")
 	assert.ErrorContains(w, told[len(told)-1].Err, "can't be read")
@@ -165,10 +167,10 @@ func storeIsDown(w *walk) {
 }
 
 // forge writes to the store what nobody can read.
-func (s *site) forge() {
-	s.store.mu.Lock()
-	defer s.store.mu.Unlock()
-	for key, v := range s.store.values {
-		s.store.values[key] = value{[]byte("forged"), v.until}
+func (s *site) forge() (err error) {
+	for key := range s.store.Values() {
+		_, failed := s.store.Put(context.Background(), key, "", []byte("forged"), 24*time.Hour)
+		err = errors.Join(err, failed)
 	}
+	return err
 }

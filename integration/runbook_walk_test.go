@@ -22,6 +22,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/statuspage"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -32,7 +33,7 @@ type site struct {
 	*estate
 	page   *statuspage.Page
 	log    logLines
-	store  *memoryStore
+	store  *storetest.Memory
 	people []*person
 
 	tickets *userinfo.Tickets
@@ -72,7 +73,7 @@ func (l *logLines) with(words ...string) (lines []string) {
 // newSite has n people with an old session, whom Stytch knows.
 func newSite(t *testing.T, n int, change ...func(*stytchmigrate.Config)) *site {
 	t.Helper()
-	s := &site{estate: newEstate(t, n), store: newMemoryStore(), tickets: newTickets()}
+	s := &site{estate: newEstate(t, n), store: new(storetest.Memory), tickets: newTickets()}
 	s.stytch.SetUserInfo(s.tellStytch)
 	for i := range n {
 		s.comes(fmt.Sprint("old-", i))

@@ -263,11 +263,11 @@ func (w *world) failStore() {
 	if !w.storeFailed {
 		return
 	}
-	w.store.fail([]func() error{
+	w.store.Fail([]func(string, string) error{
 		nil,
-		func() error { return errStoreDown },
-		func() error { time.Sleep(time.Minute); return errStoreDown },
-		func() error { panic("store") },
+		func(string, string) error { return errStoreDown },
+		func(string, string) error { time.Sleep(time.Minute); return errStoreDown },
+		func(string, string) error { panic("store") },
 	}[w.dice.IntN(4)])
 }
 
@@ -276,7 +276,7 @@ func (w *world) failStore() {
 func (w *world) settle() {
 	w.release()
 	w.stytch.Heal(stytchtest.Any)
-	w.store.fail(nil)
+	w.store.Fail(nil)
 	for _, b := range w.browsers {
 		b.pending.Wait()
 	}

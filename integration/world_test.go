@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -30,7 +31,7 @@ const (
 type world struct {
 	dice     *rand.Rand // of the goroutine that draws
 	stytch   *stytchtest.Server
-	store    *memoryStore
+	store    *storetest.Memory
 	machines []*stytchmigrate.Middleware
 	browsers []*browserOf
 	ids      map[string]string // of the people, at Stytch
@@ -107,7 +108,7 @@ func names(rec *httptest.ResponseRecorder) string {
 
 // newWorld draws what kind of world it is, its machines and its browsers.
 func newWorld(t *testing.T, dice *rand.Rand) *world {
-	w := &world{dice: dice, gone: map[string]bool{}, seen: map[string]stytchtest.Session{}, first: map[string]time.Time{}, stytch: stytchtest.NewServer(t, stytchtest.Config{InProcess: true}), store: newMemoryStore()}
+	w := &world{dice: dice, gone: map[string]bool{}, seen: map[string]stytchtest.Session{}, first: map[string]time.Time{}, stytch: stytchtest.NewServer(t, stytchtest.Config{InProcess: true}), store: new(storetest.Memory)}
 	w.ids = map[string]string{"": "", "ada": "", "bob": ""}
 	for _, name := range []string{"ada", "bob"} {
 		w.ids[name] = w.stytch.AddUser(stytchtest.Person(name + "@example.com")).ID

@@ -7,6 +7,8 @@
 //
 // What the contract says of a memory that hangs or is down is not tested here: only
 // the tests of the Store itself can take its memory away.
+//
+// [Memory] is a Store for the tests of an application.
 package storetest
 
 import (

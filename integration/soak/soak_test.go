@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -37,7 +38,7 @@ const (
 type soak struct {
 	stytch   *stytchtest.Server
 	net      *network
-	store    *memoryStore
+	store    *storetest.Memory
 	machines []*machine
 	browsers []*browser
 	began    time.Time // the storm
@@ -87,7 +88,7 @@ func TestSoak(t *testing.T) {
 }
 
 func newSoak(t *testing.T) *soak {
-	s := &soak{store: newMemoryStore(), ids: map[string]string{}, tally: counts{}, faults: counts{}, events: counts{}, outcomes: counts{}}
+	s := &soak{store: new(storetest.Memory), ids: map[string]string{}, tally: counts{}, faults: counts{}, events: counts{}, outcomes: counts{}}
 	if *seed == 0 {
 		*seed = rand.Uint64()
 	}
