@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -96,17 +97,17 @@ var badAnswers = map[string]stytchtest.Fault{
 func TestBadAnswer(t *testing.T) {
 	for name, fault := range badAnswers {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.stytch.FailAll(stytchtest.Migrate, fault)
-				assert.Equal(t, unavailableKeep+"migrate", a.get("sid=ada-1").String())
-				assert.Equal(t, unavailableKeep+"migrate", a.get("sid=ada-1").String(), "nothing of it is remembered")
-				assert.Contains(t, a.log.String(), `"level":"WARN"`, "why is in the log")
-				assert.NotContains(t, a.log.String(), "stytchmigrate: stytchmigrate")
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Stytch.FailAll(stytchtest.Migrate, fault)
+				assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get("sid=ada-1").String())
+				assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get("sid=ada-1").String(), "nothing of it is remembered")
+				assert.Contains(t, a.Log.String(), `"level":"WARN"`, "why is in the log")
+				assert.NotContains(t, a.Log.String(), "stytchmigrate: stytchmigrate")
 			})
-			inBubble(t, func(t *testing.T, a *app) {
-				cookies := a.stale(a.ada)
-				a.stytch.FailAll(stytchtest.Authenticate, fault)
-				assert.Equal(t, unavailableKeep+"authenticate", a.get(cookies).String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				cookies := a.Stale(a.Ada)
+				a.Stytch.FailAll(stytchtest.Authenticate, fault)
+				assert.Equal(t, apptest.UnavailableUntouched+"authenticate", a.Get(cookies).String())
 			})
 		})
 	}
@@ -122,9 +123,9 @@ func TestBadAnswerOfExchange(t *testing.T) {
 		"no session, and no JWT to speak": stytchtest.Mutate(func(b map[string]any) { b["session"], b["session_jwt"] = nil, "a.b.c" }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.stytch.FailAll(stytchtest.Migrate, fault)
-				assert.Equal(t, unavailableKeep+"migrate", a.get("sid=ada-1").String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Stytch.FailAll(stytchtest.Migrate, fault)
+				assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get("sid=ada-1").String())
 			})
 		})
 	}
@@ -151,17 +152,17 @@ func TestOddAnswer(t *testing.T) {
 		"expires_at in nanoseconds": {set("session.expires_at", "2000-01-01T01:00:00.123456789Z"), 3600},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.stytch.FailAll(stytchtest.Migrate, row.fault)
-				out := a.get("sid=ada-1")
-				assert.Equal(t, swapped, out.String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Stytch.FailAll(stytchtest.Migrate, row.fault)
+				out := a.Get("sid=ada-1")
+				assert.Equal(t, apptest.Swapped, out.String())
 				for _, c := range out.Result().Cookies()[:2] {
 					assert.Equal(t, row.maxAge, c.MaxAge)
 				}
-				assert.Equal(t, "authenticated ada"+keep+"-", a.get(out.jar("sid=ada-1")).String())
-				a.handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.m.Logout(w, r)) }
-				a.get(out.jar("sid=ada-1"))
-				assert.False(t, a.stytch.Sessions()[0].Live, "the session can be revoked")
+				assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(out.Jar("sid=ada-1")).String())
+				a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
+				a.Get(out.Jar("sid=ada-1"))
+				assert.False(t, a.Stytch.Sessions()[0].Live, "the session can be revoked")
 			})
 		})
 	}
@@ -170,7 +171,9 @@ func TestOddAnswer(t *testing.T) {
 // exchangeWith sends a legacy cookie to an application whose Stytch gives one
 // answer. In a bubble nobody waits for the second try.
 func exchangeWith(t *testing.T, status int, body []byte) (outcome stytchmigrate.Outcome, set []*http.Cookie) {
-	synctest.Test(t, func(t *testing.T) { outcome, set = exchange(t, answering(status, strings.NewReader(string(body)))) })
+	synctest.Test(t, func(t *testing.T) {
+		outcome, set = exchange(t, apptest.Answering(status, strings.NewReader(string(body))))
+	})
 	return outcome, set
 }
 
@@ -179,9 +182,9 @@ func exchange(t testing.TB, stytch http.RoundTripper) (outcome stytchmigrate.Out
 		ProjectID: "project-test-1", Secret: "secret-test-1",
 		HTTPClient: &http.Client{Transport: stytch},
 		Legacy: []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: func(*http.Request, string) (stytchmigrate.LegacySession, error) {
-			return legacySession("ada", "ada-1"), nil
+			return apptest.LegacySession("ada", "ada-1"), nil
 		}}},
-		Logger: discard,
+		Logger: apptest.DiscardLog,
 	})
 	require.NoError(t, err)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -256,7 +259,7 @@ func goodAnswers(t testing.TB) (bodies []string) {
 		s.ServeHTTP(w, r)
 		bodies = append(bodies, w.Body.String())
 	}
-	outcome, set := exchange(t, answering(200, strings.NewReader(bodies[0])))
+	outcome, set := exchange(t, apptest.Answering(200, strings.NewReader(bodies[0])))
 	require.Equal(t, stytchmigrate.OutcomeMigrated, outcome)
 	require.Len(t, set, 3)
 	require.Greater(t, set[0].MaxAge, int((59 * time.Minute).Seconds()))

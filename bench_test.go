@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -33,7 +34,7 @@ func newBenched(b *testing.B) (h http.Handler, stytch *stytchtest.Server, signed
 				return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 			}),
 			{Name: "sid", Resolve: func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
-				return legacySession("ada", v), nil
+				return apptest.LegacySession("ada", v), nil
 			}},
 		},
 	})

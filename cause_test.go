@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
@@ -22,18 +23,18 @@ import (
 // did, by the event of the last of its requests.
 func TestCause(t *testing.T) {
 	const observe, shadow, retired = stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageRetired
-	stages := func(s stytchmigrate.Stage, percent float64) func(*testing.T, *app) {
-		return func(t *testing.T, a *app) { a.roll(t, stytchmigrate.Rollout{Stage: s, HoldBack: percent}) }
+	stages := func(s stytchmigrate.Stage, percent float64) func(*testing.T, *apptest.App) {
+		return func(t *testing.T, a *apptest.App) { a.Roll(t, stytchmigrate.Rollout{Stage: s, HoldBack: percent}) }
 	}
-	failing := func(op stytchtest.Op, f stytchtest.Fault) func(*testing.T, *app) {
-		return func(_ *testing.T, a *app) { a.stytch.FailAll(op, f) }
+	failing := func(op stytchtest.Op, f stytchtest.Fault) func(*testing.T, *apptest.App) {
+		return func(_ *testing.T, a *apptest.App) { a.Stytch.FailAll(op, f) }
 	}
-	resolved := func(f func(string) (stytchmigrate.LegacySession, error)) func(*testing.T, *app) {
-		return func(_ *testing.T, a *app) { a.resolve = f }
+	resolved := func(f func(string) (stytchmigrate.LegacySession, error)) func(*testing.T, *apptest.App) {
+		return func(_ *testing.T, a *apptest.App) { a.Resolve = f }
 	}
 	for name, row := range map[string]struct {
 		cookies string
-		before  func(*testing.T, *app)
+		before  func(*testing.T, *apptest.App)
 		wait    time.Duration // and once more
 		want    string
 	}{
@@ -50,25 +51,25 @@ func TestCause(t *testing.T) {
 		"in the shadow":          {"sid=ada-1", stages(shadow, 0), 0, "legacy shadow"},
 		"held back":              {"sid=ada-1", stages(stytchmigrate.StageKeep, 100), 0, "legacy held_back"},
 		"held back, observed":    {"sid=ada-1", stages(observe, 100), 0, "legacy held_back"},
-		"too late": {"sid=ada-1", func(t *testing.T, a *app) {
-			a.roll(t, stytchmigrate.Rollout{Until: time.Now()})
+		"too late": {"sid=ada-1", func(t *testing.T, a *apptest.App) {
+			a.Roll(t, stytchmigrate.Rollout{Until: time.Now()})
 		}, 0, "legacy until"},
-		"too many at once": {"sid=ada-1", func(t *testing.T, a *app) {
-			a.roll(t, stytchmigrate.Rollout{PerSecond: 1})
-			a.get("sid=bob-1")
+		"too many at once": {"sid=ada-1", func(t *testing.T, a *apptest.App) {
+			a.Roll(t, stytchmigrate.Rollout{PerSecond: 1})
+			a.Get("sid=bob-1")
 		}, 0, "legacy per_second"},
-		"logged out": {"sid=ada-1", func(t *testing.T, a *app) { a.logOut("sid=ada-1") }, 0, "refused logged_out"},
-		"logged out, and observed": {"sid=ada-1", func(t *testing.T, a *app) {
-			a.logOut("sid=ada-1")
-			a.roll(t, stytchmigrate.Rollout{Stage: observe})
+		"logged out": {"sid=ada-1", func(t *testing.T, a *apptest.App) { a.LogOut("sid=ada-1") }, 0, "refused logged_out"},
+		"logged out, and observed": {"sid=ada-1", func(t *testing.T, a *apptest.App) {
+			a.LogOut("sid=ada-1")
+			a.Roll(t, stytchmigrate.Rollout{Stage: observe})
 		}, 0, "refused logged_out"},
 		"an email that nobody verified": {"sid=ada-1", resolved(func(v string) (stytchmigrate.LegacySession, error) {
-			s := legacySession("ada", v)
+			s := apptest.LegacySession("ada", v)
 			s.Identity.EmailVerified = false
 			return s, nil
 		}), 0, "refused identity"},
 		"somebody else": {"sid=ada-1", resolved(func(v string) (stytchmigrate.LegacySession, error) {
-			s := legacySession("ada", v)
+			s := apptest.LegacySession("ada", v)
 			s.Token = "bob-token"
 			return s, nil
 		}), 0, "refused another_person"},
@@ -78,37 +79,37 @@ func TestCause(t *testing.T) {
 		"silence":         {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Silence()), 0, "unavailable timed_out"},
 		"silence, before": {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Silence()), 12 * time.Second, "unavailable timed_out"},
 		"half an answer":  {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Respond(200, "{}")), 0, "unavailable no_answer"},
-		"an open breaker": {"sid=ada-1", func(t *testing.T, a *app) {
-			a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
+		"an open breaker": {"sid=ada-1", func(t *testing.T, a *apptest.App) {
+			a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
 			for range 5 {
-				a.get("sid=bob-1")
+				a.Get("sid=bob-1")
 			}
 		}, 0, "unavailable held_back"},
 		"an error of Resolve": {"sid=ada-1", resolved(func(string) (stytchmigrate.LegacySession, error) {
 			return stytchmigrate.LegacySession{}, errors.New("database")
 		}), 0, "unavailable application"},
-		"an error of Resolve in an outage": {"stytch_session=madeup; sid=ada-1", func(_ *testing.T, a *app) {
-			a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
-			a.resolve = func(string) (stytchmigrate.LegacySession, error) {
+		"an error of Resolve in an outage": {"stytch_session=madeup; sid=ada-1", func(_ *testing.T, a *apptest.App) {
+			a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
+			a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
 				return stytchmigrate.LegacySession{}, errors.New("database")
 			}
 		}, 0, "unavailable application"},
 		"an outage": {"stytch_session=madeup", failing(stytchtest.Authenticate, stytchtest.Error(503, "down")), 0, "unavailable stytch"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				stytch, _ := a.signedIn(a.ada)
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				stytch, _ := a.SignedIn(a.Ada)
 				cookies := map[bool]string{true: stytch, false: row.cookies}[row.cookies == "S"]
 				if row.before != nil {
 					row.before(t, a)
 				}
-				a.get(cookies)
+				a.Get(cookies)
 				if row.wait > 0 {
 					time.Sleep(row.wait)
-					a.get(cookies)
+					a.Get(cookies)
 				}
-				require.NotEmpty(t, a.requests)
-				last := a.requests[len(a.requests)-1]
+				require.NotEmpty(t, a.Requests)
+				last := a.Requests[len(a.Requests)-1]
 				assert.Equal(t, row.want, last.Outcome.String()+" "+last.Cause)
 			})
 		})
@@ -117,15 +118,15 @@ func TestCause(t *testing.T) {
 
 // One more than is in flight is left alone, and says so.
 func TestCauseOfNoPlace(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = everybody
-		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
-		a.crowd(33, func(i int, r *http.Request) (*http.Request, time.Duration) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Everybody
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
+		a.Crowd(33, func(i int, r *http.Request) (*http.Request, time.Duration) {
 			r.Header.Set("Cookie", fmt.Sprint("sid=ada-", i))
 			return r, 0
 		})
 		causes := map[string]int{}
-		for _, e := range a.requests {
+		for _, e := range a.Requests {
 			causes[e.Outcome.String()+" "+e.Cause]++
 		}
 		assert.Equal(t, map[string]int{"migrated exchange": 32, "legacy in_flight": 1}, causes)
@@ -134,42 +135,42 @@ func TestCauseOfNoPlace(t *testing.T) {
 
 // What was told to fail is told to work again, once.
 func TestKeySetRecovers(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		cookies, _ := a.signedIn(a.ada)
-		a.stytch.FailAll(stytchtest.JWKS, stytchtest.Error(503, "down"))
-		a.get(cookies)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies, _ := a.SignedIn(a.Ada)
+		a.Stytch.FailAll(stytchtest.JWKS, stytchtest.Error(503, "down"))
+		a.Get(cookies)
 		time.Sleep(2 * time.Minute)
-		a.stytch.Heal(stytchtest.Any)
-		other, _ := a.signedIn(a.bob)
-		a.get(other)
+		a.Stytch.Heal(stytchtest.Any)
+		other, _ := a.SignedIn(a.Bob)
+		a.Get(other)
 		time.Sleep(2 * time.Minute)
-		third, _ := a.signedIn(a.bob)
-		a.get(third)
-		assert.Equal(t, []string{"jwks failed", "jwks recovered"}, a.told("jwks"))
-		assert.Contains(t, a.log.String(), `"level":"INFO","msg":"stytchmigrate: jwks: recovered"`)
+		third, _ := a.SignedIn(a.Bob)
+		a.Get(third)
+		assert.Equal(t, []string{"jwks failed", "jwks recovered"}, a.Told("jwks"))
+		assert.Contains(t, a.Log.String(), `"level":"INFO","msg":"stytchmigrate: jwks: recovered"`)
 	})
 }
 
 func TestStoreRecovers(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		store := new(storetest.Memory)
-		a.on(a.machines(t, 1, sharing(store))[0])
-		store.Fail(down)
-		a.get("sid=ada-1")
+		a.On(a.Machines(t, 1, apptest.SharedStore(store))[0])
+		store.Fail(apptest.StoreDown)
+		a.Get("sid=ada-1")
 		store.Fail(nil)
 		time.Sleep(6 * time.Second)
-		a.get("sid=ada-2")
-		a.get("sid=ada-3")
-		assert.Equal(t, []string{"store failed", "store failed", "store failed", "store recovered"}, a.told("store"))
+		a.Get("sid=ada-2")
+		a.Get("sid=ada-3")
+		assert.Equal(t, []string{"store failed", "store failed", "store failed", "store recovered"}, a.Told("store"))
 	})
 }
 
 // The next fetch of the key set does not wait for who hears of this one. What comes
 // of them is told in order all the same.
 func TestEventsOfTheKeySetComeInOrder(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		var order []string
-		a.on(a.machines(t, 1, func(c *stytchmigrate.Config) {
+		a.On(a.Machines(t, 1, func(c *stytchmigrate.Config) {
 			c.OnEvent = func(_ context.Context, e stytchmigrate.Event) {
 				if e.Cause == "failed" {
 					time.Sleep(5 * time.Minute)
@@ -180,11 +181,11 @@ func TestEventsOfTheKeySetComeInOrder(t *testing.T) {
 			}
 		})[0])
 		for _, fail := range []bool{true, false} {
-			if a.stytch.Heal(stytchtest.JWKS); fail {
-				a.stytch.FailAll(stytchtest.JWKS, stytchtest.Error(503, "down"))
+			if a.Stytch.Heal(stytchtest.JWKS); fail {
+				a.Stytch.FailAll(stytchtest.JWKS, stytchtest.Error(503, "down"))
 			}
-			cookies, _ := a.signedIn(a.ada)
-			a.get(cookies)
+			cookies, _ := a.SignedIn(a.Ada)
+			a.Get(cookies)
 			time.Sleep(2 * time.Minute)
 		}
 		time.Sleep(10 * time.Minute)
@@ -202,10 +203,10 @@ func TestEventsOffRequestsComeInOrder(t *testing.T) {
 		"is ended": func() { time.Sleep(time.Second); runtime.Goexit() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				var order []string
 				store := new(storetest.Memory)
-				a.on(a.machines(t, 1, sharing(store), stage(stytchmigrate.StageObserve), func(c *stytchmigrate.Config) {
+				a.On(a.Machines(t, 1, apptest.SharedStore(store), apptest.Stage(stytchmigrate.StageObserve), func(c *stytchmigrate.Config) {
 					c.OnEvent = func(_ context.Context, e stytchmigrate.Event) {
 						switch {
 						case e.Kind != "store":
@@ -217,10 +218,10 @@ func TestEventsOffRequestsComeInOrder(t *testing.T) {
 						}
 					}
 				})[0])
-				store.Fail(down)
-				a.get("sid=ada-1")
+				store.Fail(apptest.StoreDown)
+				a.Get("sid=ada-1")
 				store.Fail(nil)
-				a.get("sid=ada-1")
+				a.Get("sid=ada-1")
 				time.Sleep(2 * time.Minute)
 				synctest.Wait()
 				assert.Equal(t, []string{"failed", "recovered"}, order)
@@ -231,18 +232,18 @@ func TestEventsOffRequestsComeInOrder(t *testing.T) {
 
 // Calls names what is held back, and Cause how it stands.
 func TestCallsOfABreaker(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
 		for range 5 {
-			a.get("sid=ada-1")
+			a.Get("sid=ada-1")
 		}
 		time.Sleep(6 * time.Second)
-		a.stytch.Heal(stytchtest.Any)
-		a.get("sid=ada-1")
-		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(429, "too_few_tokens_authenticated").WithHeader("Retry-After", "20"))
-		a.get("sid=bob-1")
+		a.Stytch.Heal(stytchtest.Any)
+		a.Get("sid=ada-1")
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(429, "too_few_tokens_authenticated").WithHeader("Retry-After", "20"))
+		a.Get("sid=bob-1")
 		var got []string
-		for _, e := range a.heard() {
+		for _, e := range a.Heard() {
 			got = append(got, e.Kind+" "+e.Calls+" "+e.Cause)
 		}
 		assert.Equal(t, []string{"breaker exchange open", "breaker exchange half_open", "breaker exchange closed", "paused exchange paused"}, got)
@@ -252,31 +253,18 @@ func TestCallsOfABreaker(t *testing.T) {
 // The stage is of the moment, and also of requests that nothing had to be looked
 // up for.
 func TestStageOfEvents(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		cookies, _ := a.signedIn(a.ada)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies, _ := a.SignedIn(a.Ada)
 		for _, s := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageShadow} {
-			a.roll(t, stytchmigrate.Rollout{Stage: s})
-			a.requests = nil
+			a.Roll(t, stytchmigrate.Rollout{Stage: s})
+			a.Requests = nil
 			for _, sent := range []string{"", "sid=ada-1", cookies, cookies} {
-				a.get(sent)
+				a.Get(sent)
 			}
-			for _, e := range a.requests {
+			for _, e := range a.Requests {
 				assert.Equal(t, s, e.Stage, e.Outcome)
 			}
-			assert.Contains(t, a.requests[0].LogValue().String(), "stage="+s.String())
+			assert.Contains(t, a.Requests[0].LogValue().String(), "stage="+s.String())
 		}
 	})
-}
-
-// told is the events of a kind, with their cause; only those that are over have no error.
-func (a *app) told(kind string) (out []string) {
-	for _, e := range a.heard() {
-		if e.Kind == kind {
-			out = append(out, e.Kind+" "+e.Cause)
-			if (e.Err == nil) != (e.Cause == "recovered") {
-				out = append(out, "wrong error")
-			}
-		}
-	}
-	return out
 }

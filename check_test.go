@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
@@ -87,7 +88,7 @@ func TestCheck(t *testing.T) {
 			l.cfg.UserInfoURL = ""
 			l.stytch.AddUser(stytchtest.Person("ada@example.com"))
 			l.endpoint = userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) {
-				return legacySession("ada", "").Identity, nil
+				return apptest.LegacySession("ada", "").Identity, nil
 			})
 		}, dashboard + "Stytch took a ticket of nobody's for a user (200): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no other"},
 		"an outsider who knows of Check": {func(l *launch) {
@@ -97,7 +98,7 @@ func TestCheck(t *testing.T) {
 		"exchanges are throttled": {failing("migrate", stytchtest.Error(429, "too_few_tokens_authenticated")), dashboard + "it can't be told whether Stytch reaches it (429 too_few_tokens_authenticated): nobody can move if not" + cantTell},
 
 		"other keys": {func(l *launch) {
-			other, _ := userinfo.NewTickets(keyOf('o', 32), keyOf('p', 32))
+			other, _ := userinfo.NewTickets(apptest.KeyOf('o', 32), apptest.KeyOf('p', 32))
 			l.endpoint = userinfo.Handler(other.Redeem)
 		}, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: nobody can move; give all machines the same keys"},
 		"behind a login page":    {answers(200, "Content-Type", "text/html; charset=utf-8", "canary"), "UserInfoURL: answers with a redirect or a page (200)" + behind},
@@ -129,7 +130,7 @@ func TestCheck(t *testing.T) {
 		"an answer to any token": {func(l *launch) {
 			l.stytch.AddUser(stytchtest.Person("ada@example.com"))
 			l.endpoint = userinfo.Handler(func(context.Context, string) (userinfo.Identity, error) {
-				return legacySession("ada", "").Identity, nil
+				return apptest.LegacySession("ada", "").Identity, nil
 			})
 		}, "UserInfoURL: answers 200 to a request with a made-up token: " + anybody},
 		"an answer of another":       {replaced(`"email":"stytchmigrate-check`, `"email":"canary`), "UserInfoURL: answers a ticket with another identity than is in it: " + wrongOnes},
@@ -144,7 +145,7 @@ func TestCheck(t *testing.T) {
 		"a cache":                    {headed("Cache-Control", "max-age=60"), "UserInfoURL: may be kept by a cache on the way, for want of Cache-Control: no-store: who comes later is taken for somebody else; let no proxy change the answer's headers"},
 		"tickets of nobody's making": {func(l *launch) { l.cfg.Tickets = new(userinfo.Tickets) }, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so"},
 
-		"a store that is down":      {storing(func(s *storetest.Memory) { s.Fail(down) }), "Store: Get failed (*errors.errorString)" + apart},
+		"a store that is down":      {storing(func(s *storetest.Memory) { s.Fail(apptest.StoreDown) }), "Store: Get failed (*errors.errorString)" + apart},
 		"a store that loses":        {func(l *launch) { l.cfg.Store = amnesic{new(storetest.Memory)} }, "Store: Get does not find what was put" + apart},
 		"a store without claims":    {func(l *launch) { l.cfg.Store = generous{new(storetest.Memory)} }, "Store: Claim gives two owners the same" + apart},
 		"a store that refuses":      {func(l *launch) { l.cfg.Store = refusing{new(storetest.Memory)} }, "Store: Claim refuses what nobody has" + apart},
@@ -241,35 +242,35 @@ func TestCheckIsCutShort(t *testing.T) {
 // exchange waits, the store is used, and there is no event and no log.
 func TestCheckLeavesNoTrace(t *testing.T) {
 	store := new(storetest.Memory)
-	inBubble(t, func(t *testing.T, a *app) {
-		store.Fail(down)
-		a.stytch.FailAll("*", stytchtest.Error(503, "server_unavailable"))
-		a.stytch.FailAll("migrate", stytchtest.Error(429, "too_few_tokens_authenticated"))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		store.Fail(apptest.StoreDown)
+		a.Stytch.FailAll("*", stytchtest.Error(503, "server_unavailable"))
+		a.Stytch.FailAll("migrate", stytchtest.Error(429, "too_few_tokens_authenticated"))
 		var all sync.WaitGroup
 		for range 50 {
-			all.Go(func() { assert.Error(t, a.m.Check(t.Context())) })
+			all.Go(func() { assert.Error(t, a.Middleware.Check(t.Context())) })
 		}
 		all.Wait()
 		store.Fail(nil)
-		a.stytch.Heal("*")
-		assert.Equal(t, swapped, a.get("sid=ada-1").String())
+		a.Stytch.Heal("*")
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
 		assert.NotEmpty(t, store.Values())
-		assert.Empty(t, a.events)
-		assert.Empty(t, a.log.String())
+		assert.Empty(t, a.Events)
+		assert.Empty(t, a.Log.String())
 	}, func(c *stytchmigrate.Config) {
-		c.Tickets, _ = userinfo.NewTickets(keyOf('t', 32), keyOf('u', 32))
+		c.Tickets, _ = userinfo.NewTickets(apptest.KeyOf('t', 32), apptest.KeyOf('u', 32))
 		c.Store = store
 	})
 }
 
 // Users are served while Check runs.
 func TestCheckWhileServing(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		done := make(chan error, 8)
 		for range cap(done) {
-			go func() { done <- a.m.Check(t.Context()) }()
+			go func() { done <- a.Middleware.Check(t.Context()) }()
 		}
-		assert.Equal(t, "migrated ada", a.get("sid=ada-1").saw)
+		assert.Equal(t, "migrated ada", a.Get("sid=ada-1").Saw)
 		for range cap(done) {
 			assert.NoError(t, <-done)
 		}
@@ -278,7 +279,7 @@ func TestCheckWhileServing(t *testing.T) {
 
 // No transport makes Check panic or hang.
 func TestCheckOverBrokenTransports(t *testing.T) {
-	for name, does := range map[string]roundTrip{
+	for name, does := range map[string]apptest.RoundTripper{
 		"panics":  func(*http.Request) (*http.Response, error) { panic("canary") },
 		"exits":   func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil },
 		"nothing": func(*http.Request) (*http.Response, error) { return nil, nil },
@@ -303,9 +304,9 @@ func TestCheckTellsNoSecret(t *testing.T) {
 		l := newLeaky(t)
 		for i := range l.failures(httptest.NewRequest("GET", "/", nil)) {
 			// Made for each call: it tells what that call sent, a ticket too.
-			does := roundTrip(func(r *http.Request) (*http.Response, error) { return l.failures(r)[i](r) })
+			does := apptest.RoundTripper(func(r *http.Request) (*http.Response, error) { return l.failures(r)[i](r) })
 			l.does.Store(&does)
-			err := l.m.Check(t.Context())
+			err := l.Middleware.Check(t.Context())
 			l.mustHide(t, "finding", printed(err)+asJSON(err), l.c)
 			assert.NotContains(t, findings(t, err), "stytchmigrate-check", "the ticket's identity")
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 )
 
 // liveConfig is a configuration of a project that is in use. Nothing in it is.
@@ -151,13 +152,15 @@ func TestConfigErrors(t *testing.T) {
 		"a further Stytch name":   {legacy(stytchmigrate.LegacyCookie{Name: "sid", Also: []string{"stytch_session_jwt"}}), `Legacy[0].Also[0] "stytch_session_jwt": is a Stytch cookie's name`},
 		"a legacy scope":          {legacy(stytchmigrate.LegacyCookie{Name: "sid", Scopes: []scope{{Path: "x"}}}), `Legacy[0].Scopes[0]: Path "x" is no path`},
 		"no Resolve":              {func(c *config) { c.Legacy = []stytchmigrate.LegacyCookie{{Name: "sid"}} }, "Legacy[0].Resolve: must not be nil"},
-		"a codec":                 {coded(securecookie.New(keyOf('h', 32), keyOf('b', 16))), ""},
+		"a codec":                 {coded(securecookie.New(apptest.KeyOf('h', 32), apptest.KeyOf('b', 16))), ""},
 		"no codec":                {coded(), "Legacy[0]: SecureCookie: no codec"},
-		"a nil codec":             {coded(securecookie.New(keyOf('h', 32), nil), nil), "Legacy[0]: SecureCookie: codec 1 is nil"},
+		"a nil codec":             {coded(securecookie.New(apptest.KeyOf('h', 32), nil), nil), "Legacy[0]: SecureCookie: codec 1 is nil"},
 		"a nil SecureCookie":      {coded((*securecookie.SecureCookie)(nil)), "Legacy[0]: SecureCookie: codec 0 is nil"},
 		"an empty hash key":       {coded(codecs(nil)...), keyless},
-		"a block key of 17 bytes": {coded(codecs(keyOf('h', 32), []byte("canary-canary-17b"))...), keyless},
-		"no resolve function":     {func(c *config) { c.Legacy = []stytchmigrate.LegacyCookie{secure[string](codecs(keyOf('h', 32)), nil)} }, "Legacy[0]: SecureCookie: no resolve function"},
+		"a block key of 17 bytes": {coded(codecs(apptest.KeyOf('h', 32), []byte("canary-canary-17b"))...), keyless},
+		"no resolve function": {func(c *config) {
+			c.Legacy = []stytchmigrate.LegacyCookie{secure[string](codecs(apptest.KeyOf('h', 32)), nil)}
+		}, "Legacy[0]: SecureCookie: no resolve function"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := liveConfig()

@@ -10,14 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
 // lines are the raw Set-Cookie lines, with names for the tokens in them.
-func lines(a *app, r *reply) []string {
+func lines(a *apptest.App, r *apptest.Reply) []string {
 	var out []string
 	for _, line := range r.Result().Header["Set-Cookie"] {
-		for _, s := range a.stytch.Sessions() {
+		for _, s := range a.Stytch.Sessions() {
 			line = strings.NewReplacer(s.JWT, "JWT", s.Token, "TOKEN").Replace(line)
 		}
 		out = append(out, line)
@@ -43,37 +44,37 @@ func TestSetCookieLines(t *testing.T) {
 		change func(*stytchmigrate.Config)
 		want   []string
 	}{
-		"defaults": {options(func(*o) {}), swapOf(sid)},
-		"a domain and a path": {options(func(o *o) { o.Domain, o.Path = ".example.com", "/app" }), []string{
+		"defaults": {apptest.CookieOptions(func(*o) {}), swapOf(sid)},
+		"a domain and a path": {apptest.CookieOptions(func(o *o) { o.Domain, o.Path = ".example.com", "/app" }), []string{
 			"stytch_session=TOKEN; Path=/app; Domain=example.com" + month + usual,
 			"stytch_session_jwt=JWT; Path=/app; Domain=example.com" + month + usual, sid}},
-		"same-site none": {options(func(o *o) { o.SameSite = http.SameSiteNoneMode }), []string{
+		"same-site none": {apptest.CookieOptions(func(o *o) { o.SameSite = http.SameSiteNoneMode }), []string{
 			"stytch_session=TOKEN; Path=/" + month + "; HttpOnly; Secure; SameSite=None",
 			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; Secure; SameSite=None",
 			"sid=; Path=/" + expired + "; HttpOnly; Secure; SameSite=None"}},
-		"readable by scripts": {options(func(o *o) { o.ReadableByScripts = true }), []string{
+		"readable by scripts": {apptest.CookieOptions(func(o *o) { o.ReadableByScripts = true }), []string{
 			"stytch_session=TOKEN; Path=/" + month + "; Secure; SameSite=Lax",
 			"stytch_session_jwt=JWT; Path=/" + month + "; Secure; SameSite=Lax", sid}},
-		"insecure": {options(func(o *o) { o.Insecure = true }), []string{
+		"insecure": {apptest.CookieOptions(func(o *o) { o.Insecure = true }), []string{
 			"stytch_session=TOKEN; Path=/" + month + "; HttpOnly; SameSite=Lax",
 			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax",
 			"sid=; Path=/" + expired + "; HttpOnly; SameSite=Lax"}},
-		"names with prefixes": {options(func(o *o) { o.SessionName, o.JWTName = "__Host-s", "__Secure-j" }), []string{
+		"names with prefixes": {apptest.CookieOptions(func(o *o) { o.SessionName, o.JWTName = "__Host-s", "__Secure-j" }), []string{
 			"__Host-s=TOKEN; Path=/" + month + usual, "__Secure-j=JWT; Path=/" + month + usual, sid}},
-		"old scopes": {options(func(o *o) { o.OldScopes = []stytchmigrate.CookieScope{{Domain: "example.com"}, {Path: "/app"}} }), []string{
+		"old scopes": {apptest.CookieOptions(func(o *o) { o.OldScopes = []stytchmigrate.CookieScope{{Domain: "example.com"}, {Path: "/app"}} }), []string{
 			"stytch_session=TOKEN; Path=/" + month + usual, "stytch_session_jwt=JWT; Path=/" + month + usual,
 			"stytch_session=; Path=/; Domain=example.com" + expired + usual, "stytch_session_jwt=; Path=/; Domain=example.com" + expired + usual,
 			"stytch_session=; Path=/app" + expired + usual, "stytch_session_jwt=; Path=/app" + expired + usual, sid}},
-		"old scopes, and a name that never was in them": {options(func(o *o) {
+		"old scopes, and a name that never was in them": {apptest.CookieOptions(func(o *o) {
 			o.SessionName, o.OldScopes = "__Host-s", []stytchmigrate.CookieScope{{Domain: "example.com"}}
 		}), []string{
 			"__Host-s=TOKEN; Path=/" + month + usual, "stytch_session_jwt=JWT; Path=/" + month + usual,
 			"stytch_session_jwt=; Path=/; Domain=example.com" + expired + usual, sid}},
-		"legacy scopes and companions": {oldCookie(func(l *l) {
+		"legacy scopes and companions": {apptest.LegacyCookie(func(l *l) {
 			l.Also, l.Scopes = []string{"csrf"}, []stytchmigrate.CookieScope{{}, {Domain: "example.com", Path: "/app"}}
 		}), append(swapOf(sid), "csrf=; Path=/"+expired+usual,
 			"sid=; Path=/app; Domain=example.com"+expired+usual, "csrf=; Path=/app; Domain=example.com"+expired+usual)},
-		"a legacy name that only a strict deletion expires": {oldCookie(func(l *l) {
+		"a legacy name that only a strict deletion expires": {apptest.LegacyCookie(func(l *l) {
 			l.Name, l.Scopes = "__Host-sid", []stytchmigrate.CookieScope{{Domain: "example.com", Path: "/app"}}
 		}), swapOf("__Host-sid=; Path=/" + expired + usual)},
 		"a legacy name that is always secure": {func(c *stytchmigrate.Config) { c.Cookies.Insecure, c.Legacy[0].Name = true, "__Secure-sid" }, []string{
@@ -86,35 +87,35 @@ func TestSetCookieLines(t *testing.T) {
 			"stytch_session=TOKEN; Path=/; Max-Age=86400" + usual, "stytch_session_jwt=JWT; Path=/; Max-Age=86400" + usual, sid}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				got := a.ask(t, "sid=ada-1; __Host-sid=ada-1; __Secure-sid=ada-1", func(r *http.Request) { r.URL.Path = "/app/page" })
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				got := a.Ask(t, "sid=ada-1; __Host-sid=ada-1; __Secure-sid=ada-1", func(r *http.Request) { r.URL.Path = "/app/page" })
 				assert.Equal(t, row.want, lines(a, got))
-				assert.Equal(t, "migrated ada", got.saw)
+				assert.Equal(t, "migrated ada", got.Saw)
 			}, row.change)
 		})
 	}
 }
 
 func TestMaxAgeIsCapped(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.stytch.Fail(stytchtest.Migrate, stytchtest.Mutate(func(body map[string]any) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Mutate(func(body map[string]any) {
 			body["session"].(map[string]any)["expires_at"] = time.Now().AddDate(10, 0, 0).Format(time.RFC3339)
 		}))
-		for _, c := range a.ask(t, "sid=ada-1").Result().Cookies()[:2] {
+		for _, c := range a.Ask(t, "sid=ada-1").Result().Cookies()[:2] {
 			assert.Equal(t, 400*24*60*60, c.MaxAge, c.Name)
 		}
 	})
 }
 
 func TestLogoutClearsEveryScope(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.m.Logout(w, r)) }
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
 		assert.Equal(t, []string{
 			"stytch_session=; Path=/" + expired + usual, "stytch_session_jwt=; Path=/" + expired + usual,
 			"stytch_session=; Path=/; Domain=example.com" + expired + usual, "stytch_session_jwt=; Path=/; Domain=example.com" + expired + usual,
 			"sid=; Path=/" + expired + usual,
-		}, lines(a, a.ask(t, "")))
-	}, options(func(o *stytchmigrate.CookieOptions) {
+		}, lines(a, a.Ask(t, "")))
+	}, apptest.CookieOptions(func(o *stytchmigrate.CookieOptions) {
 		o.OldScopes = []stytchmigrate.CookieScope{{Domain: "example.com"}}
 	}))
 }
@@ -150,18 +151,18 @@ func TestJWTThatDoesNotFit(t *testing.T) {
 		"what is over 7 KB is two other values": {longJWT(0), "; o=" + strings.Repeat("x", 3300) + "; p=" + strings.Repeat("x", 3300), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				first := a.ask(t, "sid=ada-1"+row.cookies)
-				got := strings.Join(first.cookies(), " ")
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				first := a.Ask(t, "sid=ada-1"+row.cookies)
+				got := strings.Join(first.Cookies(), " ")
 				assert.Equal(t, row.fits, strings.Contains(got, "+stytch_session_jwt"), got)
 				assert.Contains(t, got, "+stytch_session ")
-				cookies := first.jar("sid=ada-1" + row.cookies)
-				assert.Equal(t, row.fits, strings.Contains(a.passedOn[0], "stytch_session_jwt="), "the handler sees what the browser will send")
+				cookies := first.Jar("sid=ada-1" + row.cookies)
+				assert.Equal(t, row.fits, strings.Contains(a.PassedOn[0], "stytch_session_jwt="), "the handler sees what the browser will send")
 				for range 3 {
-					next := a.ask(t, cookies)
-					assert.Equal(t, "authenticated ada", next.saw)
-					assert.Empty(t, a.stytch.Calls(), "known without a call")
-					cookies = next.jar(cookies)
+					next := a.Ask(t, cookies)
+					assert.Equal(t, "authenticated ada", next.Saw)
+					assert.Empty(t, a.Stytch.Calls(), "known without a call")
+					cookies = next.Jar(cookies)
 				}
 			}, row.change)
 		})
@@ -170,21 +171,21 @@ func TestJWTThatDoesNotFit(t *testing.T) {
 
 // A new JWT that is too long takes the place of one that was not.
 func TestOldJWTIsClearedWhereTheNewDoesNotFit(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		cookies, s := a.signedIn(a.ada)
-		require.Equal(t, "authenticated ada", a.ask(t, cookies).saw)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies, s := a.SignedIn(a.Ada)
+		require.Equal(t, "authenticated ada", a.Ask(t, cookies).Saw)
 		time.Sleep(6 * time.Minute)
-		a.stytch.Fail(stytchtest.Authenticate, stytchtest.Mutate(func(body map[string]any) {
-			claims := a.stytch.Claims(s.ID)
+		a.Stytch.Fail(stytchtest.Authenticate, stytchtest.Mutate(func(body map[string]any) {
+			claims := a.Stytch.Claims(s.ID)
 			claims["padding"] = strings.Repeat("x", 3000)
-			body["session_jwt"] = a.stytch.SignJWT(claims, nil)
+			body["session_jwt"] = a.Stytch.SignJWT(claims, nil)
 		}))
-		first := a.ask(t, cookies)
+		first := a.Ask(t, cookies)
 		assert.Equal(t, "authenticated ada | +stytch_session -stytch_session_jwt | no-store | authenticate", first.String())
-		cookies = first.jar(cookies)
+		cookies = first.Jar(cookies)
 		assert.Equal(t, "stytch_session="+s.Token, cookies)
-		next := a.ask(t, cookies)
-		assert.Equal(t, "authenticated ada", next.saw)
-		assert.Empty(t, a.stytch.Calls(), "known without a call")
+		next := a.Ask(t, cookies)
+		assert.Equal(t, "authenticated ada", next.Saw)
+		assert.Empty(t, a.Stytch.Calls(), "known without a call")
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
@@ -24,41 +25,43 @@ const (
 )
 
 // doraIsNew makes every legacy session dora's, of whom Stytch has never heard.
-func (a *app) doraIsNew() {
-	a.stytch.Accept("dora-token", "dora@example.com")
-	a.resolve = func(value string) (stytchmigrate.LegacySession, error) { return legacySession("dora", value), nil }
+func doraIsNew(a *apptest.App) {
+	a.Stytch.Accept("dora-token", "dora@example.com")
+	a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+		return apptest.LegacySession("dora", value), nil
+	}
 }
 
 func createUsers(c *stytchmigrate.Config) { c.CreateUsers = true }
 
 // A page loads fifty things at once: one user is made, and one session.
 func TestUserWhoIsNotThereYet(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.doraIsNew()
-		a.stytch.FailAll(stytchtest.Any, stytchtest.Delay(100*time.Millisecond))
-		all := a.crowd(50, func(_ int, r *http.Request) (*http.Request, time.Duration) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		doraIsNew(a)
+		a.Stytch.FailAll(stytchtest.Any, stytchtest.Delay(100*time.Millisecond))
+		all := a.Crowd(50, func(_ int, r *http.Request) (*http.Request, time.Duration) {
 			r.Header.Set("Cookie", dorasCookie)
 			return r, 0
 		})
-		users := a.stytch.Users()
+		users := a.Stytch.Users()
 		require.Len(t, users, 3)
 		dora := users[2]
-		require.Len(t, a.stytch.Sessions(), 1)
+		require.Len(t, a.Stytch.Sessions(), 1)
 		for _, v := range all {
-			assert.Equal(t, stytchmigrate.OutcomeMigrated, v.outcome)
-			assert.Equal(t, dora.ID, v.user)
-			assert.Equal(t, a.stytch.Sessions()[0].Token, v.Result().Cookies()[0].Value)
+			assert.Equal(t, stytchmigrate.OutcomeMigrated, v.Outcome)
+			assert.Equal(t, dora.ID, v.User)
+			assert.Equal(t, a.Stytch.Sessions()[0].Token, v.Result().Cookies()[0].Value)
 		}
-		assert.Len(t, a.stytch.Calls(), 3)
-		assert.Equal(t, 1, a.stytch.Count(stytchtest.CreateUser))
+		assert.Len(t, a.Stytch.Calls(), 3)
+		assert.Equal(t, 1, a.Stytch.Count(stytchtest.CreateUser))
 
-		require.Len(t, a.events, 1, "one event for all")
-		assert.Equal(t, "created", a.events[0].Kind)
-		assert.Equal(t, dora.ID, a.events[0].UserID)
-		assert.Equal(t, "dora", a.events[0].Subject)
-		assert.Contains(t, a.log.String(), `"msg":"stytchmigrate: user created"`)
-		assert.Contains(t, a.log.String(), dora.ID)
-		assert.NotContains(t, a.log.String(), "@example.com")
+		require.Len(t, a.Events, 1, "one event for all")
+		assert.Equal(t, "created", a.Events[0].Kind)
+		assert.Equal(t, dora.ID, a.Events[0].UserID)
+		assert.Equal(t, "dora", a.Events[0].Subject)
+		assert.Contains(t, a.Log.String(), `"msg":"stytchmigrate: user created"`)
+		assert.Contains(t, a.Log.String(), dora.ID)
+		assert.NotContains(t, a.Log.String(), "@example.com")
 	}, createUsers)
 }
 
@@ -81,43 +84,43 @@ func TestCreateUsers(t *testing.T) {
 		"the user is not found all the same": {func(s *stytchtest.Server) {
 			notFound := apiError(404, "migrate_from_external_email_does_not_exist")
 			s.Fail(stytchtest.Migrate, notFound, notFound)
-		}, refusedKeep + create + " migrate", refusedKeep + "-"},
+		}, apptest.RefusedUntouched + create + " migrate", apptest.RefusedUntouched + "-"},
 		"the user is refused": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.CreateUser, apiError(400, "invalid_email"))
-		}, refusedKeep + create, refusedKeep + "-"},
+		}, apptest.RefusedUntouched + create, apptest.RefusedUntouched + "-"},
 		"another user has the external id": {func(s *stytchtest.Server) {
 			s.AddUser(stytchtest.User{ExternalID: "dora", Emails: []stytchtest.Email{{Email: "old@example.com", Verified: true}}})
-		}, refusedKeep + create + " migrate", refusedKeep + "-"},
+		}, apptest.RefusedUntouched + create + " migrate", apptest.RefusedUntouched + "-"},
 		"Stytch is down by then": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.CreateUser, apiError(503, "server_unavailable"), apiError(503, "server_unavailable"))
-		}, unavailableKeep + create + " create_user", dorasMove},
+		}, apptest.UnavailableUntouched + create + " create_user", dorasMove},
 		"Stytch goes down in between": {func(s *stytchtest.Server) {
 			down := apiError(503, "server_unavailable")
 			s.Fail(stytchtest.Migrate, apiError(404, "migrate_from_external_email_does_not_exist"), down, down)
-		}, unavailableKeep + create + " migrate migrate", "migrated somebody else | +stytch_session +stytch_session_jwt -sid | no-store | migrate"},
+		}, apptest.UnavailableUntouched + create + " migrate migrate", "migrated somebody else | +stytch_session +stytch_session_jwt -sid | no-store | migrate"},
 		"the secret may not create users": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.CreateUser, apiError(403, "unauthorized_credentials"))
-		}, unavailableKeep + create, dorasMove},
+		}, apptest.UnavailableUntouched + create, dorasMove},
 		"an answer without a user": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.CreateUser, stytchtest.Respond(200, "{}"))
-		}, unavailableKeep + create, dorasMove},
+		}, apptest.UnavailableUntouched + create, dorasMove},
 		"an answer with half a user": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.CreateUser, stytchtest.Respond(200, `{"user_id":"<b>"}`))
-		}, unavailableKeep + create, dorasMove},
+		}, apptest.UnavailableUntouched + create, dorasMove},
 		"the UserInfo endpoint is down": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.Migrate, apiError(400, "migrate_from_external_unexpected_response"))
-		}, unavailableKeep + "migrate", unavailableKeep + "-"},
+		}, apptest.UnavailableUntouched + "migrate", apptest.UnavailableUntouched + "-"},
 		"the user is locked": {func(s *stytchtest.Server) {
 			s.Fail(stytchtest.Migrate, apiError(429, "user_lock_limit_reached"))
-		}, refusedKeep + "migrate", refusedKeep + "-"},
+		}, apptest.RefusedUntouched + "migrate", apptest.RefusedUntouched + "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.doraIsNew()
-				row.fail(a.stytch)
-				assert.Equal(t, row.want, a.get(dorasCookie).String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				doraIsNew(a)
+				row.fail(a.Stytch)
+				assert.Equal(t, row.want, a.Get(dorasCookie).String())
 				time.Sleep(time.Second)
-				assert.Equal(t, row.again, a.get(dorasCookie).String())
+				assert.Equal(t, row.again, a.Get(dorasCookie).String())
 			}, createUsers)
 		})
 	}
@@ -125,31 +128,31 @@ func TestCreateUsers(t *testing.T) {
 
 // Who may not be created.
 func TestNobodyIsCreated(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.doraIsNew()
-		assert.Equal(t, refusedKeep+"migrate", a.get(dorasCookie).String(), "it is off by default")
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		doraIsNew(a)
+		assert.Equal(t, apptest.RefusedUntouched+"migrate", a.Get(dorasCookie).String(), "it is off by default")
 	})
-	inBubble(t, func(t *testing.T, a *app) {
-		a.doraIsNew()
-		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		doraIsNew(a)
+		a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
 			return stytchmigrate.LegacySession{Token: "dora-token"}, nil
 		}
-		assert.Equal(t, refusedKeep+"migrate", a.get(dorasCookie).String(), "of a token alone nobody knows whose it is")
-		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
-			s := legacySession("dora", value)
+		assert.Equal(t, apptest.RefusedUntouched+"migrate", a.Get(dorasCookie).String(), "of a token alone nobody knows whose it is")
+		a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := apptest.LegacySession("dora", value)
 			s.Identity.EmailVerified = false
 			return s, nil
 		}
-		assert.Equal(t, refusedKeep+"-", a.get("sid=dora-2").String(), "whoever has typed in the address")
+		assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid=dora-2").String(), "whoever has typed in the address")
 	}, createUsers)
-	inBubble(t, func(t *testing.T, a *app) {
-		a.doraIsNew()
-		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "migrate_from_external_email_does_not_exist"))
-		a.stytch.Accept("dora-token", "bob@example.com")
-		assert.Equal(t, refusedKeep+"migrate create_user migrate revoke", a.get(dorasCookie).String(), "the token is somebody else's")
-		require.Len(t, a.events, 1)
-		assert.Equal(t, "mismatch", a.events[0].Kind, "that is worse than that dora was created")
-		assert.Equal(t, a.bob.ID, a.events[0].UserID)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		doraIsNew(a)
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "migrate_from_external_email_does_not_exist"))
+		a.Stytch.Accept("dora-token", "bob@example.com")
+		assert.Equal(t, apptest.RefusedUntouched+"migrate create_user migrate revoke", a.Get(dorasCookie).String(), "the token is somebody else's")
+		require.Len(t, a.Events, 1)
+		assert.Equal(t, "mismatch", a.Events[0].Kind, "that is worse than that dora was created")
+		assert.Equal(t, a.Bob.ID, a.Events[0].UserID)
 	}, createUsers)
 }
 
@@ -170,15 +173,15 @@ func TestCreatedUser(t *testing.T) {
 		"an id that is too long":       {userinfo.Identity{Subject: long}, map[string]any{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				row.id.Email, row.id.EmailVerified = "dora@example.com", true
 				row.want["email"] = "dora@example.com"
-				a.doraIsNew()
-				a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
+				doraIsNew(a)
+				a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
 					return stytchmigrate.LegacySession{ID: stytchmigrate.Secret(value), Token: "dora-token", Identity: row.id}, nil
 				}
-				require.Equal(t, dorasMove, a.get(dorasCookie).String())
-				call := a.stytch.Calls()[1]
+				require.Equal(t, dorasMove, a.Get(dorasCookie).String())
+				call := a.Stytch.Calls()[1]
 				assert.Equal(t, "/v1/users", call.Path)
 				assert.True(t, call.BasicAuth)
 				assert.Equal(t, row.want, call.Body)
@@ -193,24 +196,24 @@ func TestUserIsMadeOnceByAllMachines(t *testing.T) {
 		store    func(*stytchmigrate.Config)
 		sessions int
 	}{
-		"with a store":    {sharing(new(storetest.Memory)), 1},
+		"with a store":    {apptest.SharedStore(new(storetest.Memory)), 1},
 		"without a store": {func(*stytchmigrate.Config) {}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				m := a.machines(t, 3, createUsers, row.store)
-				a.doraIsNew()
-				a.stytch.FailAll(stytchtest.Any, stytchtest.Delay(50*time.Millisecond))
-				for _, v := range across(m, 12) {
-					assert.Equal(t, stytchmigrate.OutcomeMigrated, v.outcome)
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				m := a.Machines(t, 3, createUsers, row.store)
+				doraIsNew(a)
+				a.Stytch.FailAll(stytchtest.Any, stytchtest.Delay(50*time.Millisecond))
+				for _, v := range apptest.Across(m, 12) {
+					assert.Equal(t, stytchmigrate.OutcomeMigrated, v.Outcome)
 				}
 				synctest.Wait()
-				assert.Len(t, a.stytch.Users(), 3)
-				assert.Len(t, a.stytch.Sessions(), row.sessions)
-				require.Len(t, a.events, 1, "of the one that made her")
-				assert.Equal(t, a.stytch.Users()[2].ID, a.events[0].UserID)
-				assert.Equal(t, 1, strings.Count(a.log.String(), "user created"))
-				assert.NotContains(t, a.log.String(), `"level":"WARN"`, "that another machine was first is no fault")
+				assert.Len(t, a.Stytch.Users(), 3)
+				assert.Len(t, a.Stytch.Sessions(), row.sessions)
+				require.Len(t, a.Events, 1, "of the one that made her")
+				assert.Equal(t, a.Stytch.Users()[2].ID, a.Events[0].UserID)
+				assert.Equal(t, 1, strings.Count(a.Log.String(), "user created"))
+				assert.NotContains(t, a.Log.String(), `"level":"WARN"`, "that another machine was first is no fault")
 			})
 		})
 	}
@@ -218,53 +221,53 @@ func TestUserIsMadeOnceByAllMachines(t *testing.T) {
 
 // The ticket of the first call is good for the second one.
 func TestUserIsMadeByTicket(t *testing.T) {
-	tickets, setting := withTickets(t)
-	inBubble(t, func(t *testing.T, a *app) {
-		a.stytch.RemoveUser(a.ada.ID)
-		a.stytch.SetUserInfo(func(ctx context.Context, ticket string) (string, error) {
+	tickets, setting := apptest.WithTickets(t)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.RemoveUser(a.Ada.ID)
+		a.Stytch.SetUserInfo(func(ctx context.Context, ticket string) (string, error) {
 			id, err := tickets.Redeem(ctx, ticket)
 			return id.Email, err
 		})
-		assert.Equal(t, dorasMove, a.get("sid=ada-1").String())
+		assert.Equal(t, dorasMove, a.Get("sid=ada-1").String())
 	}, setting, createUsers)
 }
 
 // A name that Stytch may refuse keeps nobody from moving.
 func TestNameThatIsNotSent(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.doraIsNew()
-		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
-			s := legacySession("dora", value)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		doraIsNew(a)
+		a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := apptest.LegacySession("dora", value)
 			s.Identity.Name = strings.Repeat("x", 10_000)
 			return s, nil
 		}
-		a.get(dorasCookie)
-		assert.NotContains(t, a.stytch.Calls()[1].Body, "name")
+		a.Get(dorasCookie)
+		assert.NotContains(t, a.Stytch.Calls()[1].Body, "name")
 	}, createUsers)
-	inBubble(t, func(t *testing.T, a *app) {
-		a.doraIsNew()
-		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
-			s := legacySession("dora", value)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		doraIsNew(a)
+		a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := apptest.LegacySession("dora", value)
 			s.Identity.Name = "null"
 			s.Identity.GivenName = " "
 			return s, nil
 		}
-		a.get(dorasCookie)
-		assert.NotContains(t, a.stytch.Calls()[1].Body, "name")
+		a.Get(dorasCookie)
+		assert.NotContains(t, a.Stytch.Calls()[1].Body, "name")
 	}, createUsers)
 }
 
 // Somebody signs up by her address in the very moment.
 func TestSomebodySignsUpFirst(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.doraIsNew()
-		a.stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "migrate_from_external_email_does_not_exist"))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		doraIsNew(a)
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "migrate_from_external_email_does_not_exist"))
 		u := stytchtest.Person("dora@example.com")
 		u.Emails[0].Verified, u.HasPassword = false, true // eve signed up with it in between
-		a.stytch.AddUser(u)
-		got := a.get(dorasCookie)
-		assert.Equal(t, refusedKeep+"migrate create_user migrate revoke", got.String())
-		for _, s := range a.stytch.Sessions() {
+		a.Stytch.AddUser(u)
+		got := a.Get(dorasCookie)
+		assert.Equal(t, apptest.RefusedUntouched+"migrate create_user migrate revoke", got.String())
+		for _, s := range a.Stytch.Sessions() {
 			assert.False(t, s.Live)
 		}
 	}, createUsers)

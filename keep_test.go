@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -24,51 +25,46 @@ const (
 
 // The browser and the handler have both, and each request tells the same.
 func TestKeep(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		first := a.get("theme=dark; sid=ada-1")
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		first := a.Get("theme=dark; sid=ada-1")
 		assert.Equal(t, movedKept, first.String())
-		both := first.jar("theme=dark; sid=ada-1")
+		both := first.Jar("theme=dark; sid=ada-1")
 		assert.Contains(t, both, "sid=ada-1")
-		assert.Equal(t, both, a.passedOn[0], "the handler sees what the browser will send")
+		assert.Equal(t, both, a.PassedOn[0], "the handler sees what the browser will send")
 		for _, name := range []string{http.MethodGet, http.MethodPost} {
-			assert.Equal(t, staysAlone, a.get(both, method(name)).String())
+			assert.Equal(t, apptest.StaysAlone, a.Get(both, apptest.Method(name)).String())
 		}
-		assert.Equal(t, both, a.passedOn[2])
+		assert.Equal(t, both, a.PassedOn[2])
 
 		time.Sleep(6 * time.Minute)
-		refreshed := a.get(both)
+		refreshed := a.Get(both)
 		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate", refreshed.String())
-		both = refreshed.jar(both)
-		a.roll(t, stytchmigrate.Rollout{})
-		assert.Equal(t, staysAnd, a.get(both).String(), "StageReplace expires it")
-	}, stage(stytchmigrate.StageKeep))
+		both = refreshed.Jar(both)
+		a.Roll(t, stytchmigrate.Rollout{})
+		assert.Equal(t, staysAnd, a.Get(both).String(), "StageReplace expires it")
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
 // Each row is a native Stytch session of ada and a legacy cookie.
 func TestKeepTwoSessions(t *testing.T) {
 	for name, row := range map[string]struct{ sid, want, passedOn string }{
-		"the same person":              {"ada", staysAlone, "S sid=ada"},
-		"the same person, later":       {"ada+1h", staysAlone, "S sid=ada+1h"},
-		"no session":                   {"nobody", staysAlone, "S sid=nobody"},
+		"the same person":              {"ada", apptest.StaysAlone, "S sid=ada"},
+		"the same person, later":       {"ada+1h", apptest.StaysAlone, "S sid=ada+1h"},
+		"no session":                   {"nobody", apptest.StaysAlone, "S sid=nobody"},
 		"another person, later":        {"bob+1h", bobKept, "sid=bob+1h N"},
 		"another person, earlier":      {"bob-1h", staysAnd, "S"},
 		"another person, unknown when": {"bob", neither, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				cookies, _ := a.signedIn(a.ada)
-				a.asks(t, cookies)
-				a.resolve = legacyOf(time.Now(), nil)
-				assert.Equal(t, row.want, a.get(cookies+"; sid="+row.sid).settled())
-				assert.Equal(t, row.passedOn, a.short(cookies, a.passedOn[1]))
-			}, stage(stytchmigrate.StageKeep))
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				cookies, _ := a.SignedIn(a.Ada)
+				a.Asks(t, cookies)
+				a.Resolve = apptest.Accounts(time.Now(), nil)
+				assert.Equal(t, row.want, a.Get(cookies+"; sid="+row.sid).Settled())
+				assert.Equal(t, row.passedOn, a.Short(cookies, a.PassedOn[1]))
+			}, apptest.Stage(stytchmigrate.StageKeep))
 		})
 	}
-}
-
-// oldLogout is a logout handler of the old code, as it always was.
-func oldLogout(w http.ResponseWriter, _ *http.Request) {
-	http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
 }
 
 // Each row is what the old code does with its cookie on the last of some visits,
@@ -94,42 +90,42 @@ func TestKeepOldLogout(t *testing.T) {
 		want    string
 		alive   bool
 	}{
-		"in the first request":             {oldLogout, 1, method("GET"), leftBoth, !alive},
-		"in the first, by POST":            {oldLogout, 1, method("POST"), leftBoth, !alive},
-		"in the first, by another site":    {oldLogout, 1, fetch("cross-site no-cors image"), leftBoth, !alive},
-		"later":                            {oldLogout, 2, method("GET"), leftLater, !alive},
-		"later, by POST":                   {oldLogout, 2, method("POST"), leftLater, !alive},
-		"later, by an image":               {oldLogout, 2, fetch("same-origin no-cors image"), leftLater, !alive},
-		"emptied":                          {set(""), 2, method("GET"), "authenticated ada | +sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
-		"emptied, then saved":              {both(set(""), set("ada-1")), 2, method("GET"), "authenticated ada | +sid +sid | no-store | -", alive},
-		"a visitor's in its place":         {set("visitor"), 2, method("GET"), "authenticated ada | +sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
-		"a visitor's, at first, by POST":   {both(oldLogout, set("visitor")), 1, method("POST"), "migrated ada | -sid +sid -stytch_session -stytch_session_jwt | no-store | migrate revoke", !alive},
-		"a visitor's before":               {both(set("visitor"), set("ada-1")), 2, method("GET"), "authenticated ada | +sid +sid | no-store | -", alive},
-		"saved in another scope before":    {both(setCookie("sid=ada-1; Domain=example.com; Path=/"), oldLogout), 2, method("GET"), "authenticated ada | +sid -sid | no-store | -", alive},
-		"saved, and cleared elsewhere":     {both(set("ada-2"), setCookie("sid=; Path=/app; Max-Age=0")), 2, method("GET"), "authenticated ada | +sid -sid | no-store | -", alive},
-		"cleared in every scope":           {both(oldLogout, setCookie("sid=; Domain=example.com; Max-Age=0")), 2, method("GET"), "authenticated ada | -sid -sid -stytch_session -stytch_session_jwt -sid | no-store | revoke", !alive},
-		"saved before":                     {both(set("ada-1"), oldLogout), 2, method("GET"), "authenticated ada | +sid -sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
-		"saved after":                      {both(oldLogout, set("ada-1")), 2, method("GET"), "authenticated ada | -sid +sid | no-store | -", alive},
-		"saved":                            {set("ada-1"), 2, method("GET"), saved, alive},
-		"saved under another id":           {set("ada-2"), 2, method("GET"), saved, alive},
-		"saved under another id, at first": {set("ada-2"), 1, method("GET"), "migrated ada | +sid +stytch_session +stytch_session_jwt | no-store | migrate", alive},
-		"another signs in, at first":       {set("bob-1"), 1, method("GET"), "migrated ada | +sid | no-store | migrate", alive},
+		"in the first request":             {apptest.LegacyLogout, 1, apptest.Method("GET"), leftBoth, !alive},
+		"in the first, by POST":            {apptest.LegacyLogout, 1, apptest.Method("POST"), leftBoth, !alive},
+		"in the first, by another site":    {apptest.LegacyLogout, 1, apptest.FetchMetadata("cross-site no-cors image"), leftBoth, !alive},
+		"later":                            {apptest.LegacyLogout, 2, apptest.Method("GET"), leftLater, !alive},
+		"later, by POST":                   {apptest.LegacyLogout, 2, apptest.Method("POST"), leftLater, !alive},
+		"later, by an image":               {apptest.LegacyLogout, 2, apptest.FetchMetadata("same-origin no-cors image"), leftLater, !alive},
+		"emptied":                          {set(""), 2, apptest.Method("GET"), "authenticated ada | +sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
+		"emptied, then saved":              {both(set(""), set("ada-1")), 2, apptest.Method("GET"), "authenticated ada | +sid +sid | no-store | -", alive},
+		"a visitor's in its place":         {set("visitor"), 2, apptest.Method("GET"), "authenticated ada | +sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
+		"a visitor's, at first, by POST":   {both(apptest.LegacyLogout, set("visitor")), 1, apptest.Method("POST"), "migrated ada | -sid +sid -stytch_session -stytch_session_jwt | no-store | migrate revoke", !alive},
+		"a visitor's before":               {both(set("visitor"), set("ada-1")), 2, apptest.Method("GET"), "authenticated ada | +sid +sid | no-store | -", alive},
+		"saved in another scope before":    {both(apptest.SetCookie("sid=ada-1; Domain=example.com; Path=/"), apptest.LegacyLogout), 2, apptest.Method("GET"), "authenticated ada | +sid -sid | no-store | -", alive},
+		"saved, and cleared elsewhere":     {both(set("ada-2"), apptest.SetCookie("sid=; Path=/app; Max-Age=0")), 2, apptest.Method("GET"), "authenticated ada | +sid -sid | no-store | -", alive},
+		"cleared in every scope":           {both(apptest.LegacyLogout, apptest.SetCookie("sid=; Domain=example.com; Max-Age=0")), 2, apptest.Method("GET"), "authenticated ada | -sid -sid -stytch_session -stytch_session_jwt -sid | no-store | revoke", !alive},
+		"saved before":                     {both(set("ada-1"), apptest.LegacyLogout), 2, apptest.Method("GET"), "authenticated ada | +sid -sid -stytch_session -stytch_session_jwt | no-store | revoke", !alive},
+		"saved after":                      {both(apptest.LegacyLogout, set("ada-1")), 2, apptest.Method("GET"), "authenticated ada | -sid +sid | no-store | -", alive},
+		"saved":                            {set("ada-1"), 2, apptest.Method("GET"), saved, alive},
+		"saved under another id":           {set("ada-2"), 2, apptest.Method("GET"), saved, alive},
+		"saved under another id, at first": {set("ada-2"), 1, apptest.Method("GET"), "migrated ada | +sid +stytch_session +stytch_session_jwt | no-store | migrate", alive},
+		"another signs in, at first":       {set("bob-1"), 1, apptest.Method("GET"), "migrated ada | +sid | no-store | migrate", alive},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				cookies := "sid=ada-1"
 				for range row.visits - 1 {
-					cookies = a.get(cookies).jar(cookies)
+					cookies = a.Get(cookies).Jar(cookies)
 				}
-				a.handler = row.handler
-				assert.Equal(t, row.want, a.get(cookies, row.change).settled())
-				a.handler = nil
-				assert.Equal(t, row.alive, a.stytch.Sessions()[0].Live)
+				a.Handler = row.handler
+				assert.Equal(t, row.want, a.Get(cookies, row.change).Settled())
+				a.Handler = nil
+				assert.Equal(t, row.alive, a.Stytch.Sessions()[0].Live)
 				if !row.alive {
-					assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String(), "ended")
-					assert.NotContains(t, a.get(cookies).saw, "ada")
+					assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid=ada-1").String(), "ended")
+					assert.NotContains(t, a.Get(cookies).Saw, "ada")
 				}
-			}, stage(stytchmigrate.StageKeep))
+			}, apptest.Stage(stytchmigrate.StageKeep))
 		})
 	}
 }
@@ -142,10 +138,10 @@ func TestKeepBesideAnotherCookie(t *testing.T) {
 		"sid=ada-2":     "migrated ada | +sid +stytch_session +stytch_session_jwt | no-store | migrate",
 		"older=bob-1":   "migrated ada | +older | no-store | migrate",
 	} {
-		inBubble(t, func(t *testing.T, a *app) {
-			a.handler = setCookie(line)
-			assert.Equal(t, want, a.get("sid=ada-1").settled())
-		}, stage(stytchmigrate.StageKeep), olderCookie, func(c *stytchmigrate.Config) {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.Handler = apptest.SetCookie(line)
+			assert.Equal(t, want, a.Get("sid=ada-1").Settled())
+		}, apptest.Stage(stytchmigrate.StageKeep), olderCookie, func(c *stytchmigrate.Config) {
 			nobody := func(*http.Request, string) (stytchmigrate.LegacySession, error) {
 				return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 			}
@@ -158,10 +154,10 @@ func TestKeepBesideAnotherCookie(t *testing.T) {
 // Stytch can't be asked or somebody signed in later, and logs out: whoever comes
 // next at that browser is nobody.
 func TestOldLogoutBesideAStytchSession(t *testing.T) {
-	down := func(a *app) { a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down")) }
-	bob := func(a *app) { a.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down")) }
+	down := func(a *apptest.App) { a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down")) }
+	bob := func(a *apptest.App) { a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down")) }
 	for name, row := range map[string]struct {
-		script  func(a *app)
+		script  func(a *apptest.App)
 		sid     string
 		rollout stytchmigrate.Rollout
 		want    string
@@ -172,30 +168,30 @@ func TestOldLogoutBesideAStytchSession(t *testing.T) {
 		"Stytch is down, in replace":  {down, "ada-1", stytchmigrate.Rollout{HoldBack: 100}, "unavailable"},
 		"a later one, held back":      {nil, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 100}, "legacy"},
 		"a later one, in an outage":   {bob, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
-		"a later one, who is refused": {func(a *app) { a.stytch.RemoveUser(a.bob.ID) }, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "refused"},
+		"a later one, who is refused": {func(a *apptest.App) { a.Stytch.RemoveUser(a.Bob.ID) }, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.resolve = signedInAt(time.Now().Add(time.Minute))
-				stytch := a.get("sid=ada-1").jar("")
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = signedInAt(time.Now().Add(time.Minute))
+				stytch := a.Get("sid=ada-1").Jar("")
 				time.Sleep(6 * time.Minute)
 				if strings.HasPrefix(name, "a later one") { // of a session that is known, for the rows are about bob
-					stytch = a.get(stytch).jar(stytch)
+					stytch = a.Get(stytch).Jar(stytch)
 				}
-				a.roll(t, row.rollout)
+				a.Roll(t, row.rollout)
 				if row.script != nil {
 					row.script(a)
 				}
-				a.handler = oldLogout
-				out := a.get(stytch + "; sid=" + row.sid)
+				a.Handler = apptest.LegacyLogout
+				out := a.Get(stytch + "; sid=" + row.sid)
 				assert.Equal(t, row.want+" | -sid -stytch_session -stytch_session_jwt -sid | no-store", strings.Join(strings.Split(out.String(), " | ")[:3], " | "))
 				synctest.Wait()
-				a.handler = nil
-				a.stytch.Heal(stytchtest.Any)
+				a.Handler = nil
+				a.Stytch.Heal(stytchtest.Any)
 				time.Sleep(10 * time.Second) // until the breaker closes
-				assert.NotContains(t, a.get(stytch).saw, "ada", "nor by a copy")
-				assert.Equal(t, refusedKeep+"-", a.get("sid="+row.sid).String())
-			}, stage(stytchmigrate.StageKeep))
+				assert.NotContains(t, a.Get(stytch).Saw, "ada", "nor by a copy")
+				assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid="+row.sid).String())
+			}, apptest.Stage(stytchmigrate.StageKeep))
 		})
 	}
 }
@@ -204,7 +200,7 @@ func TestOldLogoutBesideAStytchSession(t *testing.T) {
 func signedInAt(at time.Time) func(string) (stytchmigrate.LegacySession, error) {
 	return func(v string) (stytchmigrate.LegacySession, error) {
 		name, _, _ := strings.Cut(v, "-")
-		s := legacySession(name, v)
+		s := apptest.LegacySession(name, v)
 		s.StartedAt = at
 		return s, nil
 	}
@@ -212,65 +208,65 @@ func signedInAt(at time.Time) func(string) (stytchmigrate.LegacySession, error) 
 
 // A proxy to the old code gives up in the midst of the logout's answer.
 func TestKeepOldLogoutThatPanics(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.handler = func(w http.ResponseWriter, r *http.Request) {
-			oldLogout(w, r)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Handler = func(w http.ResponseWriter, r *http.Request) {
+			apptest.LegacyLogout(w, r)
 			w.WriteHeader(http.StatusOK)
 			panic(http.ErrAbortHandler)
 		}
-		assert.PanicsWithValue(t, http.ErrAbortHandler, func() { a.get("sid=ada-1") })
+		assert.PanicsWithValue(t, http.ErrAbortHandler, func() { a.Get("sid=ada-1") })
 		synctest.Wait()
-		a.handler = nil
-		assert.Equal(t, refusedKeep+"-", a.get("sid=ada-1").String())
-		assert.False(t, a.stytch.Sessions()[0].Live)
-	}, stage(stytchmigrate.StageKeep))
+		a.Handler = nil
+		assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid=ada-1").String())
+		assert.False(t, a.Stytch.Sessions()[0].Live)
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
 // Nor is anybody logged out by a handler that panics before it has answered.
 func TestKeepPanicBeforeTheAnswer(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.handler = func(w http.ResponseWriter, r *http.Request) {
-			oldLogout(w, r)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Handler = func(w http.ResponseWriter, r *http.Request) {
+			apptest.LegacyLogout(w, r)
 			panic(http.ErrAbortHandler)
 		}
-		assert.PanicsWithValue(t, http.ErrAbortHandler, func() { a.get("sid=ada-1") })
-		a.handler = nil
-		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | -", a.get("sid=ada-1").settled())
-	}, stage(stytchmigrate.StageKeep))
+		assert.PanicsWithValue(t, http.ErrAbortHandler, func() { a.Get("sid=ada-1") })
+		a.Handler = nil
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | -", a.Get("sid=ada-1").Settled())
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
 // The Stytch session came from a sign-in before the last one: a logout ends both.
 func TestKeepOldLogoutOfALaterSignIn(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		cookies := strings.Replace(a.get("sid=ada-1").jar("sid=ada-1"), "ada-1", "ada-2", 1)
-		a.handler = oldLogout
-		assert.Equal(t, leftLater, a.get(cookies).settled())
-		a.handler = nil
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := strings.Replace(a.Get("sid=ada-1").Jar("sid=ada-1"), "ada-1", "ada-2", 1)
+		a.Handler = apptest.LegacyLogout
+		assert.Equal(t, leftLater, a.Get(cookies).Settled())
+		a.Handler = nil
 		for _, sid := range []string{"sid=ada-1", "sid=ada-2"} {
-			assert.Equal(t, refusedKeep+"-", a.get(sid).String())
+			assert.Equal(t, apptest.RefusedUntouched+"-", a.Get(sid).String())
 		}
-	}, stage(stytchmigrate.StageKeep))
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
 // What the old code makes of a cookie without a session is no logout.
 func TestKeepCleansUpNoSession(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		cookies := a.get("sid=ada-1").jar("")
-		a.handler = oldLogout
-		assert.Equal(t, "authenticated ada | -sid | - | -", a.get(cookies+"; sid=nobody").settled())
-		assert.True(t, a.stytch.Sessions()[0].Live)
-	}, stage(stytchmigrate.StageKeep))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("")
+		a.Handler = apptest.LegacyLogout
+		assert.Equal(t, "authenticated ada | -sid | - | -", a.Get(cookies+"; sid=nobody").Settled())
+		assert.True(t, a.Stytch.Sessions()[0].Live)
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
 // Where nobody knows whose the legacy session is, it is taken for the user's.
 func TestKeepOldLogoutOfNobodyKnowsWhom(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = legacyOf(time.Now(), setIdentity(userinfo.Identity{}))
-		cookies, _ := a.signedIn(a.ada)
-		a.asks(t, cookies)
-		a.handler = oldLogout
-		assert.Equal(t, leftLater, a.get(cookies+"; sid=ada").settled())
-	}, stage(stytchmigrate.StageKeep))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))
+		cookies, _ := a.SignedIn(a.Ada)
+		a.Asks(t, cookies)
+		a.Handler = apptest.LegacyLogout
+		assert.Equal(t, leftLater, a.Get(cookies+"; sid=ada").Settled())
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
 // So it is where the rollout has left the stage, or leaves that session alone: both
@@ -285,64 +281,64 @@ func TestOldLogoutOfNobodyKnowsWhomLater(t *testing.T) {
 		{Until: time.Unix(1, 0)}: leftLater,
 		{}:                       "authenticated ada | -sid | - | -",
 	} {
-		inBubble(t, func(t *testing.T, a *app) {
-			a.resolve = legacyOf(time.Now(), setIdentity(userinfo.Identity{}))
-			cookies := a.get("sid=ada").jar("")
-			a.roll(t, r)
-			a.handler = oldLogout
-			assert.Equal(t, want, a.get(cookies+"; sid=ada+1h").settled(), r)
-		}, stage(stytchmigrate.StageKeep))
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))
+			cookies := a.Get("sid=ada").Jar("")
+			a.Roll(t, r)
+			a.Handler = apptest.LegacyLogout
+			assert.Equal(t, want, a.Get(cookies+"; sid=ada+1h").Settled(), r)
+		}, apptest.Stage(stytchmigrate.StageKeep))
 	}
 }
 
 // Nor is it where the response has the Stytch cookies to write anew.
 func TestOldLogoutOfNobodyKnowsWhomBesideARefresh(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = legacyOf(time.Now(), setIdentity(userinfo.Identity{}))
-		cookies, s := a.expired(a.ada, "both")
-		a.handler = oldLogout
-		got := a.get(cookies+"; sid=ada", method(http.MethodPost))
-		assert.Equal(t, "authenticated ada | -sid +stytch_session +stytch_session_jwt | no-store | authenticate", got.settled())
-		assert.Equal(t, "authenticated ada", a.get("stytch_session="+s.Token).saw)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))
+		cookies, s := a.Expired(a.Ada, "both")
+		a.Handler = apptest.LegacyLogout
+		got := a.Get(cookies+"; sid=ada", apptest.Method(http.MethodPost))
+		assert.Equal(t, "authenticated ada | -sid +stytch_session +stytch_session_jwt | no-store | authenticate", got.Settled())
+		assert.Equal(t, "authenticated ada", a.Get("stytch_session="+s.Token).Saw)
 	})
 }
 
 // Where cookies may not change, none does and none is shown.
 func TestKeepWhereNoCookiesMayChange(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		assert.Equal(t, "migrated ada"+keep+"migrate", a.get("sid=ada-1", fetch("same-origin no-cors image")).String())
-		assert.Equal(t, "sid=ada-1", a.passedOn[0])
-	}, stage(stytchmigrate.StageKeep))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		assert.Equal(t, "migrated ada"+apptest.Untouched+"migrate", a.Get("sid=ada-1", apptest.FetchMetadata("same-origin no-cors image")).String())
+		assert.Equal(t, "sid=ada-1", a.PassedOn[0])
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
 // A Stytch session that ran out was ended by nobody.
 func TestKeepRunsOut(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		cookies := a.get("sid=ada-1").jar("sid=ada-1")
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
 		time.Sleep(2 * time.Hour)
-		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate migrate", a.get("sid=ada-1").String())
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate migrate", a.Get("sid=ada-1").String())
 		time.Sleep(2 * time.Hour)
-		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate authenticate migrate", a.get(cookies).String())
-		assert.Len(t, a.stytch.Sessions(), 3)
-	}, stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.SessionDuration = time.Hour })
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate authenticate migrate", a.Get(cookies).String())
+		assert.Len(t, a.Stytch.Sessions(), 3)
+	}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.SessionDuration = time.Hour })
 }
 
 // Half of the machines run the old code alone, and browsers meet either at each
 // of their requests: everybody is signed in all the time, on both.
 func TestKeepOnHalfOfTheMachines(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = everybody
-		for i := range load(400) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Everybody
+		for i := range apptest.Load(400) {
 			sid := fmt.Sprint("sid=ada-", i)
-			cookies := a.get(sid).jar(sid)
+			cookies := a.Get(sid).Jar(sid)
 			for _, step := range []int{i % 3, i % 5} {
 				assert.True(t, strings.HasPrefix(cookies, sid+"; "), "for the machines without the middleware")
 				time.Sleep(time.Duration(step) * time.Minute)
-				got := a.get(cookies)
-				cookies = got.jar(cookies)
-				assert.Equal(t, "authenticated ada", got.saw)
+				got := a.Get(cookies)
+				cookies = got.Jar(cookies)
+				assert.Equal(t, "authenticated ada", got.Saw)
 			}
 		}
-		assert.Len(t, a.stytch.Sessions(), load(400))
-	}, stage(stytchmigrate.StageKeep))
+		assert.Len(t, a.Stytch.Sessions(), apptest.Load(400))
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }

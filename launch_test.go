@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
@@ -34,15 +35,15 @@ type launch struct {
 
 func newLaunch(t *testing.T, stytch stytchtest.Config) *launch {
 	t.Helper()
-	tickets, err := userinfo.NewTickets(keyOf('t', 32), keyOf('u', 32))
+	tickets, err := userinfo.NewTickets(apptest.KeyOf('t', 32), apptest.KeyOf('u', 32))
 	require.NoError(t, err)
 	l := &launch{endpoint: userinfo.Handler(tickets.Redeem)}
-	stytch.InProcess, stytch.UserInfoURL, stytch.UserInfoClient = true, userInfoURL, &http.Client{Transport: roundTrip(l.serve)}
+	stytch.InProcess, stytch.UserInfoURL, stytch.UserInfoClient = true, userInfoURL, &http.Client{Transport: apptest.RoundTripper(l.serve)}
 	l.stytch = stytchtest.NewServer(t, stytch)
 	t.Cleanup(func() { time.Sleep(15 * time.Second) }) // for calls that nobody waits for any more
 	l.cfg = stytchmigrate.Config{
 		ProjectID: l.stytch.ProjectID, Secret: stytchmigrate.Secret(l.stytch.Secret), BaseURL: l.stytch.URL,
-		HTTPClient: &http.Client{Transport: roundTrip(l.send)}, Logger: slog.New(slog.DiscardHandler),
+		HTTPClient: &http.Client{Transport: apptest.RoundTripper(l.send)}, Logger: slog.New(slog.DiscardHandler),
 		Legacy: []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: noSession}}, Tickets: tickets, UserInfoURL: userInfoURL,
 	}
 	return l
@@ -127,7 +128,7 @@ func rewritten(change func(h http.Header, body string) string) func(*launch) {
 
 // brokenOff cuts off each body that the endpoint sends to this machine.
 func brokenOff(l *launch) {
-	l.cfg.HTTPClient.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+	l.cfg.HTTPClient.Transport = apptest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := l.send(r)
 		if r.URL.Path == "/userinfo" {
 			resp.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))

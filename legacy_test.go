@@ -14,62 +14,42 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
 
 const (
-	anonymous   = "anonymous" + keep + "-"
-	refused     = "refused" + keep + "-"
-	unavailable = "unavailable" + keep + "-"
+	unavailable = "unavailable" + apptest.Untouched + "-"
 )
-
-// duplicates resolves "ada-1" to a session of ada, "same-…" to one session of
-// nobody known, "token-…" to a token without an id, "taken-ada" to ada's session of an id that bob has too.
-func duplicates(value string) (stytchmigrate.LegacySession, error) {
-	name, rest, _ := strings.Cut(value, "-")
-	switch name {
-	case "ada", "bob":
-		return legacySession(name, value), nil
-	case "same":
-		return stytchmigrate.LegacySession{ID: "same", Token: "ada-token"}, nil
-	case "token":
-		return stytchmigrate.LegacySession{Token: "ada-token"}, nil
-	case "taken":
-		return legacySession(rest, "taken"), nil
-	case "error":
-		return stytchmigrate.LegacySession{}, errors.New("no database")
-	}
-	return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
-}
 
 // Each row is a request with one name several times.
 func TestDuplicateLegacyCookies(t *testing.T) {
 	for name, row := range map[string]struct{ cookies, want string }{
-		"the same value":               {"sid=ada-1; sid=ada-1", swapped},
-		"one resolves, the last":       {"sid=nobody; sid=ada-1", swapped},
-		"one resolves, the first":      {"sid=ada-1; sid=nobody", swapped},
-		"two sessions of one person":   {"sid=ada-1; sid=ada-2", swapped},
-		"two values of one session":    {"sid=same-1; sid=same-2", swapped},
-		"two values of one token":      {"sid=token-1; sid=token-2", swapped},
-		"two people":                   {"sid=ada-1; sid=bob-1", anonymous},
-		"two people, others between":   {"sid=ada-1; sid=nobody; sid=ada-2; sid=bob-1", anonymous},
-		"two people under one id":      {"sid=taken-ada; sid=taken-bob", anonymous},
-		"one id, and whose just once":  {"sid=taken-ada; sid=taken-", swapped},
-		"none resolves":                {"sid=nobody; sid=none", anonymous},
-		"as many as are looked at":     {"sid=n; sid=o; sid=p; sid=q; sid=ada-1", swapped},
-		"more than are looked at":      {"sid=n; sid=o; sid=p; sid=q; sid=r; sid=ada-1", anonymous},
-		"one value a hundred times":    {strings.Repeat("sid=ada-1; ", 100) + "sid=ada-1", swapped},
+		"the same value":               {"sid=ada-1; sid=ada-1", apptest.Swapped},
+		"one resolves, the last":       {"sid=nobody; sid=ada-1", apptest.Swapped},
+		"one resolves, the first":      {"sid=ada-1; sid=nobody", apptest.Swapped},
+		"two sessions of one person":   {"sid=ada-1; sid=ada-2", apptest.Swapped},
+		"two values of one session":    {"sid=same-1; sid=same-2", apptest.Swapped},
+		"two values of one token":      {"sid=token-1; sid=token-2", apptest.Swapped},
+		"two people":                   {"sid=ada-1; sid=bob-1", apptest.Anonymous},
+		"two people, others between":   {"sid=ada-1; sid=nobody; sid=ada-2; sid=bob-1", apptest.Anonymous},
+		"two people under one id":      {"sid=taken-ada; sid=taken-bob", apptest.Anonymous},
+		"one id, and whose just once":  {"sid=taken-ada; sid=taken-", apptest.Swapped},
+		"none resolves":                {"sid=nobody; sid=none", apptest.Anonymous},
+		"as many as are looked at":     {"sid=n; sid=o; sid=p; sid=q; sid=ada-1", apptest.Swapped},
+		"more than are looked at":      {"sid=n; sid=o; sid=p; sid=q; sid=r; sid=ada-1", apptest.Anonymous},
+		"one value a hundred times":    {strings.Repeat("sid=ada-1; ", 100) + "sid=ada-1", apptest.Swapped},
 		"one can't be told":            {"sid=ada-1; sid=error", unavailable},
 		"one can't be told, the first": {"sid=error; sid=ada-1", unavailable},
-		"an empty one":                 {"sid=; sid=ada-1", swapped},
-		"one that is too long":         {"sid=" + strings.Repeat("a", 8193) + "; sid=ada-1", swapped},
-		"another cookie's case":        {"SID=bob-1; sid=ada-1", swapped},
+		"an empty one":                 {"sid=; sid=ada-1", apptest.Swapped},
+		"one that is too long":         {"sid=" + strings.Repeat("a", 8193) + "; sid=ada-1", apptest.Swapped},
+		"another cookie's case":        {"SID=bob-1; sid=ada-1", apptest.Swapped},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.resolve = duplicates
-				assert.Equal(t, row.want, a.get(row.cookies).String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = apptest.ResolveDuplicates
+				assert.Equal(t, row.want, a.Get(row.cookies).String())
 			})
 		})
 	}
@@ -94,13 +74,13 @@ func TestResolveGetsTheBytes(t *testing.T) {
 		"more than 8 KB is not decoded": {"sid=" + strings.Repeat("a", 8193), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				var got []string
-				a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
+				a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
 					got = append(got, v)
 					return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 				}
-				assert.Equal(t, anonymous, a.get(row.cookie).String())
+				assert.Equal(t, apptest.Anonymous, a.Get(row.cookie).String())
 				assert.Equal(t, row.want, got)
 			})
 		})
@@ -110,7 +90,7 @@ func TestResolveGetsTheBytes(t *testing.T) {
 // Each row is what Resolve says of a value, in the words of its result.
 func TestResolveResults(t *testing.T) {
 	ada := func(change func(*stytchmigrate.LegacySession)) stytchmigrate.LegacySession {
-		s := legacySession("ada", "ada-1")
+		s := apptest.LegacySession("ada", "ada-1")
 		change(&s)
 		return s
 	}
@@ -123,38 +103,38 @@ func TestResolveResults(t *testing.T) {
 		want    string
 		log     string // part of it, "" for nothing logged
 	}{
-		"a session":                 {ada(func(s *stytchmigrate.LegacySession) {}), nil, swapped, ""},
-		"a token alone":             {stytchmigrate.LegacySession{Token: "ada-token"}, nil, swapped, ""},
-		"no session":                {stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession, anonymous, ""},
-		"no session, wrapped":       {stytchmigrate.LegacySession{}, fmt.Errorf("canary: %w", stytchmigrate.ErrNoSession), anonymous, ""},
-		"an expired one":            {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC) }), nil, anonymous, ""},
-		"one that expired long ago": {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Unix(0, 0) }), nil, anonymous, ""},
+		"a session":                 {ada(func(s *stytchmigrate.LegacySession) {}), nil, apptest.Swapped, ""},
+		"a token alone":             {stytchmigrate.LegacySession{Token: "ada-token"}, nil, apptest.Swapped, ""},
+		"no session":                {stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession, apptest.Anonymous, ""},
+		"no session, wrapped":       {stytchmigrate.LegacySession{}, fmt.Errorf("canary: %w", stytchmigrate.ErrNoSession), apptest.Anonymous, ""},
+		"an expired one":            {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC) }), nil, apptest.Anonymous, ""},
+		"one that expired long ago": {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Unix(0, 0) }), nil, apptest.Anonymous, ""},
 		"an outage":                 {stytchmigrate.LegacySession{}, errors.New("no row for canary"), unavailable, `Resolve of cookie \"sid\" failed (*errors.errorString)`},
 		"an outage beside one":      {ada(func(s *stytchmigrate.LegacySession) {}), context.DeadlineExceeded, unavailable, `failed (context.deadlineExceededError)`},
 		"nobody, and no token":      {stytchmigrate.LegacySession{ID: "canary"}, nil, unavailable, `wrong setting: Resolve of cookie \"sid\" returned neither Identity nor Token`},
 		"no token, and no Tickets":  {ada(func(s *stytchmigrate.LegacySession) { s.Token = "" }), nil, unavailable, `returned no Token, and Config.Tickets is not set`},
 
-		"no subject":              {identity(func(id *userinfo.Identity) { id.Subject = "" }), nil, refused, ""},
-		"a subject of 256 bytes":  {identity(func(id *userinfo.Identity) { id.Subject = strings.Repeat("a", 256) }), nil, refused, ""},
-		"a subject with a break":  {identity(func(id *userinfo.Identity) { id.Subject = "ada\n" }), nil, refused, ""},
-		"no email":                {identity(func(id *userinfo.Identity) { id.Email = "" }), nil, refused, ""},
-		"an unverified email":     {identity(func(id *userinfo.Identity) { id.EmailVerified = false }), nil, refused, ""},
-		"an email with two @":     {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com@evil.example" }), nil, refused, ""},
-		"an email with a break":   {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com\r\nX: y" }), nil, refused, ""},
-		"an email with a NUL":     {identity(func(id *userinfo.Identity) { id.Email = "ada\x00@example.com" }), nil, refused, ""},
-		"two emails":              {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com,bob@example.com" }), nil, refused, ""},
-		"an email with a name":    {identity(func(id *userinfo.Identity) { id.Email = "Ada <ada@example.com>" }), nil, refused, ""},
-		"an email in look-alikes": {identity(func(id *userinfo.Identity) { id.Email = "ad\u0430@example.com" }), nil, refused, ""},
+		"no subject":              {identity(func(id *userinfo.Identity) { id.Subject = "" }), nil, apptest.Refused, ""},
+		"a subject of 256 bytes":  {identity(func(id *userinfo.Identity) { id.Subject = strings.Repeat("a", 256) }), nil, apptest.Refused, ""},
+		"a subject with a break":  {identity(func(id *userinfo.Identity) { id.Subject = "ada\n" }), nil, apptest.Refused, ""},
+		"no email":                {identity(func(id *userinfo.Identity) { id.Email = "" }), nil, apptest.Refused, ""},
+		"an unverified email":     {identity(func(id *userinfo.Identity) { id.EmailVerified = false }), nil, apptest.Refused, ""},
+		"an email with two @":     {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com@evil.example" }), nil, apptest.Refused, ""},
+		"an email with a break":   {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com\r\nX: y" }), nil, apptest.Refused, ""},
+		"an email with a NUL":     {identity(func(id *userinfo.Identity) { id.Email = "ada\x00@example.com" }), nil, apptest.Refused, ""},
+		"two emails":              {identity(func(id *userinfo.Identity) { id.Email = "ada@example.com,bob@example.com" }), nil, apptest.Refused, ""},
+		"an email with a name":    {identity(func(id *userinfo.Identity) { id.Email = "Ada <ada@example.com>" }), nil, apptest.Refused, ""},
+		"an email in look-alikes": {identity(func(id *userinfo.Identity) { id.Email = "ad\u0430@example.com" }), nil, apptest.Refused, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.resolve = func(string) (stytchmigrate.LegacySession, error) { return row.session, row.err }
-				assert.Equal(t, row.want, a.get("sid=the-canary").String())
-				assert.Contains(t, a.log.String(), row.log)
-				assert.Equal(t, row.log != "", strings.Contains(a.log.String(), `"level":"ERROR"`), a.log.String())
-				assert.Equal(t, row.want == refused, strings.Contains(a.log.String(), "legacy session refused"), "the operator is told why")
-				assert.NotContains(t, a.log.String()+fmt.Sprintf("%+v", a.requests), "canary")
-				assert.NotContains(t, a.log.String()+fmt.Sprintf("%+v", a.requests), "@example")
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = func(string) (stytchmigrate.LegacySession, error) { return row.session, row.err }
+				assert.Equal(t, row.want, a.Get("sid=the-canary").String())
+				assert.Contains(t, a.Log.String(), row.log)
+				assert.Equal(t, row.log != "", strings.Contains(a.Log.String(), `"level":"ERROR"`), a.Log.String())
+				assert.Equal(t, row.want == apptest.Refused, strings.Contains(a.Log.String(), "legacy session refused"), "the operator is told why")
+				assert.NotContains(t, a.Log.String()+fmt.Sprintf("%+v", a.Requests), "canary")
+				assert.NotContains(t, a.Log.String()+fmt.Sprintf("%+v", a.Requests), "@example")
 			})
 		})
 	}
@@ -173,16 +153,16 @@ func TestLegacyExpiry(t *testing.T) {
 		"later than Stytch goes": {1000 * day, 366 * 24 * 60},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.resolve = func(string) (stytchmigrate.LegacySession, error) {
-					s := legacySession("ada", "ada-1")
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
+					s := apptest.LegacySession("ada", "ada-1")
 					if row.left != 0 {
 						s.ExpiresAt = time.Now().Add(row.left)
 					}
 					return s, nil
 				}
-				require.Equal(t, swapped, a.get("sid=1").String())
-				assert.Equal(t, row.want, a.stytch.Calls()[0].DurationMinutes)
+				require.Equal(t, apptest.Swapped, a.Get("sid=1").String())
+				assert.Equal(t, row.want, a.Stytch.Calls()[0].DurationMinutes)
 			})
 		})
 	}
@@ -194,7 +174,7 @@ func TestSeveralLegacyCookies(t *testing.T) {
 	only := func(prefix string) func(*http.Request, string) (stytchmigrate.LegacySession, error) {
 		return func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
 			if rest, found := strings.CutPrefix(v, prefix); found {
-				return duplicates(rest)
+				return apptest.ResolveDuplicates(rest)
 			}
 			return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 		}
@@ -210,19 +190,19 @@ func TestSeveralLegacyCookies(t *testing.T) {
 	for name, row := range map[string]struct{ cookies, want, passedOn string }{
 		"the first":                          {"new=ada-1", one + "-new -cart | no-store | migrate", ""},
 		"what belongs to it goes with it":    {"cart=7; new=ada-1; theme=x", one + "-new -cart | no-store | migrate", "theme=x"},
-		"what belongs to it is no session":   {"cart=ada-1", anonymous, "cart=ada-1"},
+		"what belongs to it is no session":   {"cart=ada-1", apptest.Anonymous, "cart=ada-1"},
 		"the second format of a name":        {"sid=v2:ada-1", one + "-sid | no-store | migrate", ""},
 		"the third, in the scopes it had":    {"sid=v1:ada-1", one + "-sid -sid | no-store | migrate", ""},
 		"the first with a session decides":   {"sid=v2:bob-1; new=ada-1", one + "-new -cart | no-store | migrate", "sid=v2:bob-1"},
 		"one without a session decides not":  {"new=nobody; sid=v1:ada-1", one + "-sid -sid | no-store | migrate", "new=nobody"},
-		"two people in the first: no second": {"new=ada-1; new=bob-1; sid=v1:ada-1", anonymous, "new=ada-1; new=bob-1; sid=v1:ada-1"},
+		"two people in the first: no second": {"new=ada-1; new=bob-1; sid=v1:ada-1", apptest.Anonymous, "new=ada-1; new=bob-1; sid=v1:ada-1"},
 		"an outage of the first: no second":  {"new=error; sid=v1:ada-1", unavailable, "new=error; sid=v1:ada-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				assert.Equal(t, row.want, a.get(row.cookies).String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				assert.Equal(t, row.want, a.Get(row.cookies).String())
 				var kept []string // without the Stytch cookies
-				for c := range strings.SplitSeq(a.passedOn[0], "; ") {
+				for c := range strings.SplitSeq(a.PassedOn[0], "; ") {
 					if !strings.HasPrefix(c, "stytch_session") {
 						kept = append(kept, c)
 					}
@@ -235,48 +215,33 @@ func TestSeveralLegacyCookies(t *testing.T) {
 
 // A panic of the application's own is its request's alone.
 func TestResolvePanics(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = func(string) (stytchmigrate.LegacySession, error) { panic("mine") }
-		assert.PanicsWithValue(t, "mine", func() { a.get("sid=ada-1") })
-		a.resolve = nil
-		assert.Equal(t, swapped, a.get("sid=ada-1").String())
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("mine") }
+		assert.PanicsWithValue(t, "mine", func() { a.Get("sid=ada-1") })
+		a.Resolve = nil
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
 	})
-}
-
-// withTickets is an application that has no tokens and no ids, only people.
-func withTickets(t *testing.T) (*userinfo.Tickets, func(*stytchmigrate.Config)) {
-	t.Helper()
-	tickets, err := userinfo.NewTickets(keyOf('t', 32), keyOf('u', 32))
-	require.NoError(t, err)
-	return tickets, func(c *stytchmigrate.Config) {
-		c.Tickets = tickets
-		c.Legacy[0].Resolve = func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
-			s, err := duplicates(v)
-			s.ID, s.Token = "", ""
-			return s, err
-		}
-	}
 }
 
 // Stytch calls the application back, over sockets, to learn whose a ticket is.
 func TestTicketsOverSockets(t *testing.T) {
-	tickets, setting := withTickets(t)
+	tickets, setting := apptest.WithTickets(t)
 	mux := http.NewServeMux()
 	mux.Handle("/userinfo", userinfo.Handler(tickets.Redeem))
-	a := newApp(t, stytchtest.Config{}, setting)
-	srv := httptest.NewServer(a.m.Handler(mux))
+	a := apptest.New(t, stytchtest.Config{}, setting)
+	srv := httptest.NewServer(a.Middleware.Handler(mux))
 	t.Cleanup(srv.Close)
-	a.stytch.SetUserInfoURL(srv.URL + "/userinfo")
+	a.Stytch.SetUserInfoURL(srv.URL + "/userinfo")
 
-	first := a.get("sid=ada-1")
-	assert.Equal(t, swapped, first.String())
-	call := a.stytch.Calls()[0]
+	first := a.Get("sid=ada-1")
+	assert.Equal(t, apptest.Swapped, first.String())
+	call := a.Stytch.Calls()[0]
 	assert.NoError(t, call.UserInfoErr)
 	assert.NotContains(t, call.SessionToken, "example")
-	assert.Equal(t, "authenticated ada"+keep+"-", a.get(first.jar("sid=ada-1")).String())
-	assert.Equal(t, "migrated ada", a.get("sid=ada-1").saw)
-	assert.Empty(t, a.stytch.Calls(), "the cookie's value stands for the session")
+	assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(first.Jar("sid=ada-1")).String())
+	assert.Equal(t, "migrated ada", a.Get("sid=ada-1").Saw)
+	assert.Empty(t, a.Stytch.Calls(), "the cookie's value stands for the session")
 
-	a.stytch.SetUserInfoURL(srv.URL + "/nowhere")
-	assert.Equal(t, "unavailable"+keep+"migrate", a.get("sid=bob-1").String(), "Stytch could not ask")
+	a.Stytch.SetUserInfoURL(srv.URL + "/nowhere")
+	assert.Equal(t, "unavailable"+apptest.Untouched+"migrate", a.Get("sid=bob-1").String(), "Stytch could not ask")
 }

@@ -3,7 +3,6 @@ package stytchmigrate_test
 import (
 	"encoding/base64"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,17 +12,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
 
-var discard = slog.New(slog.DiscardHandler)
-
 // What Stytch is told in an exchange, and by whom.
 func TestExchangeAsReceived(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		require.Equal(t, swapped, a.get("sid=ada-1", func(r *http.Request) { r.Header.Set("X-Telemetry", "telemetry-1") }).String())
-		call := a.stytch.Calls()[0]
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1", func(r *http.Request) { r.Header.Set("X-Telemetry", "telemetry-1") }).String())
+		call := a.Stytch.Calls()[0]
 		assert.Equal(t, "POST /v1/sessions/migrate", call.Method+" "+call.Path)
 		assert.True(t, call.BasicAuth)
 		assert.Equal(t, "ada-token", call.SessionToken)
@@ -51,19 +49,19 @@ func TestExchangeAsReceived(t *testing.T) {
 // Custom claims are in the session's JWT, and so in the context whatever becomes
 // of Stytch and of this process.
 func TestClaimsAreThereAtAllTimes(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		var claims []any
-		a.handler = func(_ http.ResponseWriter, r *http.Request) {
+		a.Handler = func(_ http.ResponseWriter, r *http.Request) {
 			s, _ := stytchmigrate.SessionFromContext(r.Context())
 			claims = append(claims, s.CustomClaims["user"])
 		}
-		cookies := a.get("sid=ada-1").jar("")
-		a.get(cookies)
+		cookies := a.Get("sid=ada-1").Jar("")
+		a.Get(cookies)
 		time.Sleep(6 * time.Minute)
-		cookies = a.get(cookies).jar("")
-		a.restart(t)
-		a.stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
-		assert.Equal(t, "authenticated partial ada", a.get(cookies).saw)
+		cookies = a.Get(cookies).Jar("")
+		a.Restart(t)
+		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
+		assert.Equal(t, "authenticated partial ada", a.Get(cookies).Saw)
 		assert.Equal(t, []any{"17", "17", "17", "17"}, claims)
 	}, claiming("user", "17"))
 }
@@ -80,14 +78,14 @@ func TestOriginClaim(t *testing.T) {
 		"the parts run on":   func(s *stytchmigrate.LegacySession) { s.ID, s.Identity.Subject = "ada-1a", "da" },
 		"no identity at all": func(s *stytchmigrate.LegacySession) { s.Identity = userinfo.Identity{} },
 	} {
-		inBubble(t, func(t *testing.T, a *app) {
-			a.resolve = func(string) (stytchmigrate.LegacySession, error) {
-				s := legacySession("ada", "ada-1")
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
+				s := apptest.LegacySession("ada", "ada-1")
 				change(&s)
 				return s, nil
 			}
-			require.Equal(t, swapped, a.get("sid=x").String())
-			origin := a.stytch.Calls()[0].CustomClaims["legacy_session"].(string)
+			require.Equal(t, apptest.Swapped, a.Get("sid=x").String())
+			origin := a.Stytch.Calls()[0].CustomClaims["legacy_session"].(string)
 			assert.NotContains(t, seen, origin, name)
 			seen[origin] = name
 		}, func(c *stytchmigrate.Config) { c.RecordKey = stytchmigrate.Secret(strings.Repeat("k", 32)) })
@@ -111,9 +109,9 @@ func TestDurationOfSession(t *testing.T) {
 		"at the end of time":   {-1, 366 * day},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.resolve = func(string) (stytchmigrate.LegacySession, error) {
-					s := legacySession("ada", "ada-1")
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
+					s := apptest.LegacySession("ada", "ada-1")
 					switch {
 					case row.left > 0:
 						s.ExpiresAt = time.Now().Add(row.left)
@@ -122,8 +120,8 @@ func TestDurationOfSession(t *testing.T) {
 					}
 					return s, nil
 				}
-				require.Equal(t, swapped, a.get("sid=ada-1").String())
-				assert.Equal(t, row.want, a.stytch.Calls()[0].DurationMinutes)
+				require.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+				assert.Equal(t, row.want, a.Stytch.Calls()[0].DurationMinutes)
 			})
 		})
 	}
@@ -136,19 +134,19 @@ func TestRemembered(t *testing.T) {
 		first, kept string
 		lasts       time.Duration
 	}{
-		"a no":              {stytchtest.Error(404, "user_not_found"), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
-		"UserInfo's no":     {stytchtest.Error(400, "migrate_from_external_unexpected_response"), unavailableKeep + "migrate", unavailableKeep + "-", 5 * time.Second},
-		"a no, told slowly": {stytchtest.Error(404, "user_not_found").WithDelay(2 * time.Second), refusedKeep + "migrate", refusedKeep + "-", time.Minute},
+		"a no":              {stytchtest.Error(404, "user_not_found"), apptest.RefusedUntouched + "migrate", apptest.RefusedUntouched + "-", time.Minute},
+		"UserInfo's no":     {stytchtest.Error(400, "migrate_from_external_unexpected_response"), apptest.UnavailableUntouched + "migrate", apptest.UnavailableUntouched + "-", 5 * time.Second},
+		"a no, told slowly": {stytchtest.Error(404, "user_not_found").WithDelay(2 * time.Second), apptest.RefusedUntouched + "migrate", apptest.RefusedUntouched + "-", time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.stytch.FailAll(stytchtest.Migrate, row.fault)
-				assert.Equal(t, row.first, a.get("sid=ada-1").String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Stytch.FailAll(stytchtest.Migrate, row.fault)
+				assert.Equal(t, row.first, a.Get("sid=ada-1").String())
 				time.Sleep(row.lasts - time.Nanosecond)
-				assert.Equal(t, row.kept, a.get("sid=ada-1").String())
+				assert.Equal(t, row.kept, a.Get("sid=ada-1").String())
 				time.Sleep(time.Nanosecond)
-				assert.Equal(t, row.first, a.get("sid=ada-1").String())
-				assert.Equal(t, swapped, func() string { a.stytch.Heal(stytchtest.Any); return a.get("sid=ada-2").String() }(), "of that session alone")
+				assert.Equal(t, row.first, a.Get("sid=ada-1").String())
+				assert.Equal(t, apptest.Swapped, func() string { a.Stytch.Heal(stytchtest.Any); return a.Get("sid=ada-2").String() }(), "of that session alone")
 			})
 		})
 	}
@@ -156,23 +154,23 @@ func TestRemembered(t *testing.T) {
 
 // A session that was ended here is not handed out from memory.
 func TestEndedSessionIsNotHandedOut(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		started := time.Now()
-		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
+		a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
 			name, _, _ := strings.Cut(v, "-")
-			s := legacySession(name, v)
+			s := apptest.LegacySession(name, v)
 			s.StartedAt = started.Add(time.Duration(len(name+v)) * time.Nanosecond)
 			if name == "bob" {
 				s.StartedAt = time.Now().Add(time.Second) // bob signs in at ada's browser
 			}
 			return s, nil
 		}
-		cookies := a.get("sid=ada-1").jar("sid=ada-1")
-		out := a.get(cookies + "; sid=bob-1")
-		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", out.saw+strings.TrimSuffix(out.String()[len(out.saw):], " revoke"))
+		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+		out := a.Get(cookies + "; sid=bob-1")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", out.Saw+strings.TrimSuffix(out.String()[len(out.Saw):], " revoke"))
 		time.Sleep(time.Second)
-		require.False(t, a.stytch.Sessions()[0].Live)
-		assert.Equal(t, swapped, a.get("sid=ada-1").String(), "and not the session that is revoked")
+		require.False(t, a.Stytch.Sessions()[0].Live)
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String(), "and not the session that is revoked")
 	})
 }
 
@@ -187,8 +185,8 @@ func TestWrongSetting(t *testing.T) {
 		"claims that are no JSON":  {claiming("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
 		"claims of an error":       {claiming("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
 		"the origin's claim":       {claiming("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
-		"neither token nor person": {resolving(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
-		"no token and no tickets":  {resolving(stytchmigrate.LegacySession{ID: "1", Identity: legacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
+		"neither token nor person": {apptest.Resolving(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
+		"no token and no tickets":  {apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Identity: apptest.LegacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
 	}
 	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session"} {
 		row := rows["the origin's claim"]
@@ -197,9 +195,9 @@ func TestWrongSetting(t *testing.T) {
 	}
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				assert.Equal(t, unavailableKeep+"-", a.get("sid=ada-1").String())
-				assert.Contains(t, a.log.String(), `"level":"ERROR","msg":"stytchmigrate: wrong setting: `+row.log+`"`)
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				assert.Equal(t, apptest.UnavailableUntouched+"-", a.Get("sid=ada-1").String())
+				assert.Contains(t, a.Log.String(), `"level":"ERROR","msg":"stytchmigrate: wrong setting: `+row.log+`"`)
 			}, row.change)
 		})
 	}
@@ -214,9 +212,3 @@ func claiming(name string, v any) func(*stytchmigrate.Config) {
 type noJSON struct{}
 
 func (noJSON) MarshalJSON() ([]byte, error) { return nil, errors.New("no") }
-
-func resolving(s stytchmigrate.LegacySession) func(*stytchmigrate.Config) {
-	return func(c *stytchmigrate.Config) {
-		c.Legacy[0].Resolve = func(*http.Request, string) (stytchmigrate.LegacySession, error) { return s, nil }
-	}
-}

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -46,7 +47,7 @@ func visit(t *testing.T, cfg stytchmigrate.Config) *recorder {
 	rec := new(recorder)
 	cfg.HTTPClient, cfg.Logger = &http.Client{Transport: rec}, slog.New(slog.DiscardHandler)
 	cfg.Legacy = []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
-		return legacySession("ada", v), nil
+		return apptest.LegacySession("ada", v), nil
 	}}}
 	m, err := stytchmigrate.New(cfg)
 	require.NoError(t, err)
@@ -85,18 +86,18 @@ func TestDefaultDuration(t *testing.T) {
 
 // By default a request waits five seconds for Stytch.
 func TestDefaultTimeout(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Silence())
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Silence())
 		began := time.Now()
-		assert.Equal(t, "unavailable", a.get("sid=ada-1").saw)
+		assert.Equal(t, "unavailable", a.Get("sid=ada-1").Saw)
 		assert.Equal(t, 5*time.Second, time.Since(began))
 	})
 }
 
 // The Stytch cookies of a Config that says nothing of them, in full.
 func TestDefaultCookies(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		for _, line := range a.get("sid=ada-1").Header()["Set-Cookie"][:2] {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		for _, line := range a.Get("sid=ada-1").Header()["Set-Cookie"][:2] {
 			name, rest, _ := strings.Cut(line, "=")
 			_, attributes, _ := strings.Cut(rest, "; ")
 			assert.Contains(t, []string{"stytch_session", "stytch_session_jwt"}, name)
@@ -108,17 +109,17 @@ func TestDefaultCookies(t *testing.T) {
 // What becomes of a Config after New is no matter.
 func TestConfigIsCopied(t *testing.T) {
 	var cfg stytchmigrate.Config
-	inBubble(t, func(t *testing.T, a *app) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cfg.Legacy[0].Name, cfg.Legacy[0].Also[0], cfg.Legacy[0].Scopes[0].Path = "x", "stytch_session", "/x"
 		cfg.Cookies.OldScopes[0].Path = "/x"
 		cfg.HTTPClient.Transport = nil
 		cfg.Secret, cfg.BaseURL = "x", "x"
-		out := a.get("sid=ada-1; cart=7")
+		out := a.Get("sid=ada-1; cart=7")
 		var lines []string
 		for _, c := range out.Result().Cookies()[2:] {
 			lines = append(lines, c.Name+" "+c.Path)
 		}
-		assert.Equal(t, "migrated ada", out.saw)
+		assert.Equal(t, "migrated ada", out.Saw)
 		assert.Equal(t, []string{"stytch_session /old", "stytch_session_jwt /old", "sid /app", "cart /app"}, lines)
 	}, func(c *stytchmigrate.Config) {
 		c.Legacy[0].Also = []string{"cart"}
@@ -134,16 +135,16 @@ func TestHTTPClientIsOnlyATransport(t *testing.T) {
 	require.NoError(t, err)
 	var client *http.Client
 	redirects := 0
-	inBubble(t, func(t *testing.T, a *app) {
-		u, _ := url.Parse(a.stytch.URL)
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		u, _ := url.Parse(a.Stytch.URL)
 		jar.SetCookies(u, []*http.Cookie{{Name: "tracking", Value: "1"}})
-		a.stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithDelay(time.Second).WithHeader("Set-Cookie", "a=b"))
-		assert.Equal(t, "migrated ada", a.get("sid=ada-1").saw, "its Timeout is not ours")
-		assert.Empty(t, a.stytch.Calls()[0].Header["Cookie"], "nor its Jar")
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithDelay(time.Second).WithHeader("Set-Cookie", "a=b"))
+		assert.Equal(t, "migrated ada", a.Get("sid=ada-1").Saw, "its Timeout is not ours")
+		assert.Empty(t, a.Stytch.Calls()[0].Header["Cookie"], "nor its Jar")
 		assert.Len(t, jar.Cookies(u), 1)
 
-		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Redirect("https://elsewhere.example/"))
-		assert.Equal(t, "unavailable", a.get("sid=bob-1").saw)
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Redirect("https://elsewhere.example/"))
+		assert.Equal(t, "unavailable", a.Get("sid=bob-1").Saw)
 		assert.Zero(t, redirects, "nor its CheckRedirect")
 		assert.Equal(t, time.Millisecond, client.Timeout)
 		assert.Same(t, jar, client.Jar)
@@ -157,11 +158,11 @@ func TestHTTPClientIsOnlyATransport(t *testing.T) {
 
 // New leaves no call and no goroutine behind, whatever Stytch does.
 func TestNewMakesNoCall(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		synctest.Wait()
 		time.Sleep(time.Hour)
-		assert.Empty(t, a.stytch.Calls())
-		assert.Equal(t, anonymous, a.get("").String())
+		assert.Empty(t, a.Stytch.Calls())
+		assert.Equal(t, apptest.Anonymous, a.Get("").String())
 	})
 }
 

@@ -12,26 +12,22 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
 const heldByPace = "stytchmigrate: migrate: held back: Rollout.PerSecond"
 
-// perSecond lets n exchanges begin in a second.
-func perSecond(n float64) func(*stytchmigrate.Config) {
-	return func(c *stytchmigrate.Config) { c.Rollout.PerSecond = n }
-}
-
 // starts notes when each exchange reaches Stytch.
-func (a *app) starts(at *[]time.Time) func(*stytchmigrate.Config) {
+func starts(a *apptest.App, at *[]time.Time) func(*stytchmigrate.Config) {
 	return func(c *stytchmigrate.Config) {
 		inner := c.HTTPClient.Transport
-		c.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		c.HTTPClient = &http.Client{Transport: apptest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			if strings.HasSuffix(r.URL.Path, "/migrate") {
-				a.mu.Lock()
+				a.Mu.Lock()
 				*at = append(*at, time.Now())
-				a.mu.Unlock()
+				a.Mu.Unlock()
 			}
 			return inner.RoundTrip(r)
 		})}
@@ -52,10 +48,10 @@ func mostInASecond(at []time.Time) (most int) {
 
 // insist sends requests with one old cookie, each a while after the other, until
 // its user has moved. It returns what else they came to.
-func (a *app) insist(i int) (others []string) {
+func insist(a *apptest.App, i int) (others []string) {
 	sid := fmt.Sprint("sid=ada-", i)
 	for pause := time.Duration(i%50) * 100 * time.Millisecond; ; pause = 5 * time.Second {
-		saw := a.parallel(sid).saw
+		saw := a.Parallel(sid).Saw
 		if saw == "migrated ada" {
 			return others
 		}
@@ -67,17 +63,17 @@ func (a *app) insist(i int) (others []string) {
 // A thousand legacy sessions, or a fifth of that, come at once: as many move in
 // each second as may, all others are left alone, and soon everybody has moved.
 func TestPace(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = everybody
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Everybody
 		var at []time.Time
-		a.on(a.machines(t, 1, a.starts(&at), perSecond(50), warnings(&a.log))[0])
-		copies := a.copies(t)
-		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(copies).WithDelay(300*time.Millisecond))
-		n, began := load(1000), time.Now()
+		a.On(a.Machines(t, 1, starts(a, &at), apptest.PerSecond(50), apptest.Warnings(&a.Log))[0])
+		copies := a.Copies(t)
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(copies).WithDelay(300*time.Millisecond))
+		n, began := apptest.Load(1000), time.Now()
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
-				for _, saw := range a.insist(i) {
+				for _, saw := range insist(a, i) {
 					assert.Equal(t, "legacy", saw)
 				}
 			})
@@ -86,113 +82,113 @@ func TestPace(t *testing.T) {
 		assert.Len(t, at, n+1, "an exchange for each, and that of copies")
 		assert.LessOrEqual(t, mostInASecond(at), 50)
 		assert.LessOrEqual(t, time.Since(began), max(time.Duration(n/50+10)*time.Second, time.Duration(n)*24*time.Millisecond), "half a minute for 1,000")
-		assert.Empty(t, a.log.String(), "it is what was asked for")
+		assert.Empty(t, a.Log.String(), "it is what was asked for")
 	})
 }
 
 // Two that come to their claim at the same moment: there is room for one.
 func TestPaceOfTwoAtOnce(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		s.Fail(func(op, _ string) error { time.Sleep(100 * time.Millisecond); return nil })
-		a.on(m[0])
+		a.On(m[0])
 		var saw [2]string
 		var wg sync.WaitGroup
 		for i := range saw {
-			wg.Go(func() { saw[i] = a.parallel(fmt.Sprint("sid=ada-", i)).saw })
+			wg.Go(func() { saw[i] = a.Parallel(fmt.Sprint("sid=ada-", i)).Saw })
 		}
 		wg.Wait()
 		assert.ElementsMatch(t, []string{"migrated ada", "legacy"}, saw)
-		assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate))
-	}, perSecond(1), func(c *stytchmigrate.Config) { c.Timeout = 20 * time.Second })
+		assert.Equal(t, 1, a.Stytch.Count(stytchtest.Migrate))
+	}, apptest.PerSecond(1), func(c *stytchmigrate.Config) { c.Timeout = 20 * time.Second })
 }
 
 // One exchange a second: what takes the place of one, and what needs none.
 func TestPaceIsOfExchanges(t *testing.T) {
-	inCluster(t, func(t *testing.T, a *app, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
-		a.on(m[0])
-		tabs := a.crowd(100, func(_ int, r *http.Request) (*http.Request, time.Duration) { return r, 0 })
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
+		a.On(m[0])
+		tabs := a.Crowd(100, func(_ int, r *http.Request) (*http.Request, time.Duration) { return r, 0 })
 		for _, v := range tabs {
-			assert.Equal(t, stytchmigrate.OutcomeMigrated, v.outcome, "all of one session")
+			assert.Equal(t, stytchmigrate.OutcomeMigrated, v.Outcome, "all of one session")
 		}
-		assert.Equal(t, leftAlone, a.get("sid=bob-1").String())
-		assert.EqualError(t, a.requests[len(a.requests)-1].Err, heldByPace)
-		assert.Equal(t, "bob-1", string(a.legacySeen.ID))
-		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | -", a.get("sid=ada-1").String(), "a late tab")
-		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", a.on(m[1]).get("sid=bob-1").String(), "each machine has a pace of its own")
-		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | -", a.on(m[0]).get("sid=bob-1").String(), "of another machine")
+		assert.Equal(t, apptest.LeftAlone, a.Get("sid=bob-1").String())
+		assert.EqualError(t, a.Requests[len(a.Requests)-1].Err, heldByPace)
+		assert.Equal(t, "bob-1", string(a.LegacySeen.ID))
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | -", a.Get("sid=ada-1").String(), "a late tab")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", a.On(m[1]).Get("sid=bob-1").String(), "each machine has a pace of its own")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | -", a.On(m[0]).Get("sid=bob-1").String(), "of another machine")
 		time.Sleep(time.Second - time.Nanosecond)
-		assert.Equal(t, leftAlone, a.get("sid=ada-2").String())
+		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").String())
 		time.Sleep(time.Nanosecond)
-		assert.Equal(t, swapped, a.get("sid=ada-2").String())
-	}, perSecond(1))
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String())
+	}, apptest.PerSecond(1))
 }
 
 // What finds no place in flight has not begun: it leaves the pace to the next.
 func TestPaceWithoutAPlace(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = everybody
-		a.stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(500*time.Millisecond))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Everybody
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(500*time.Millisecond))
 		var wg sync.WaitGroup
 		for i := range 32 {
-			wg.Go(func() { a.parallel(fmt.Sprint("sid=ada-", i)) })
+			wg.Go(func() { a.Parallel(fmt.Sprint("sid=ada-", i)) })
 		}
 		synctest.Wait()
-		a.roll(t, stytchmigrate.Rollout{PerSecond: 1})
-		assert.Equal(t, "legacy", a.get("sid=bob-1").saw)
+		a.Roll(t, stytchmigrate.Rollout{PerSecond: 1})
+		assert.Equal(t, "legacy", a.Get("sid=bob-1").Saw)
 		wg.Wait()
-		assert.EqualError(t, a.requests[0].Err, tooManyInFlight)
-		assert.Equal(t, swapped, a.get("sid=bob-1").String(), "in the same second")
-		assert.Equal(t, leftAlone, a.get("sid=bob-2").String())
+		assert.EqualError(t, a.Requests[0].Err, apptest.TooManyInFlight)
+		assert.Equal(t, apptest.Swapped, a.Get("sid=bob-1").String(), "in the same second")
+		assert.Equal(t, apptest.LeftAlone, a.Get("sid=bob-2").String())
 	})
 }
 
 // A pace that is set again and again is no way around it.
 func TestPaceSetAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		assert.Equal(t, swapped, a.get("sid=ada-1").String())
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
 		for i := range 5 {
-			a.roll(t, stytchmigrate.Rollout{PerSecond: 1, HoldBack: float64(i) / 1e9})
-			assert.Equal(t, leftAlone, a.get("sid=ada-2").String())
+			a.Roll(t, stytchmigrate.Rollout{PerSecond: 1, HoldBack: float64(i) / 1e9})
+			assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").String())
 		}
-		a.roll(t, stytchmigrate.Rollout{PerSecond: 2})
-		assert.Equal(t, swapped, a.get("sid=ada-2").String())
-		a.roll(t, stytchmigrate.Rollout{})
-		assert.Equal(t, swapped, a.get("sid=ada-3").String())
-	}, perSecond(1))
+		a.Roll(t, stytchmigrate.Rollout{PerSecond: 2})
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String())
+		a.Roll(t, stytchmigrate.Rollout{})
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-3").String())
+	}, apptest.PerSecond(1))
 }
 
 // The later sign-in of another person waits its turn, and is not shown the page
 // of the one before.
 func TestPaceBesideStytch(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = legacyOf(time.Now(), nil)
-		cookies, _ := a.signedIn(a.ada)
-		a.asks(t, cookies)
-		assert.Equal(t, swapped, a.get("sid=ada").String())
-		assert.Equal(t, leftAlone, a.get(cookies+"; sid=bob+1h").settled())
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), nil)
+		cookies, _ := a.SignedIn(a.Ada)
+		a.Asks(t, cookies)
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada").String())
+		assert.Equal(t, apptest.LeftAlone, a.Get(cookies+"; sid=bob+1h").Settled())
 		time.Sleep(time.Second)
-		assert.Equal(t, bobWins, a.get(cookies+"; sid=bob+1h").settled())
-	}, perSecond(1))
+		assert.Equal(t, bobWins, a.Get(cookies+"; sid=bob+1h").Settled())
+	}, apptest.PerSecond(1))
 }
 
 // From a moment on nobody moves, for ever, and nothing is deleted by that.
 func TestUntil(t *testing.T) {
 	for _, s := range []stytchmigrate.Stage{stytchmigrate.StageReplace, stytchmigrate.StageKeep} {
 		t.Run(s.String(), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				until := time.Now().Add(time.Hour)
-				a.roll(t, stytchmigrate.Rollout{Stage: s, Until: until})
+				a.Roll(t, stytchmigrate.Rollout{Stage: s, Until: until})
 				time.Sleep(time.Hour - time.Nanosecond)
-				cookies := a.get("sid=ada-1").jar("")
-				assert.Len(t, a.stytch.Sessions(), 1, "the last one")
+				cookies := a.Get("sid=ada-1").Jar("")
+				assert.Len(t, a.Stytch.Sessions(), 1, "the last one")
 				time.Sleep(time.Nanosecond)
 				for _, later := range []time.Duration{0, time.Minute} {
 					time.Sleep(later)
-					assert.Equal(t, leftAlone, a.get("sid=ada-2").String())
-					assert.Equal(t, staysAlone, a.get(cookies+"; sid=ada-1").String())
+					assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").String())
+					assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=ada-1").String())
 				}
 				time.Sleep(10 * 365 * 24 * time.Hour)
-				assert.Equal(t, leftAlone, a.get("sid=ada-2").String())
+				assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").String())
 			})
 		})
 	}

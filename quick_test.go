@@ -10,14 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
 // Each row is what nearly all requests carry, and how many allocations the
 // middleware adds: the context and the copy of the request that has it.
 func TestAllocations(t *testing.T) { // not in parallel: it counts those of the process
-	a := newApp(t, stytchtest.Config{InProcess: true}, func(c *stytchmigrate.Config) { c.OnEvent = nil })
-	cookies, _ := a.signedIn(a.ada)
+	a := apptest.New(t, stytchtest.Config{InProcess: true}, func(c *stytchmigrate.Config) { c.OnEvent = nil })
+	cookies, _ := a.SignedIn(a.Ada)
 	for name, row := range map[string]struct {
 		cookies string
 		want    float64
@@ -33,7 +34,7 @@ func TestAllocations(t *testing.T) { // not in parallel: it counts those of the 
 		}
 		w := httptest.NewRecorder()
 		var found bool
-		h := a.m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		h := a.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			_, found = stytchmigrate.UserFromContext(r.Context())
 		}))
 		h.ServeHTTP(w, r)
@@ -46,26 +47,26 @@ func TestAllocations(t *testing.T) { // not in parallel: it counts those of the 
 // adds that somebody hears of it. Where no cookie matters those are the context and
 // the copy of the request, by which a Handler within knows that it was told.
 func TestAllocationsOfAnEvent(t *testing.T) { // not in parallel: it counts those of the process
-	quiet := newApp(t, stytchtest.Config{InProcess: true}, stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.OnEvent = nil })
-	heard := newApp(t, stytchtest.Config{InProcess: true}, stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) {
+	quiet := apptest.New(t, stytchtest.Config{InProcess: true}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.OnEvent = nil })
+	heard := apptest.New(t, stytchtest.Config{InProcess: true}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) {
 		c.OnEvent = func(context.Context, stytchmigrate.Event) {}
 	})
 	for name, row := range map[string]struct {
-		cookies func(a *app) string
+		cookies func(a *apptest.App) string
 		want    float64
 	}{
-		"no cookie":                           {func(*app) string { return "" }, 2},
-		"a known session":                     {func(a *app) string { c, _ := a.signedIn(a.ada); return c }, 0},
-		"a known session, and the old cookie": {func(a *app) string { c, _ := a.signedIn(a.ada); return c + "; sid=ada-1" }, 0},
+		"no cookie":                           {func(*apptest.App) string { return "" }, 2},
+		"a known session":                     {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c }, 0},
+		"a known session, and the old cookie": {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c + "; sid=ada-1" }, 0},
 	} {
-		assert.Equal(t, row.want, heard.allocations(row.cookies(heard))-quiet.allocations(row.cookies(quiet)), name)
+		assert.Equal(t, row.want, allocations(heard, row.cookies(heard))-allocations(quiet, row.cookies(quiet)), name)
 	}
 }
 
 // allocations are those of a request that is like the one before. Whatever else the
 // process does can only add to them.
-func (a *app) allocations(cookies string) float64 {
-	h := a.m.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+func allocations(a *apptest.App, cookies string) float64 {
+	h := a.Middleware.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	r, w := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil), httptest.NewRecorder()
 	r.Header.Set("Cookie", cookies)
 	h.ServeHTTP(w, r)
@@ -75,31 +76,31 @@ func (a *app) allocations(cookies string) float64 {
 
 // A middleware inside another one, of another project, finds for itself.
 func TestNestedMiddlewares(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		cookies, _ := a.signedIn(a.ada)
-		inner := newApp(t, stytchtest.Config{InProcess: true}, func(c *stytchmigrate.Config) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies, _ := a.SignedIn(a.Ada)
+		inner := apptest.New(t, stytchtest.Config{InProcess: true}, func(c *stytchmigrate.Config) {
 			c.OnEvent, c.Cookies.SessionName, c.Cookies.JWTName = nil, "other_session", "other_jwt"
 		})
-		a.handler = func(w http.ResponseWriter, r *http.Request) {
-			inner.m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				assert.Equal(t, "anonymous", a.who(r.Context()), "the inner one found nobody")
+		a.Handler = func(w http.ResponseWriter, r *http.Request) {
+			inner.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				assert.Equal(t, "anonymous", a.Who(r.Context()), "the inner one found nobody")
 			})).ServeHTTP(w, r)
 		}
-		assert.Equal(t, "authenticated ada", a.get(cookies).saw)
-		assert.Equal(t, "authenticated ada", a.get(cookies).saw, "known")
+		assert.Equal(t, "authenticated ada", a.Get(cookies).Saw)
+		assert.Equal(t, "authenticated ada", a.Get(cookies).Saw, "known")
 	})
 }
 
 // What is served at a glance takes no time, and says so.
 func TestDurationOfAGlance(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		cookies, _ := a.signedIn(a.ada)
-		a.asks(t, cookies)
-		a.requests = nil
-		a.get(cookies)
-		a.get("")
-		require.Len(t, a.requests, 2)
-		for _, e := range a.requests {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies, _ := a.SignedIn(a.Ada)
+		a.Asks(t, cookies)
+		a.Requests = nil
+		a.Get(cookies)
+		a.Get("")
+		require.Len(t, a.Requests, 2)
+		for _, e := range a.Requests {
 			assert.Zero(t, e.Duration, e.Outcome)
 		}
 	})

@@ -10,32 +10,24 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
 func sorted(s []string) []string { slices.Sort(s); return s }
 
-// parallel sends a GET that may run beside others.
-func (a *app) parallel(cookies string) *reply {
-	r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
-	r.Header.Set("Cookie", cookies)
-	out := &reply{ResponseRecorder: httptest.NewRecorder(), a: a}
-	a.m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { out.saw = a.who(r.Context()) })).ServeHTTP(out, r)
-	return out
-}
-
 // Each row is a request for a page that needs a user.
 func TestRequireUser(t *testing.T) {
-	down := func(header ...string) func(*app) {
+	down := func(header ...string) func(*apptest.App) {
 		f := stytchtest.Error(503, "service_unavailable")
 		if header != nil {
 			f = f.WithHeader("Retry-After", header[0])
 		}
-		return func(a *app) { a.stytch.FailAll(stytchtest.Migrate, f) }
+		return func(a *apptest.App) { a.Stytch.FailAll(stytchtest.Migrate, f) }
 	}
-	none := func(*app) {}
+	none := func(*apptest.App) {}
 	for name, row := range map[string]struct {
-		prepare      func(*app)
+		prepare      func(*apptest.App)
 		cookies      string
 		status       int
 		authenticate string
@@ -44,7 +36,7 @@ func TestRequireUser(t *testing.T) {
 		"a user":                        {none, "sid=ada-1", 200, "", ""},
 		"nobody":                        {none, "", 401, `Cookie cookie-name="stytch_session"`, ""},
 		"no session":                    {none, "sid=nobody", 401, `Cookie cookie-name="stytch_session"`, ""},
-		"refused":                       {func(a *app) { a.stytch.RemoveUser(a.ada.ID) }, "sid=ada-1", 401, `Cookie cookie-name="stytch_session"`, ""},
+		"refused":                       {func(a *apptest.App) { a.Stytch.RemoveUser(a.Ada.ID) }, "sid=ada-1", 401, `Cookie cookie-name="stytch_session"`, ""},
 		"can't tell":                    {down(), "sid=ada-1", 503, "", "5"},
 		"can't tell, and Stytch says":   {down("30"), "sid=ada-1", 503, "", "30"},
 		"can't tell, for an hour":       {down("3600"), "sid=ada-1", 503, "", "60"},
@@ -52,24 +44,24 @@ func TestRequireUser(t *testing.T) {
 		"can't tell, for less than now": {down("-1"), "sid=ada-1", 503, "", "5"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				row.prepare(a)
-				a.handler = a.m.RequireUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP
-				got := a.ask(t, row.cookies)
+				a.Handler = a.Middleware.RequireUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP
+				got := a.Ask(t, row.cookies)
 				assert.Equal(t, row.status, got.Code)
 				assert.Equal(t, row.authenticate, got.Header().Get("WWW-Authenticate"))
 				assert.Equal(t, row.retry, got.Header().Get("Retry-After"))
 				assert.Equal(t, "no-store", got.Header().Get("Cache-Control"))
-				assert.Equal(t, row.status == 200, len(got.cookies()) > 0)
+				assert.Equal(t, row.status == 200, len(got.Cookies()) > 0)
 			})
 		})
 	}
 }
 
 func TestDeny(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.handler = a.m.RequireUser(http.NotFoundHandler()).ServeHTTP
-		got := a.ask(t, "")
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Handler = a.Middleware.RequireUser(http.NotFoundHandler()).ServeHTTP
+		got := a.Ask(t, "")
 		assert.Equal(t, http.StatusTeapot, got.Code)
 		assert.Empty(t, got.Header(), "the answer is the application's alone")
 	}, func(c *stytchmigrate.Config) {
@@ -82,7 +74,7 @@ func TestDeny(t *testing.T) {
 
 // NewContext is how tests of handlers sign somebody in.
 func TestNewContext(t *testing.T) {
-	a := newApp(t, stytchtest.Config{InProcess: true})
+	a := apptest.New(t, stytchtest.Config{InProcess: true})
 	user, session := &stytchmigrate.User{UserID: "user-1"}, &stytchmigrate.Session{SessionID: "session-1"}
 	for name, row := range map[string]struct {
 		ctx    context.Context
@@ -97,12 +89,12 @@ func TestNewContext(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := httptest.NewRecorder()
 			r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(row.ctx)
-			a.m.RequireUser(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			a.Middleware.RequireUser(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				got, _ := stytchmigrate.UserFromContext(r.Context())
 				assert.Same(t, user, got)
 			})).ServeHTTP(w, r)
 			assert.Equal(t, row.status, w.Code)
-			assert.NoError(t, a.m.Logout(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(stytchmigrate.NewContext(t.Context(), user, nil))))
+			assert.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(stytchmigrate.NewContext(t.Context(), user, nil))))
 		})
 	}
 }

@@ -10,18 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 )
-
-// stage puts a stage in force from the start.
-func stage(s stytchmigrate.Stage) func(*stytchmigrate.Config) {
-	return func(c *stytchmigrate.Config) { c.Rollout.Stage = s }
-}
-
-// roll puts a rollout in force.
-func (a *app) roll(t *testing.T, r stytchmigrate.Rollout) {
-	t.Helper()
-	require.NoError(t, a.m.SetRollout(r))
-}
 
 // Each row is a rollout, and what New and SetRollout have against it.
 func TestRolloutErrors(t *testing.T) {
@@ -79,17 +69,17 @@ func TestStageNames(t *testing.T) {
 
 // Requests go on while the rollout changes.
 func TestSetRolloutUnderLoad(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
 				for range 20 {
-					assert.NoError(t, a.m.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.Stage(i % 2), HoldBack: float64(i % 2)}))
-					r := a.m.Rollout()
+					assert.NoError(t, a.Middleware.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.Stage(i % 2), HoldBack: float64(i % 2)}))
+					r := a.Middleware.Rollout()
 					assert.Equal(t, float64(r.Stage), r.HoldBack, "never half of one and half of another")
 				}
 			})
-			wg.Go(func() { a.parallel("sid=ada-1") })
+			wg.Go(func() { a.Parallel("sid=ada-1") })
 		}
 		wg.Wait()
 	})

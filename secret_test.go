@@ -26,6 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -128,10 +129,10 @@ func (h twoHandlers) Handle(ctx context.Context, r slog.Record) error {
 // leaky is an application in which everything that can go wrong says all the
 // secrets there are.
 type leaky struct {
-	*app
+	*apptest.App
 	c    canaries
-	does atomic.Pointer[roundTrip] // in place of the transport, if set; calls outlive their request
-	out  told                      // what the application got to see
+	does atomic.Pointer[apptest.RoundTripper] // in place of the transport, if set; calls outlive their request
+	out  told                                 // what the application got to see
 }
 
 // told is a set of lines: much of what is said is said often.
@@ -152,9 +153,9 @@ func newLeaky(t *testing.T) *leaky {
 	require.NoError(t, err)
 	var text, objects bytes.Buffer
 	debug := &slog.HandlerOptions{Level: slog.LevelDebug}
-	l.app = newApp(t, stytchtest.Config{InProcess: true, Secret: l.c["project secret"]}, func(c *stytchmigrate.Config) {
+	l.App = apptest.New(t, stytchtest.Config{InProcess: true, Secret: l.c["project secret"]}, func(c *stytchmigrate.Config) {
 		usual := c.HTTPClient.Transport
-		c.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		c.HTTPClient = &http.Client{Transport: apptest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			if does := l.does.Load(); does != nil {
 				return (*does)(r)
 			}
@@ -170,16 +171,16 @@ func newLeaky(t *testing.T) *leaky {
 		lines.WriteString(text.String() + objects.String())
 		l.mustHide(t, "log", lines.String(), l.c)
 	})
-	l.stytch.Accept(l.c["legacy token"], "ada@example.com")
-	l.stytch.SetUserInfo(func(ctx context.Context, token string) (string, error) {
+	l.Stytch.Accept(l.c["legacy token"], "ada@example.com")
+	l.Stytch.SetUserInfo(func(ctx context.Context, token string) (string, error) {
 		if token == l.c["legacy token"] {
 			return "ada@example.com", nil
 		}
 		id, err := tickets.Redeem(ctx, token)
 		return id.Email, err
 	})
-	l.resolve = func(v string) (stytchmigrate.LegacySession, error) {
-		s := legacySession("ada", l.c["legacy id"]+v)
+	l.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
+		s := apptest.LegacySession("ada", l.c["legacy id"]+v)
 		switch s.Token = stytchmigrate.Secret(l.c["legacy token"]); {
 		case strings.HasPrefix(v, "fails"):
 			return s, fmt.Errorf("%s %s: %w", v, l.c.all(), &net.OpError{Op: l.c.all(), Err: errors.New(v)})
@@ -194,32 +195,32 @@ func newLeaky(t *testing.T) *leaky {
 	}
 	s := stytchmigrate.LegacySession{ID: stytchmigrate.Secret(l.c["legacy id"]), Token: stytchmigrate.Secret(l.c["legacy token"])}
 	l.out.WriteString(printed(s) + asJSON(s.ID))
-	l.handler = func(_ http.ResponseWriter, r *http.Request) { l.out.WriteString(printed(r.Context())) }
+	l.Handler = func(_ http.ResponseWriter, r *http.Request) { l.out.WriteString(printed(r.Context())) }
 	return l
 }
 
 // visit sends a legacy cookie, and the Stytch cookies that are given.
-func (l *leaky) visit(kind, cookies string) *reply {
+func (l *leaky) visit(kind, cookies string) *apptest.Reply {
 	if cookies != "" {
 		cookies += "; "
 	}
 	sid := kind + l.c["legacy value"]
-	denied := l.required(cookies + "sid=" + sid + "2")
+	denied := l.Required(cookies + "sid=" + sid + "2")
 	l.learn()
 	denied.Header().Del("Set-Cookie") // which has to hold tokens
 	l.out.WriteString(denied.Body.String() + fmt.Sprint(denied.Header()) + "\n")
-	out := l.get(cookies + "sid=" + sid)
+	out := l.Get(cookies + "sid=" + sid)
 	l.learn()
 	return out
 }
 
 // learn makes the tokens of all sessions canaries.
 func (l *leaky) learn() {
-	for _, s := range l.stytch.Sessions() {
+	for _, s := range l.Stytch.Sessions() {
 		signature := s.JWT[strings.LastIndexByte(s.JWT, '.')+1:]
 		l.c["token of "+s.ID], l.c["JWT of "+s.ID] = s.Token, signature[:30] // whoever tells the JWT tells that
 	}
-	for _, c := range l.stytch.Calls() {
+	for _, c := range l.Stytch.Calls() {
 		if c.SessionToken != "" {
 			l.c["token "+c.SessionToken] = c.SessionToken
 		}
@@ -260,12 +261,12 @@ func (l *leaky) failures(r *http.Request) []func(*http.Request) (*http.Response,
 		for _, errorType := range []string{"session_not_found", "user_not_found", "unauthorized_credentials", l.c["ada"]} {
 			body := asJSON(map[string]any{"status_code": status, "error_type": errorType, "request_id": l.c["ada"], "error_message": text, "error_url": text, "session_token": text})
 			out = append(out, func(r *http.Request) (*http.Response, error) {
-				res, err := answering(status, strings.NewReader(strings.TrimSuffix(body, "<nil>")))(r)
+				res, err := apptest.Answering(status, strings.NewReader(strings.TrimSuffix(body, "<nil>")))(r)
 				res.Header.Set("Retry-After", text)
 				return res, err
 			})
 		}
-		out = append(out, answering(status, strings.NewReader(text)))
+		out = append(out, apptest.Answering(status, strings.NewReader(text)))
 	}
 	return out
 }
@@ -274,7 +275,7 @@ func (l *leaky) failures(r *http.Request) []func(*http.Request) (*http.Response,
 func (l *leaky) run(t *testing.T) {
 	t.Helper()
 	logout := func(w http.ResponseWriter, r *http.Request) {
-		err := l.m.Logout(w, r) // wraps what End returned, which is the application's own
+		err := l.Middleware.Logout(w, r) // wraps what End returned, which is the application's own
 		require.ErrorContains(t, err, "End of cookie")
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			if !strings.Contains(line, "End of cookie") {
@@ -283,27 +284,27 @@ func (l *leaky) run(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"ada", "ticket", "fails", "nobody", "empty"} {
-		cookies := l.visit(kind, "").jar("")
+		cookies := l.visit(kind, "").Jar("")
 		time.Sleep(6 * time.Minute)
 		l.visit(kind, cookies)
 	}
-	l.stytch.Accept(l.c["legacy token"], "bob@example.com")
-	l.stytch.SetUserInfo(nil)
+	l.Stytch.Accept(l.c["legacy token"], "bob@example.com")
+	l.Stytch.SetUserInfo(nil)
 	l.visit("mismatch", "")
-	require.NotEmpty(t, l.events)
+	require.NotEmpty(t, l.Events)
 	r, _ := http.NewRequest(http.MethodPost, "https://stytch.invalid", nil)
-	r.SetBasicAuth(l.stytch.ProjectID, l.stytch.Secret)
+	r.SetBasicAuth(l.Stytch.ProjectID, l.Stytch.Secret)
 	for i, does := range l.failures(r) {
-		stale, _ := l.signedIn(l.ada)
+		stale, _ := l.SignedIn(l.Ada)
 		l.learn()
 		time.Sleep(6 * time.Minute)
-		l.does.Store((*roundTrip)(&does))
+		l.does.Store((*apptest.RoundTripper)(&does))
 		l.visit(fmt.Sprint("ada", i), "")
 		l.visit(fmt.Sprint("ada", i), stale)
-		usual := l.handler
-		l.handler = logout
+		usual := l.Handler
+		l.Handler = logout
 		l.visit(fmt.Sprint("ada", i), stale)
-		l.handler = usual
+		l.Handler = usual
 		l.does.Store(nil)
 	}
 }
@@ -318,7 +319,7 @@ func TestNoSecretIsTold(t *testing.T) {
 		time.Sleep(time.Minute)
 		l.mustHide(t, "application", l.out.String(), l.c.without("ada", "bob"))
 		events := told{}
-		for _, e := range append(l.events, l.requests...) {
+		for _, e := range append(l.Events, l.Requests...) {
 			e.Duration, e.Fingerprint = 0, e.Fingerprint[:min(1, len(e.Fingerprint))]
 			if line := fmt.Sprintln(e.Kind, e.Outcome, e.Err); !events[line] {
 				events.WriteString(line + printed(e) + asJSON(e) + printed(e.Err) + asJSON(e.Err))

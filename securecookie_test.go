@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 )
 
 // oldSession is what an application may keep in its cookie.
@@ -22,8 +23,6 @@ type oldSession struct {
 	ID, User string
 	Pending  bool
 }
-
-func keyOf(c byte, n int) []byte { return bytes.Repeat([]byte{c}, n) }
 
 func codecs(pairs ...[]byte) []securecookie.Codec { return securecookie.CodecsFromPairs(pairs...) }
 
@@ -38,12 +37,12 @@ func encode(t testing.TB, codec securecookie.Codec, payload any) string {
 }
 
 func resolveUser(_ *http.Request, s oldSession) (stytchmigrate.LegacySession, error) {
-	return legacySession(s.User, s.ID), nil
+	return apptest.LegacySession(s.User, s.ID), nil
 }
 
 func resolveID(_ *http.Request, id string) (stytchmigrate.LegacySession, error) {
 	name, _, _ := strings.Cut(id, "-")
-	return legacySession(name, id), nil
+	return apptest.LegacySession(name, id), nil
 }
 
 // legacyCookie puts one legacy cookie in place of the usual.
@@ -69,20 +68,20 @@ func TestSecureCookieOpens(t *testing.T) {
 		"the values of a CookieStore": {map[any]any{"user": "ada", 7: true}, securecookie.GobEncoder{}, func(cs []securecookie.Codec) stytchmigrate.LegacyCookie {
 			return secure(cs, func(_ *http.Request, values map[any]any) (stytchmigrate.LegacySession, error) {
 				name, _ := values["user"].(string)
-				return legacySession(name, "1"), nil
+				return apptest.LegacySession(name, "1"), nil
 			})
 		}},
 		"bytes as they are": {[]byte("ada-1"), securecookie.NopEncoder{}, func(cs []securecookie.Codec) stytchmigrate.LegacyCookie {
 			return secure(cs, func(r *http.Request, b []byte) (stytchmigrate.LegacySession, error) { return resolveID(r, string(b)) })
 		}},
 	} {
-		for kind, pair := range map[string][][]byte{"signed": {keyOf('h', 32)}, "encrypted": {keyOf('h', 64), keyOf('b', 32)}} {
+		for kind, pair := range map[string][][]byte{"signed": {apptest.KeyOf('h', 32)}, "encrypted": {apptest.KeyOf('h', 64), apptest.KeyOf('b', 32)}} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				cs := codecs(pair...)
 				cs[0].(*securecookie.SecureCookie).SetSerializer(row.serializer)
-				inBubble(t, func(t *testing.T, a *app) {
-					assert.Equal(t, swapped, a.get("sid="+encode(t, cs[0], row.payload)).String())
-					assert.Empty(t, a.log.String())
+				apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+					assert.Equal(t, apptest.Swapped, a.Get("sid="+encode(t, cs[0], row.payload)).String())
+					assert.Empty(t, a.Log.String())
 				}, legacyCookie(row.legacy(cs)))
 			})
 		}
@@ -93,18 +92,18 @@ func TestSecureCookieOpens(t *testing.T) {
 // nobody's, and costs no call.
 func TestSecureCookieForged(t *testing.T) {
 	for name, cs := range map[string][]securecookie.Codec{
-		"signed": codecs(keyOf('h', 32)), "encrypted": codecs(keyOf('h', 32), keyOf('b', 16)),
+		"signed": codecs(apptest.KeyOf('h', 32)), "encrypted": codecs(apptest.KeyOf('h', 32), apptest.KeyOf('b', 16)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				for _, id := range []string{"ada-1", "ada-22", "ada-333"} { // each length of base64's padding
 					good := encode(t, cs[0], id)
-					require.Equal(t, "migrated ada", a.get("sid="+good).saw)
+					require.Equal(t, "migrated ada", a.Get("sid="+good).Saw)
 					for _, forged := range forgeries(good) {
-						require.Equal(t, "anonymous"+keep+"-", a.get("sid="+forged).String(), "%s for %s", forged, good)
+						require.Equal(t, "anonymous"+apptest.Untouched+"-", a.Get("sid="+forged).String(), "%s for %s", forged, good)
 					}
 				}
-				assert.Empty(t, a.log.String(), "whoever forges does not fill the log")
+				assert.Empty(t, a.Log.String(), "whoever forges does not fill the log")
 			}, legacyCookie(secure(cs, resolveID)))
 		})
 	}
@@ -130,27 +129,30 @@ func TestSecureCookieNotOurs(t *testing.T) {
 		write func(t *testing.T) string
 		want  string
 	}{
-		"of another hash key":      {func(t *testing.T) string { return encode(t, other(keyOf('x', 32), nil), "ada-1") }, "anonymous" + keep + "-"},
-		"of another cookie's name": {func(t *testing.T) string { v, _ := other(keyOf('h', 32), nil).Encode("other", "ada-1"); return v }, "anonymous" + keep + "-"},
+		"of another hash key": {func(t *testing.T) string { return encode(t, other(apptest.KeyOf('x', 32), nil), "ada-1") }, "anonymous" + apptest.Untouched + "-"},
+		"of another cookie's name": {func(t *testing.T) string {
+			v, _ := other(apptest.KeyOf('h', 32), nil).Encode("other", "ada-1")
+			return v
+		}, "anonymous" + apptest.Untouched + "-"},
 		"older than MaxAge": {func(t *testing.T) string {
-			v := encode(t, other(keyOf('h', 32), nil), "ada-1")
+			v := encode(t, other(apptest.KeyOf('h', 32), nil), "ada-1")
 			time.Sleep(721 * time.Hour)
 			return v
-		}, "anonymous" + keep + "-"},
+		}, "anonymous" + apptest.Untouched + "-"},
 		"as old as MaxAge": {func(t *testing.T) string {
-			v := encode(t, other(keyOf('h', 32), nil), "ada-1")
+			v := encode(t, other(apptest.KeyOf('h', 32), nil), "ada-1")
 			time.Sleep(720 * time.Hour)
 			return v
-		}, swapped},
+		}, apptest.Swapped},
 		"longer than MaxLength": {func(t *testing.T) string {
-			return encode(t, securecookie.New(keyOf('h', 32), nil).MaxLength(0), "ada-"+strings.Repeat("1", 4000))
-		}, "anonymous" + keep + "-"},
+			return encode(t, securecookie.New(apptest.KeyOf('h', 32), nil).MaxLength(0), "ada-"+strings.Repeat("1", 4000))
+		}, "anonymous" + apptest.Untouched + "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				assert.Equal(t, row.want, a.get("sid="+row.write(t)).String())
-				assert.Empty(t, a.log.String())
-			}, legacyCookie(secure(codecs(keyOf('h', 32)), resolveID)))
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				assert.Equal(t, row.want, a.Get("sid="+row.write(t)).String())
+				assert.Empty(t, a.Log.String())
+			}, legacyCookie(secure(codecs(apptest.KeyOf('h', 32)), resolveID)))
 		})
 	}
 }
@@ -158,9 +160,9 @@ func TestSecureCookieNotOurs(t *testing.T) {
 // Each row is an authentic value: the setting that does not fit it is named.
 func TestSecureCookieWrongSetting(t *testing.T) {
 	const authentic = `cookie \"sid\" is authentic, but does not decode into `
-	signed, locked := codecs(keyOf('h', 32)), codecs(keyOf('h', 32), keyOf('b', 32))
+	signed, locked := codecs(apptest.KeyOf('h', 32)), codecs(apptest.KeyOf('h', 32), apptest.KeyOf('b', 32))
 	serialized := func(s securecookie.Serializer) []securecookie.Codec {
-		return []securecookie.Codec{securecookie.New(keyOf('h', 32), nil).SetSerializer(s)}
+		return []securecookie.Codec{securecookie.New(apptest.KeyOf('h', 32), nil).SetSerializer(s)}
 	}
 	resolveAny := func(*http.Request, any) (stytchmigrate.LegacySession, error) { panic("not to be called") }
 	// encoding/gob's form of one string, but for the count: 0x0fffffff of them.
@@ -184,17 +186,17 @@ func TestSecureCookieWrongSetting(t *testing.T) {
 		"a codec's outage":                  {signed[0], "canary-1", secure([]securecookie.Codec{customCodec{errors.New("canary")}}, resolveID), `codec stytchmigrate_test.customCodec of cookie \"sid\" failed (*errors.errorString)`},
 		"a codec that panics":               {signed[0], "canary-1", secure([]securecookie.Codec{customCodec{nil}}, resolveID), authentic + "string"},
 		"a codec of several, without a key": {signed[0], "canary-1", secure([]securecookie.Codec{severalCodecs(codecs(nil))}, resolveID), authentic + "string"},
-		"a codec of several": {signed[0], map[any]any{"user": "canary"}, secure([]securecookie.Codec{severalCodecs(append(codecs(keyOf('x', 32)), signed...))}, resolveID),
+		"a codec of several": {signed[0], map[any]any{"user": "canary"}, secure([]securecookie.Codec{severalCodecs(append(codecs(apptest.KeyOf('x', 32)), signed...))}, resolveID),
 			authentic + "string"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				value := encode(t, row.written, row.payload)
-				assert.Equal(t, "unavailable"+keep+"-", a.get("sid="+value).String())
-				assert.Contains(t, a.log.String(), `"level":"ERROR"`)
-				assert.Contains(t, a.log.String(), row.want)
-				assert.NotContains(t, a.log.String(), "canary")
-				assert.NotContains(t, a.log.String(), value)
+				assert.Equal(t, "unavailable"+apptest.Untouched+"-", a.Get("sid="+value).String())
+				assert.Contains(t, a.Log.String(), `"level":"ERROR"`)
+				assert.Contains(t, a.Log.String(), row.want)
+				assert.NotContains(t, a.Log.String(), "canary")
+				assert.NotContains(t, a.Log.String(), value)
 			}, legacyCookie(row.legacy))
 		})
 	}
@@ -239,13 +241,13 @@ func TestCustomCodecRefuses(t *testing.T) {
 	for name, codec := range map[string]securecookie.Codec{
 		"by ErrNoSession":           customCodec{errors.Join(errors.New("canary"), stytchmigrate.ErrNoSession)},
 		"by an error of the packet": customCodec{securecookie.ErrMacInvalid},
-		"of several":                severalCodecs(codecs(keyOf('x', 32), nil, keyOf('y', 32))),
-		"of several, as too new":    severalCodecs{securecookie.New(keyOf('h', 32), nil).MinAge(60)},
+		"of several":                severalCodecs(codecs(apptest.KeyOf('x', 32), nil, apptest.KeyOf('y', 32))),
+		"of several, as too new":    severalCodecs{securecookie.New(apptest.KeyOf('h', 32), nil).MinAge(60)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				assert.Equal(t, "anonymous"+keep+"-", a.get("sid="+encode(t, securecookie.New(keyOf('h', 32), nil), "ada-1")).String())
-				assert.Empty(t, a.log.String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				assert.Equal(t, "anonymous"+apptest.Untouched+"-", a.Get("sid="+encode(t, securecookie.New(apptest.KeyOf('h', 32), nil), "ada-1")).String())
+				assert.Empty(t, a.Log.String())
 			}, legacyCookie(secure([]securecookie.Codec{codec}, resolveID)))
 		})
 	}
@@ -253,21 +255,21 @@ func TestCustomCodecRefuses(t *testing.T) {
 
 // Each row is a list of key pairs with which a cookie of the second opens.
 func TestSecureCookieRotation(t *testing.T) {
-	hash, block := keyOf('h', 32), keyOf('b', 32)
+	hash, block := apptest.KeyOf('h', 32), apptest.KeyOf('b', 32)
 	for name, row := range map[string]struct {
 		written []byte // block key
 		pairs   [][]byte
 	}{
-		"two pairs of their own":                  {block, [][]byte{keyOf('n', 32), keyOf('m', 32), hash, block}},
+		"two pairs of their own":                  {block, [][]byte{apptest.KeyOf('n', 32), apptest.KeyOf('m', 32), hash, block}},
 		"a block key is added under the hash key": {nil, [][]byte{hash, block, hash, nil}},
-		"a block key is replaced":                 {block, [][]byte{hash, keyOf('m', 32), hash, block}},
+		"a block key is replaced":                 {block, [][]byte{hash, apptest.KeyOf('m', 32), hash, block}},
 		"encryption is given up":                  {block, [][]byte{hash, nil, hash, block}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				codec := securecookie.New(hash, row.written)
-				assert.Equal(t, swapped, a.get("sid="+encode(t, codec, oldSession{ID: "1", User: "ada"})).String())
-				assert.Empty(t, a.log.String())
+				assert.Equal(t, apptest.Swapped, a.Get("sid="+encode(t, codec, oldSession{ID: "1", User: "ada"})).String())
+				assert.Empty(t, a.Log.String())
 			}, legacyCookie(secure(codecs(row.pairs...), resolveUser)))
 		})
 	}
@@ -284,11 +286,11 @@ func (halfway) Deserialize(_ []byte, dst any) error {
 }
 
 func TestFailedCodecLeavesNothing(t *testing.T) {
-	cs := codecs(keyOf('h', 32), nil, keyOf('h', 32), nil)
+	cs := codecs(apptest.KeyOf('h', 32), nil, apptest.KeyOf('h', 32), nil)
 	cs[0].(*securecookie.SecureCookie).SetSerializer(halfway{})
 	var got []oldSession
-	inBubble(t, func(t *testing.T, a *app) {
-		assert.Equal(t, swapped, a.get("sid="+encode(t, cs[1], oldSession{ID: "1", User: "ada"})).String())
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		assert.Equal(t, apptest.Swapped, a.Get("sid="+encode(t, cs[1], oldSession{ID: "1", User: "ada"})).String())
 		assert.Equal(t, []oldSession{{ID: "1", User: "ada"}}, got)
 	}, legacyCookie(secure(cs, func(r *http.Request, s oldSession) (stytchmigrate.LegacySession, error) {
 		got = append(got, s)
@@ -298,18 +300,18 @@ func TestFailedCodecLeavesNothing(t *testing.T) {
 
 // The codecs of a cookie are those that SecureCookie was given.
 func TestSecureCookieKeepsItsCodecs(t *testing.T) {
-	cs := codecs(keyOf('h', 32))
-	inBubble(t, func(t *testing.T, a *app) {
+	cs := codecs(apptest.KeyOf('h', 32))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		value := encode(t, cs[0], "ada-1")
 		cs[0] = customCodec{}
-		assert.Equal(t, swapped, a.get("sid="+value).String())
+		assert.Equal(t, apptest.Swapped, a.Get("sid="+value).String())
 	}, legacyCookie(secure(cs, resolveID)))
 }
 
 // No value makes the decoding panic, and none that the codec did not write
 // resolves to anybody.
 func FuzzSecureCookie(f *testing.F) {
-	cs := append(codecs(keyOf('h', 32), nil), codecs(keyOf('i', 32), keyOf('b', 16))...)
+	cs := append(codecs(apptest.KeyOf('h', 32), nil), codecs(apptest.KeyOf('i', 32), apptest.KeyOf('b', 16))...)
 	for _, codec := range cs {
 		codec.(*securecookie.SecureCookie).MaxAge(0)
 	}

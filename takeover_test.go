@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -25,8 +26,8 @@ func redeeming(tickets *userinfo.Tickets) func(context.Context, string) (string,
 // ada at Stytch: by the email that the application has of her, or by what she
 // made of ada's user at Stytch beforehand.
 func TestTakeover(t *testing.T) {
-	const stranger = refusedKeep + "migrate revoke"
-	withoutCall := refusedKeep + "-"
+	const stranger = apptest.RefusedUntouched + "migrate revoke"
+	withoutCall := apptest.RefusedUntouched + "-"
 	ada := userinfo.Identity{Subject: "ada", Email: "ada@example.com", EmailVerified: true}
 	eve := func(email string) userinfo.Identity {
 		return userinfo.Identity{Subject: "eve", Email: email, EmailVerified: true}
@@ -66,50 +67,50 @@ func TestTakeover(t *testing.T) {
 		"ada's email beside one of her own":      {ada, has(false, email("eve@evil.example", true), email("ada@example.com", false)), stranger},
 		"one of her own beside ada's":            {ada, has(false, email("ada@example.com", false), email("eve@evil.example", true)), stranger},
 		"one of her own beside ada's, neither verified": {ada, has(false, email("ada@example.com", false), email("eve@evil.example", false)), stranger},
-		"nobody wants it: ada was imported":             {ada, has(false, email("ada@example.com", false)), swapped},
-		"nobody wants it: ada has signed in there":      {ada, has(true, email("ada@example.com", true)), swapped},
+		"nobody wants it: ada was imported":             {ada, has(false, email("ada@example.com", false)), apptest.Swapped},
+		"nobody wants it: ada has signed in there":      {ada, has(true, email("ada@example.com", true)), apptest.Swapped},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tickets, setting := withTickets(t)
-			inBubble(t, func(t *testing.T, a *app) {
+			tickets, setting := apptest.WithTickets(t)
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				if row.user != nil {
-					a.stytch.UpdateUser(a.ada.ID, row.user)
+					a.Stytch.UpdateUser(a.Ada.ID, row.user)
 				}
-				a.stytch.SetUserInfo(redeeming(tickets))
-				assert.Equal(t, row.want, a.get("sid=ada-1").String())
-				for _, s := range a.stytch.Sessions() {
-					assert.Equal(t, row.want == swapped, s.Live)
+				a.Stytch.SetUserInfo(redeeming(tickets))
+				assert.Equal(t, row.want, a.Get("sid=ada-1").String())
+				for _, s := range a.Stytch.Sessions() {
+					assert.Equal(t, row.want == apptest.Swapped, s.Live)
 				}
-			}, setting, resolving(stytchmigrate.LegacySession{ID: "1", Identity: row.id}))
+			}, setting, apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Identity: row.id}))
 		})
 	}
 }
 
 // A ticket that is not good moves nobody, and nothing is lost by it.
 func TestTicketsThatAreNotGood(t *testing.T) {
-	tickets, _ := withTickets(t)
-	sameKeys, _ := withTickets(t)
-	otherKeys, err := userinfo.NewTickets(keyOf('x', 32), keyOf('y', 32))
+	tickets, _ := apptest.WithTickets(t)
+	sameKeys, _ := apptest.WithTickets(t)
+	otherKeys, err := userinfo.NewTickets(apptest.KeyOf('x', 32), apptest.KeyOf('y', 32))
 	require.NoError(t, err)
-	inBubble(t, func(t *testing.T, a *app) {
-		a.stytch.SetUserInfo(redeeming(tickets))
-		a.resolve = func(value string) (stytchmigrate.LegacySession, error) {
-			s := legacySession("ada", "1")
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.SetUserInfo(redeeming(tickets))
+		a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+			s := apptest.LegacySession("ada", "1")
 			s.Token = stytchmigrate.Secret(value)
 			return s, nil
 		}
 		cookie := func(by *userinfo.Tickets, project string) string {
-			ticket, err := by.Minter(project)(legacySession("ada", "1").Identity)
+			ticket, err := by.Minter(project)(apptest.LegacySession("ada", "1").Identity)
 			require.NoError(t, err)
 			return "sid=" + ticket
 		}
-		old := cookie(tickets, a.stytch.ProjectID)
-		assert.Equal(t, unavailableKeep+"migrate", a.get(cookie(otherKeys, a.stytch.ProjectID)).String(), "of other keys")
+		old := cookie(tickets, a.Stytch.ProjectID)
+		assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get(cookie(otherKeys, a.Stytch.ProjectID)).String(), "of other keys")
 		time.Sleep(6 * time.Second) // a UserInfo endpoint that says no is not asked about that session for five
-		assert.Equal(t, unavailableKeep+"migrate", a.get(cookie(sameKeys, "project-test-another")).String(), "of another project")
+		assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get(cookie(sameKeys, "project-test-another")).String(), "of another project")
 		time.Sleep(85 * time.Second)
-		assert.Equal(t, unavailableKeep+"migrate", a.get(old).String(), "replayed after its life")
+		assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get(old).String(), "replayed after its life")
 		time.Sleep(6 * time.Second)
-		assert.Equal(t, swapped, a.get(cookie(tickets, a.stytch.ProjectID)).String())
+		assert.Equal(t, apptest.Swapped, a.Get(cookie(tickets, a.Stytch.ProjectID)).String())
 	})
 }

@@ -12,16 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
-
-func setCookie(lines ...string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		for _, l := range lines {
-			w.Header().Add("Set-Cookie", l)
-		}
-	}
-}
 
 // Each row is a request with ada's legacy session whose handler sets cookies
 // of its own, the Set-Cookie lines in the reply, and who the next page is for.
@@ -33,83 +26,83 @@ func TestWhatTheHandlerDoesWins(t *testing.T) {
 		want    string
 		next    string
 	}{
-		"nothing":                                 {"POST", setCookie(), all, "authenticated ada"},
-		"a cookie of its own":                     {"POST", setCookie("theme=dark"), "+theme " + all, "authenticated ada"},
-		"signs bob in":                            {"POST", setCookie("sid=bob-1"), "+sid", "migrated bob"},
-		"signs bob in, by GET":                    {"GET", setCookie("sid=bob-1"), "+sid", "migrated bob"},
-		"signs ada in again":                      {"POST", setCookie("sid=ada-2"), "+sid", "migrated ada"},
-		"deletes, then signs bob in":              {"POST", setCookie("sid=; Max-Age=0", "sid=bob-1"), "-sid +sid", "migrated bob"},
-		"saves the session again":                 {"POST", setCookie("sid=ada-1"), "+sid +stytch_session +stytch_session_jwt -csrf", "authenticated ada"},
-		"a session of a visitor":                  {"GET", setCookie("sid=visitor"), "+sid +stytch_session +stytch_session_jwt -csrf", "authenticated ada"},
-		"an empty session":                        {"GET", setCookie("sid=; Path=/"), "+sid +stytch_session +stytch_session_jwt -csrf", "authenticated ada"},
-		"a companion of the session":              {"GET", setCookie("csrf=2"), "+csrf +stytch_session +stytch_session_jwt -sid", "authenticated ada"},
-		"deletes what it can't see":               {"GET", setCookie("sid=; Max-Age=0"), "-sid " + all, "authenticated ada"},
-		"signs out the old way":                   {"POST", setCookie("sid=; Max-Age=0"), "-sid -stytch_session -stytch_session_jwt -sid -csrf", "anonymous"},
-		"signs out the old way, by a date":        {"POST", setCookie("sid=; Expires=Thu, 01 Jan 1970 00:00:01 GMT"), "+sid -stytch_session -stytch_session_jwt -sid -csrf", "anonymous"},
-		"signs out the old way, by nothing in it": {"POST", setCookie("sid="), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
-		"signs out by a visitor's session":        {"POST", setCookie("sid=visitor"), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
-		"sets a Stytch cookie":                    {"GET", setCookie("stytch_session=own; Secure"), "+stytch_session", ""},
-		"sets a Stytch JWT":                       {"GET", setCookie("stytch_session_jwt=own; Secure"), "+stytch_session_jwt", ""},
-		"deletes the Stytch cookies":              {"GET", setCookie("stytch_session=; Max-Age=0", "stytch_session_jwt=; Max-Age=0"), "-stytch_session -stytch_session_jwt", "migrated ada"},
-		"a line that is no cookie":                {"GET", setCookie("\u00e9"), all, "authenticated ada"},
+		"nothing":                                 {"POST", apptest.SetCookie(), all, "authenticated ada"},
+		"a cookie of its own":                     {"POST", apptest.SetCookie("theme=dark"), "+theme " + all, "authenticated ada"},
+		"signs bob in":                            {"POST", apptest.SetCookie("sid=bob-1"), "+sid", "migrated bob"},
+		"signs bob in, by GET":                    {"GET", apptest.SetCookie("sid=bob-1"), "+sid", "migrated bob"},
+		"signs ada in again":                      {"POST", apptest.SetCookie("sid=ada-2"), "+sid", "migrated ada"},
+		"deletes, then signs bob in":              {"POST", apptest.SetCookie("sid=; Max-Age=0", "sid=bob-1"), "-sid +sid", "migrated bob"},
+		"saves the session again":                 {"POST", apptest.SetCookie("sid=ada-1"), "+sid +stytch_session +stytch_session_jwt -csrf", "authenticated ada"},
+		"a session of a visitor":                  {"GET", apptest.SetCookie("sid=visitor"), "+sid +stytch_session +stytch_session_jwt -csrf", "authenticated ada"},
+		"an empty session":                        {"GET", apptest.SetCookie("sid=; Path=/"), "+sid +stytch_session +stytch_session_jwt -csrf", "authenticated ada"},
+		"a companion of the session":              {"GET", apptest.SetCookie("csrf=2"), "+csrf +stytch_session +stytch_session_jwt -sid", "authenticated ada"},
+		"deletes what it can't see":               {"GET", apptest.SetCookie("sid=; Max-Age=0"), "-sid " + all, "authenticated ada"},
+		"signs out the old way":                   {"POST", apptest.SetCookie("sid=; Max-Age=0"), "-sid -stytch_session -stytch_session_jwt -sid -csrf", "anonymous"},
+		"signs out the old way, by a date":        {"POST", apptest.SetCookie("sid=; Expires=Thu, 01 Jan 1970 00:00:01 GMT"), "+sid -stytch_session -stytch_session_jwt -sid -csrf", "anonymous"},
+		"signs out the old way, by nothing in it": {"POST", apptest.SetCookie("sid="), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
+		"signs out by a visitor's session":        {"POST", apptest.SetCookie("sid=visitor"), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
+		"sets a Stytch cookie":                    {"GET", apptest.SetCookie("stytch_session=own; Secure"), "+stytch_session", ""},
+		"sets a Stytch JWT":                       {"GET", apptest.SetCookie("stytch_session_jwt=own; Secure"), "+stytch_session_jwt", ""},
+		"deletes the Stytch cookies":              {"GET", apptest.SetCookie("stytch_session=; Max-Age=0", "stytch_session_jwt=; Max-Age=0"), "-stytch_session -stytch_session_jwt", "migrated ada"},
+		"a line that is no cookie":                {"GET", apptest.SetCookie("\u00e9"), all, "authenticated ada"},
 		"cacheable, and signs bob in": {"GET", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "public")
-			setCookie("sid=bob-1")(w, r)
+			apptest.SetCookie("sid=bob-1")(w, r)
 		}, "+sid", "migrated bob"},
 		"wrapped twice by mistake, as below": {"POST", nil, all, "authenticated ada"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
-				a.handler = row.handler
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Handler = row.handler
 				if row.handler == nil {
-					a.handler = a.m.Handler(http.NotFoundHandler()).ServeHTTP
+					a.Handler = a.Middleware.Handler(http.NotFoundHandler()).ServeHTTP
 				}
 				cookies := "sid=ada-1; theme=light"
-				got := a.get(cookies, method(row.method))
+				got := a.Get(cookies, apptest.Method(row.method))
 				if !strings.Contains(name, "no cookie") {
-					obeys(t, "app.example.com", got.Result().Header)
+					apptest.RequireValidCookies(t, "app.example.com", got.Result().Header)
 				}
-				assert.Equal(t, row.want, strings.Join(got.cookies(), " "))
-				assert.Equal(t, "migrated ada", got.saw)
+				assert.Equal(t, row.want, strings.Join(got.Cookies(), " "))
+				assert.Equal(t, "migrated ada", got.Saw)
 				if row.next != "" {
-					a.handler = nil
-					assert.Equal(t, row.next, a.ask(t, got.jar(cookies)).saw)
+					a.Handler = nil
+					assert.Equal(t, row.next, a.Ask(t, got.Jar(cookies)).Saw)
 				}
-			}, oldCookie(func(l *stytchmigrate.LegacyCookie) { l.Also = []string{"csrf"} }))
+			}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) { l.Also = []string{"csrf"} }))
 		})
 	}
 }
 
 // The old logout handler, unchanged, is in a form from before the switch.
 func TestOldLogoutOfASessionThatMovesInThatRequest(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.handler = setCookie("sid=; Max-Age=0")
-		a.ask(t, "sid=ada-1", method(http.MethodPost))
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Handler = apptest.SetCookie("sid=; Max-Age=0")
+		a.Ask(t, "sid=ada-1", apptest.Method(http.MethodPost))
 		synctest.Wait()
-		assert.False(t, a.stytch.Sessions()[0].Live, "revoked")
-		a.handler = nil
-		assert.Equal(t, "refused"+keep+"-", a.ask(t, "sid=ada-1").String(), "ended")
+		assert.False(t, a.Stytch.Sessions()[0].Live, "revoked")
+		a.Handler = nil
+		assert.Equal(t, "refused"+apptest.Untouched+"-", a.Ask(t, "sid=ada-1").String(), "ended")
 	})
 }
 
 // Whether a session is in what the handler set may be more than Resolve can tell.
 func TestHandlerSetsACookieThatCannotBeJudged(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.resolve = func(v string) (stytchmigrate.LegacySession, error) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
 			if v == "ada-1" {
-				return legacySession("ada", v), nil
+				return apptest.LegacySession("ada", v), nil
 			}
 			return stytchmigrate.LegacySession{}, assert.AnError
 		}
-		a.handler = setCookie("sid=bob-1")
-		assert.Equal(t, "migrated ada | +sid | no-store | migrate", a.ask(t, "sid=ada-1").String())
+		a.Handler = apptest.SetCookie("sid=bob-1")
+		assert.Equal(t, "migrated ada | +sid | no-store | migrate", a.Ask(t, "sid=ada-1").String())
 	})
 }
 
 // A form that was loaded before the switch carries a token of the old session.
 func TestFormAcrossTheSwitch(t *testing.T) {
-	inBubble(t, func(t *testing.T, a *app) {
-		a.handler = func(w http.ResponseWriter, r *http.Request) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Handler = func(w http.ResponseWriter, r *http.Request) {
 			c, err := r.Cookie("sid")
 			if err != nil || r.FormValue("token") != "of "+c.Value {
 				http.Error(w, "forged", http.StatusForbidden)
@@ -118,8 +111,8 @@ func TestFormAcrossTheSwitch(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/", strings.NewReader("token=of+ada-1"))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Cookie", "sid=ada-1")
-		got := a.do(r)
-		assert.Equal(t, swapped, got.String(), "a client that only posts is swapped too")
+		got := a.Do(r)
+		assert.Equal(t, apptest.Swapped, got.String(), "a client that only posts is swapped too")
 		assert.Equal(t, http.StatusOK, got.Code)
 	})
 }
@@ -129,20 +122,20 @@ func TestFormAcrossTheSwitch(t *testing.T) {
 func TestLogoutWhileTheHandlerRuns(t *testing.T) {
 	for name, before := range map[string]string{"of a session that moves": "sid=ada-1", "of a session that is refreshed": ""} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, a *app) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				cookies := before
 				if cookies == "" {
-					cookies, _ = a.signedIn(a.ada)
+					cookies, _ = a.SignedIn(a.Ada)
 					time.Sleep(10 * time.Minute)
 				}
-				a.handler = func(http.ResponseWriter, *http.Request) {
+				a.Handler = func(http.ResponseWriter, *http.Request) {
 					r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
 					r.Header.Set("Cookie", cookies)
-					require.NoError(t, a.m.Logout(httptest.NewRecorder(), r))
+					require.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), r))
 				}
-				got := a.ask(t, cookies)
-				assert.Empty(t, got.cookies())
-				assert.False(t, a.stytch.Sessions()[0].Live)
+				got := a.Ask(t, cookies)
+				assert.Empty(t, got.Cookies())
+				assert.False(t, a.Stytch.Sessions()[0].Live)
 			})
 		})
 	}
@@ -152,12 +145,12 @@ func TestLogoutWhileTheHandlerRuns(t *testing.T) {
 // net/http wants the two apart, and here too only one of them writes cookies.
 func TestFlushFromAnotherGoroutine(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
-		a := newApp(t, stytchtest.Config{InProcess: true})
-		s := a.site(t, http2, backend(t))
+		a := apptest.New(t, stytchtest.Config{InProcess: true})
+		s := a.Site(t, http2, apptest.Backend(t))
 		for range 5 {
-			got, _ := fetchPage(t, s, http.MethodGet)
+			got, _ := apptest.FetchPage(t, s, http.MethodGet)
 			require.NotNil(t, got)
-			assert.Equal(t, "+stytch_session +stytch_session_jwt -sid", names(got.Header))
+			assert.Equal(t, "+stytch_session +stytch_session_jwt -sid", apptest.SetCookieNames(got.Header))
 		}
 	}
 }

@@ -1,0 +1,217 @@
+package stories_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/storetest"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// A store that is down costs one exchange on each machine. Nobody is lost, pages
+// don't wait long, and when it is back its sessions are shared again.
+func TestStoreIsDown(t *testing.T) {
+	for name, fault := range map[string]func(string, string) error{
+		"errors": apptest.StoreDown,
+		"panics": func(string, string) error { panic("canary-secret") },
+		"hangs":  func(string, string) error { time.Sleep(time.Minute); return apptest.ErrStoreDown },
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+				s.Fail(fault)
+				start := time.Now()
+				first := a.On(m[0]).Get("sid=ada-1")
+				assert.Equal(t, apptest.Swapped, first.String())
+				assert.LessOrEqual(t, time.Since(start), 2*time.Second)
+				assert.Equal(t, apptest.HandedOut+"-", a.On(m[0]).Get("sid=ada-1").String(), "each machine remembers for itself")
+				assert.Equal(t, apptest.Swapped, a.On(m[1]).Get("sid=ada-1").String())
+				start = time.Now()
+				for i := range 20 {
+					assert.Equal(t, apptest.Swapped, a.On(m[0]).Get(fmt.Sprintf("sid=ada-%d", i+2)).String())
+				}
+				assert.LessOrEqual(t, time.Since(start), 2*time.Second, "it is left alone")
+				assert.Contains(t, a.Log.String(), "stytchmigrate: store: ")
+				assert.NotContains(t, a.Log.String(), "canary-secret")
+				require.NotEmpty(t, a.Events)
+				for _, e := range a.Events {
+					assert.Equal(t, "store", e.Kind)
+					assert.NotContains(t, e.Err.Error(), "canary-secret")
+				}
+
+				s.Fail(nil)
+				time.Sleep(6 * time.Second)
+				back := a.On(m[0]).Get("sid=ada-1")
+				assert.Equal(t, first.Result().Cookies()[0].Value, back.Result().Cookies()[0].Value)
+				time.Sleep(time.Minute)
+				shared := a.On(m[2]).Get("sid=ada-1")
+				assert.Equal(t, first.Result().Cookies()[0].Value, shared.Result().Cookies()[0].Value)
+				time.Sleep(time.Minute) // of those that hang
+			})
+		})
+	}
+}
+
+// Who logs out while the store is down is told, and is logged out here.
+func TestLogoutWhileStoreIsDown(t *testing.T) {
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+		jar := a.On(m[0]).Get("sid=ada-1").Jar("sid=ada-1")
+		time.Sleep(time.Minute)
+		s.Fail(apptest.StoreDown)
+		var err error
+		a.Handler = func(w http.ResponseWriter, r *http.Request) { err = a.Middleware.Logout(w, r) }
+		a.On(m[0]).Get(jar)
+		a.Handler = nil
+		assert.ErrorContains(t, err, "stytchmigrate: store: put: ")
+		assert.False(t, a.Stytch.Sessions()[0].Live)
+		assert.Equal(t, apptest.RefusedUntouched+"-", a.On(m[0]).Get("sid=ada-1").String())
+		s.Fail(nil)
+		time.Sleep(6 * time.Second)
+		assert.Equal(t, apptest.RefusedUntouched+"authenticate", a.On(m[1]).Get("sid=ada-1").String(), "Stytch knows")
+		assert.Equal(t, apptest.RefusedUntouched+"-", a.On(m[2]).Get("sid=ada-1").String())
+	})
+}
+
+// What the store holds tells nothing, whoever reads it.
+func TestRecordsAreSealed(t *testing.T) {
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+		out := a.On(m[0]).Get("sid=ada-1")
+		a.On(m[0]).LogOut(out.Jar(""))
+		require.Len(t, s.Values(), 4, "the session, its source, that both ended")
+		for key, v := range s.Values() {
+			assert.LessOrEqual(t, len(key), 100)
+			for _, secret := range []string{"ada", "session", out.Result().Cookies()[0].Value, out.Result().Cookies()[1].Value} {
+				assert.NotContains(t, key, secret)
+				assert.False(t, bytes.Contains(v, []byte(secret)))
+				assert.False(t, bytes.Contains(v, []byte(base64.StdEncoding.EncodeToString([]byte(secret)))))
+			}
+		}
+	}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) { l.End = apptest.EndNothing }))
+}
+
+// Whoever writes the store makes nobody anybody: what was not sealed here, and
+// for this key, is none.
+func TestForgedRecords(t *testing.T) {
+	for name, forge := range map[string]func(values map[string][]byte, key string) []byte{
+		"one bit of each byte": func(v map[string][]byte, k string) []byte {
+			for i := range v[k] {
+				v[k][i] ^= 1
+			}
+			return v[k]
+		},
+		"the last bit": func(v map[string][]byte, k string) []byte { v[k][len(v[k])-1] ^= 1; return v[k] },
+		"truncated":    func(v map[string][]byte, k string) []byte { return v[k][:20] },
+		"one byte":     func(v map[string][]byte, k string) []byte { return v[k][:1] },
+		"rubbish":      func(map[string][]byte, string) []byte { return []byte("rubbish") },
+		"JSON":         func(map[string][]byte, string) []byte { return []byte(`{"answer":{}}`) },
+		"of version 0": func(v map[string][]byte, k string) []byte { v[k][0] = 0; return v[k] },
+		"of version 2": func(v map[string][]byte, k string) []byte { v[k][0] = 2; return v[k] },
+		"another's": func(v map[string][]byte, k string) []byte {
+			for other := range v {
+				if other != k && !strings.Contains(other, ".") {
+					return v[other]
+				}
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+				a.On(m[0]).Get("sid=bob-1")
+				known := len(s.Values())
+				a.On(m[0]).Get("sid=ada-1")
+				require.Len(t, s.Values(), known+1)
+				key := a.OriginOf(t)
+				overwrite(t, s, key, forge(s.Values(), key))
+				assert.Equal(t, apptest.Swapped, a.On(m[1]).Get("sid=ada-1").String(), "as if there were none")
+				synctest.Wait()
+				require.NotEmpty(t, a.Events)
+				assert.Equal(t, "store", a.Events[0].Kind)
+				assert.Equal(t, "unreadable", a.Events[0].Cause, "nothing fails that could recover")
+				assert.ErrorContains(t, a.Events[0].Err, "a record can't be read")
+				assert.Equal(t, apptest.HandedOut+"-", a.On(m[2]).Get("sid=ada-1").String())
+			})
+		})
+	}
+}
+
+// overwrite is what somebody does who can write the store.
+func overwrite(t *testing.T, s *storetest.Memory, key string, value []byte) {
+	t.Helper()
+	_, err := s.Put(t.Context(), key, "", value, time.Hour)
+	require.NoError(t, err)
+}
+
+// A mark that somebody logged out can't be made up, nor moved.
+func TestForgedMarks(t *testing.T) {
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+		bob := a.On(m[0]).Get("sid=bob-1").Jar("")
+		keyOfBob := a.OriginOf(t)
+		a.On(m[0]).LogOut(bob)
+		a.On(m[0]).Get("sid=ada-1")
+		ofBob := s.Values()[keyOfBob+".ended"]
+		require.NotEmpty(t, ofBob)
+		overwrite(t, s, a.OriginOf(t)+".ended", ofBob)
+		assert.Equal(t, apptest.HandedOut+"-", a.On(m[1]).Get("sid=ada-1").String())
+	})
+}
+
+// One id under two users, two cookies or two projects is as many sessions, in
+// one store and under one key.
+func TestRecordsAreKeptApart(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		s := new(storetest.Memory)
+		one := func(c *stytchmigrate.Config) {
+			c.Store, c.RecordKey = s, "a key that two projects should not share"
+		}
+		user := "ada"
+		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { return apptest.LegacySession(user, "1"), nil }
+		a.On(a.Machines(t, 1, one)[0])
+		assert.Equal(t, apptest.Swapped, a.Get("sid=1").String())
+		user = "bob"
+		assert.Equal(t, strings.Replace(apptest.Swapped, "ada", "bob", 1), a.Get("sid=1").String(), "another user's")
+		user = "ada"
+		a.On(a.Machines(t, 1, one, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) { l.Name = "old" }))[0])
+		assert.Equal(t, strings.Replace(apptest.Swapped, "sid", "old", 1), a.Get("old=1").String(), "of another cookie")
+		other := apptest.New(t, stytchtest.Config{InProcess: true}, one)
+		other.Resolve = a.Resolve
+		assert.Equal(t, apptest.Swapped, other.Get("sid=1").String(), "of another project")
+		assert.Len(t, s.Values(), 4)
+	})
+}
+
+// An old cookie that comes again is given the session that it became, of which
+// Stytch is asked unless it spoke of it within ten seconds.
+func TestRecordIsResumed(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		handedOut := strings.TrimSuffix(apptest.Swapped, "migrate")
+		first := a.Get("sid=ada-1")
+		require.Equal(t, apptest.Swapped, first.String())
+		for _, row := range []struct {
+			after time.Duration
+			calls string
+		}{
+			{10*time.Second - 1, "-"},
+			{1, "authenticate"},
+			{10*time.Second - 1, "-"},
+			{29 * 24 * time.Hour, "authenticate"}, // it is extended
+			{29 * 24 * time.Hour, "authenticate"},
+		} {
+			time.Sleep(row.after)
+			out := a.Get("sid=ada-1")
+			assert.Equal(t, handedOut+row.calls, out.String())
+			assert.Equal(t, first.Result().Cookies()[0].Value, out.Result().Cookies()[0].Value)
+		}
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String(), "of that session alone")
+	})
+}
