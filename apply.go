@@ -4,9 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
 
 	"example.com/stytchmigrate/internal/cookies"
+	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/tombstones"
 )
@@ -20,7 +20,7 @@ type applier struct {
 	logouts    *logouts
 	log        *slog.Logger
 
-	foreignHostReported atomic.Bool // said that hosts are outside of Cookies.Domain
+	foreignHostReported latch.Latch // said that hosts are outside of Cookies.Domain
 }
 
 // act hands the request on, with the verdict in its context and the cookies of
@@ -28,7 +28,7 @@ type applier struct {
 func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Received, v *decision, next http.Handler) {
 	write := !v.change.None() && a.cookies.MayWrite(r)
 	if v.change.Set != nil && !a.cookies.CoversHost(r) {
-		if !a.foreignHostReported.Swap(true) { // sync.Once would have others wait for the log
+		if a.foreignHostReported.Set() {
 			a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
 		}
 	}

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"example.com/stytchmigrate/internal/background"
 	"example.com/stytchmigrate/internal/exchange"
+	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/redact"
@@ -127,7 +127,7 @@ type reporter struct {
 	names   *names.Names
 
 	queue      background.Queue // what concerns no single request
-	keysFailed atomic.Bool      // the last fetch of the key set did
+	keysFailed latch.Latch      // the last fetch of the key set did
 }
 
 // fingerprint tells legacy sessions apart in logs and events.
@@ -268,12 +268,12 @@ func (t *reporter) logError(ctx context.Context, err error) {
 func (t *reporter) jwksFetched(err error, keys int) {
 	ctx := context.Background() // of no request: those that wait share the fetch
 	if err == nil {
-		if t.keysFailed.Swap(false) {
+		if t.keysFailed.Clear() {
 			t.loud(kindJWKS, nil)
 		}
 		return
 	}
-	t.keysFailed.Store(true)
+	t.keysFailed.Set()
 	t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
 	t.queue.Add(func() { t.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) }) // before it is told to be over
 }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
 
+	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/redact"
 )
 
@@ -27,7 +27,7 @@ type guarded struct {
 	timeout time.Duration // for one call
 	breaker *gobreaker.CircuitBreaker[reply]
 	failed  func(err error) // hears of each call that failed, the error's text is ours; and nil when one has worked again
-	failing atomic.Bool
+	failing latch.Latch
 }
 
 type reply struct {
@@ -77,7 +77,7 @@ func (s *guarded) release(ctx context.Context, key, owner string) {
 func (s *guarded) do(ctx context.Context, op string, call func(context.Context) (reply, error)) (reply, error) {
 	out, err := s.breaker.Execute(func() (reply, error) { return s.withTimeout(ctx, call) })
 	if err == nil {
-		if s.failing.Load() && s.failing.Swap(false) { // a read alone, for nearly all
+		if s.failing.Clear() {
 			s.failed(nil)
 		}
 		return out, nil
@@ -90,7 +90,7 @@ func (s *guarded) do(ctx context.Context, op string, call func(context.Context) 
 	err = fmt.Errorf("stytchmigrate: store: %s: %s", op, Reason(err))
 	if !skipped && !left {
 		s.failed(err)
-		s.failing.Store(true) // after it is told: a call that works meanwhile must not be told of before
+		s.failing.Set() // after it is told: a call that works meanwhile must not be told of before
 	}
 	return reply{}, err
 }

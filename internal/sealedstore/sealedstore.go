@@ -10,9 +10,9 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
-	"sync/atomic"
 	"time"
 
+	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/redact"
 )
 
@@ -33,7 +33,7 @@ type Store struct {
 	key        redact.Secret
 	backend    *guarded // nil: nothing is shared
 	report     func(error)
-	reportedAt atomic.Int64 // when it was told last of what can't be read, in Unix seconds
+	unreadable latch.Latch
 }
 
 // New returns a Vault that seals with key. store may be nil; each call of it has the
@@ -113,8 +113,7 @@ var ErrUnreadable = errors.New("stytchmigrate: store: a record can't be read: it
 // Unreadable tells of a value that can't be read, once a minute: it may be met in
 // each request.
 func (v *Store) ReportUnreadable() {
-	now := time.Now().Unix()
-	if before := v.reportedAt.Load(); now-before >= 60 && v.reportedAt.CompareAndSwap(before, now) {
+	if v.unreadable.SetEvery(time.Minute) {
 		v.report(ErrUnreadable)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/stytch"
 )
 
@@ -23,17 +24,16 @@ const (
 // of ours or memory, and that should be alive, so that nobody can pull it with
 // cookies made up.
 type brake struct {
-	mu         sync.Mutex // guards all below
-	start      time.Time  // of the window
-	yes, no    map[string]struct{}
-	row        map[string]struct{} // sessions that are a "no", with no "yes" in between
-	last       time.Time           // of a "no" that was not of the same session as the one before
-	latest     string              // the session of the latest "no"
-	began      time.Time           // of row
-	doubt      bool                // the witness is a "no" too
-	alive      *Entry              // the last "yes"
-	reportedAt time.Time           // that it was said aloud last
-	pulled     bool                // and not yet that it is over
+	mu       sync.Mutex // guards all below
+	start    time.Time  // of the window
+	yes, no  map[string]struct{}
+	row      map[string]struct{} // sessions that are a "no", with no "yes" in between
+	last     time.Time           // of a "no" that was not of the same session as the one before
+	latest   string              // the session of the latest "no"
+	began    time.Time           // of row
+	doubt    bool                // the witness is a "no" too
+	alive    *Entry              // the last "yes"
+	reported latch.Latch         // the last report was of doubt, and not of its end
 }
 
 // ErrBrake stands in for a "no" that is not believed.
@@ -56,7 +56,7 @@ func (s *Sessions) believe(ctx context.Context, said error, sessionID string) er
 		}
 		s.brake.witnessGone()
 	}
-	if s.brake.dueToReport() {
+	if s.brake.reported.SetEvery(brakeWindow) {
 		s.OnDoubt(ErrBrake)
 	}
 	return ErrBrake
@@ -77,9 +77,7 @@ func (b *brake) saidYes(k *Entry) (released bool) {
 	b.turn()
 	b.row, b.doubt, b.alive = nil, false, k
 	add(&b.yes, k.Session.ID)
-	released = b.pulled && !b.mostAreNo()
-	b.pulled = b.pulled && !released
-	return released
+	return !b.mostAreNo() && b.reported.Clear()
 }
 
 // mostAreNo is to be called with mu held.
@@ -118,17 +116,6 @@ func (b *brake) witnessGone() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.alive, b.doubt = nil, true
-}
-
-// toTell reports whether it is time to be loud again.
-func (b *brake) dueToReport() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if time.Since(b.reportedAt) < brakeWindow {
-		return false
-	}
-	b.reportedAt, b.pulled = time.Now(), true
-	return true
 }
 
 // turn forgets what is older than the window.

@@ -9,13 +9,13 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"example.com/stytchmigrate/internal/background"
 	"example.com/stytchmigrate/internal/cache"
+	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
@@ -74,7 +74,7 @@ type Sessions struct {
 	unknown         cache.TTL[tombstones.CookieHash, struct{}] // tokens that Stytch does not know, for a while; anybody can fill it
 	flights         background.Group[*Entry]
 	brake           brake
-	foreignReported atomic.Bool // said that cookies of another project come
+	foreignReported latch.Latch // said that cookies of another project come
 }
 
 // New returns Sessions that know none yet.
@@ -108,7 +108,7 @@ func (s *Sessions) Find(ctx context.Context, jwts, tokens []string) State {
 	case j.foreign && j.stale == nil && j.unsure == "":
 		// The cookies are another application's, as a Domain that both share brings
 		// them; or those of all who have moved, and this is the wrong project.
-		if !s.foreignReported.Swap(true) {
+		if s.foreignReported.Set() {
 			s.Log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: Stytch cookies of another project are left alone", slog.String("setting", "Config.ProjectID"))
 		}
 		return State{}
