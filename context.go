@@ -34,78 +34,87 @@ func (o Outcome) String() string {
 	return names[o]
 }
 
-// found is what a request turned out to be. It is the one value that the
-// middleware puts into a context.
+// requestInfo is what the middleware found out about a request. It is the one value
+// that the middleware puts into a context.
 type requestInfo struct {
-	by      *cookies.Policy // of the Middleware that found it; nil in NewContext
+	by      *cookies.Policy // identifies the Middleware; nil in NewContext
 	outcome Outcome
-	cause   string // see Event; "" where err tells it
+	cause   string // see Event.Cause; "" if err tells it
 	user    *User
 	session *Session
-	legacy  *resolvedSession // whatever the outcome is; Logout ends it
-	pending *cookies.Pending // nil where nothing is written
-	hidden  bool             // legacy is for Logout alone: it ended, or an expired JWT is of another session
-	err     error            // why it is Refused or Unavailable, or Legacy for want of room
+	legacy  *resolvedSession // with any outcome: Logout ends it
+	hidden  bool             // legacy is not for handlers: it was logged out, or an expired JWT is of another session
+	err     error            // why the outcome is Refused or Unavailable, or Legacy because there was no room
 
-	original *http.Request // with the cookies that were taken out for the handler; nil: none were
+	pending  *cookies.Pending // the Set-Cookie lines of the response; nil if there are none
+	original *http.Request    // with the cookies that are hidden from the handler; nil if none are
 }
 
-// oddity is what deserves an event of its own, beside a request's.
-type notable struct {
-	kind   string // "": nothing does
-	userID string // that it is about, where it is not the request's
-}
-
-// verdict is what decide says of a request: what the handler is told, and
-// what becomes of the browser's cookies.
+// decision is what the middleware does with a request: what it tells the handler,
+// and what becomes of the browser's cookies. The zero value is an anonymous request.
 type decision struct {
 	requestInfo
 	change  cookies.Change
 	notable notable
-	gone    bool // the client went away while the request waited
+	gone    bool // the client left while the request waited
 }
 
-// nothing reports a request that carried no session, and of which there is
-// nothing to say or to change.
-func (v *decision) isNothing() bool {
-	return v.outcome == OutcomeAnonymous && v.err == nil && v.notable.kind == "" && !v.gone && v.legacy == nil && v.change.None() && !v.change.Hide
+// notable is a second event of a request, besides the one of Kind "request".
+type notable struct {
+	kind   string // "": there is no second event
+	userID string // of the Stytch user that the event is about, if it is not the request's
+}
+
+// isNothing reports an anonymous request about which there is nothing to report and
+// nothing to change.
+func (d *decision) isNothing() bool {
+	return d.outcome == OutcomeAnonymous && d.err == nil && d.notable.kind == "" && !d.gone && d.legacy == nil && d.change.None() && !d.change.Hide
+}
+
+// changeLegacy sets what becomes of the legacy cookies, and leaves the change of the
+// Stytch cookies as it is.
+func (d *decision) changeLegacy(ch cookies.Change) {
+	ch.Set, ch.Clear = d.change.Set, d.change.Clear
+	d.change = ch
 }
 
 // ruling says which of two sessions in one request counts.
 type ruling int
 
 const (
-	unrelated  ruling = iota // the Stytch session stays, and so does the legacy cookie
-	superseded               // the same person: the legacy cookie has done its work
-	outdated                 // another person, who signed in earlier: that cookie must go
-	overtaken                // another person, who signed in later: the legacy session wins
-	conflict                 // another person, and nobody knows when: neither counts
+	unrelated  ruling = iota // it can't be told whether it is one person: the Stytch session counts, the legacy cookie stays
+	superseded               // the same person: the Stytch session counts, the legacy cookie is no longer needed
+	outdated                 // another person, who signed in earlier: the Stytch session counts, the legacy cookie must go
+	overtaken                // another person, who signed in later: the legacy session counts
+	conflict                 // another person, and it can't be told who signed in later: neither counts
 )
 
-// judgement is a ruling and the legacy cookies that it is about. It stays with
-// the known session, so that a repeat costs one comparison, and an event nothing.
+// cachedRuling is a ruling on the legacy cookies of a request. It stays in memory
+// beside the Stytch session, so that the next request costs one comparison and no
+// call of Resolve.
 type cachedRuling struct {
-	values [sha256.Size]byte // of the legacy cookies, see valuesOf
-	legacy *resolvedSession
+	values [sha256.Size]byte // see hashLegacy
+	legacy *resolvedSession  // nil if the cookies hold no session
 	ruling ruling
 	until  time.Time
 }
 
-// kept is what stays beside a session in memory.
+// attachment is what the middleware keeps beside a Stytch session in memory.
 type attachment struct {
-	info   *requestInfo                 // what a request is told that is served from memory
-	ruling atomic.Pointer[cachedRuling] // of the legacy cookies that came with it last
+	info   *requestInfo                 // of a request that is served from memory
+	ruling atomic.Pointer[cachedRuling] // on the legacy cookies that came with the session last
 }
 
-func newAttachment(b *cookies.Policy, s *stytch.Session) any {
+// newAttachment returns the *attachment of a session: see session.Config.Attach.
+func newAttachment(p *cookies.Policy, s *stytch.Session) any {
 	user, its := publicTypes(s)
-	return &attachment{info: &requestInfo{by: b, outcome: OutcomeAuthenticated, cause: session.CauseMemory, user: user, session: its}}
+	return &attachment{info: &requestInfo{by: p, outcome: OutcomeAuthenticated, cause: session.CauseMemory, user: user, session: its}}
 }
 
-func attachmentOf(k *session.Entry) *attachment { return k.Attached.(*attachment) }
+func attachmentOf(e *session.Entry) *attachment { return e.Attached.(*attachment) }
 
-func tokensOf(k *session.Entry) *cookies.Tokens {
-	return &cookies.Tokens{Session: k.Session.Token, JWT: k.Session.JWT, Expires: k.Session.ExpiresAt}
+func tokensOf(e *session.Entry) *cookies.Tokens {
+	return &cookies.Tokens{Session: e.Session.Token, JWT: e.Session.JWT, Expires: e.Session.ExpiresAt}
 }
 
 type contextKey struct{}

@@ -207,94 +207,104 @@ func (l *LegacyCookie) check(p *redact.Problems, field string, o *CookieOptions)
 	}
 }
 
-// checkName wants a token, as RFC 6265 section 4.1.1 does.
+// checkName requires a token (RFC 6265 section 4.1.1).
 func checkName(p *redact.Problems, field, name string) {
 	p.Add((&http.Cookie{Name: name, Value: "v"}).Valid() != nil, "%s %q: is no cookie name", field, name)
 }
 
 func checkScope(p *redact.Problems, field string, s CookieScope) {
-	p.Add((&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() != nil, "%s: Domain %q is no domain", field, s.Domain)
+	valid := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
+	p.Add(!valid, "%s: Domain %q is no domain", field, s.Domain)
 	bare := strings.Trim(s.Domain, ".")
-	known := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
-	p.Add(known && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
+	p.Add(valid && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
 	p.Add(s.Path != "" && (s.Path[0] != '/' || (&http.Cookie{Name: "n", Value: "v", Path: s.Path}).Valid() != nil), "%s: Path %q is no path", field, s.Path)
 }
 
-// foundLegacy is the legacy session of a request.
+// resolvedSession is a legacy session of a request.
 type resolvedSession struct {
 	entry   int // of Config.Legacy
 	cookie  *LegacyCookie
 	session LegacySession
 	key     string // of its record
 
-	fingerprint string // "" where it is not in memory, see judge.rule
+	fingerprint string // filled in only for a session that stays in memory, see decider.ruleOn
 }
 
-// legacy finds the legacy sessions of requests.
+// subject returns the application's id of the session's person, if it has the form of
+// Stytch's external ids, and else "". An email, however it is written, has not.
+func (s *resolvedSession) subject() string {
+	if s == nil {
+		return ""
+	}
+	return redact.Only(s.session.Identity.Subject, "._-|", maxExternalID)
+}
+
+// legacyResolver finds the legacy sessions of requests.
 type legacyResolver struct {
 	cookies []LegacyCookie // Config.Legacy
 	names   *names.Names
 }
 
-// first returns the legacy session that a request carries: the first of
-// Config.Legacy that has one decides. nil and no error: none. An error means
-// that it can't be told, and its text is fit for a log.
+// first returns the legacy session that counts: the first entry of Config.Legacy that
+// has one decides. It returns nil if there is none. An error means that it can't be
+// told; its text is fit for a log.
 func (l *legacyResolver) first(r *http.Request, c *cookies.Received) (*resolvedSession, error) {
 	if !c.HasLegacy {
 		return nil, nil
 	}
 	for i := range l.cookies {
-		f, several, err := l.find(i, r, c.Legacy[i])
-		if f != nil || several || err != nil {
-			return f, err
+		s, several, err := l.find(i, r, c.Legacy[i])
+		if s != nil || several || err != nil {
+			return s, err
 		}
 	}
 	return nil, nil
 }
 
-// every returns every legacy session that a request carries, for an end to
-// all of them, and what could not be told.
-func (l *legacyResolver) every(r *http.Request, c *cookies.Received) (found []*resolvedSession, err error) {
+// every returns every legacy session that a request carries, and the errors of those
+// that could not be resolved. Logout ends them all.
+func (l *legacyResolver) every(r *http.Request, c *cookies.Received) (all []*resolvedSession, err error) {
 	for i, values := range c.Legacy {
 		for _, v := range values {
-			f, failed := l.resolve(i, r, v)
-			if f != nil {
-				found = append(found, f)
+			s, failed := l.resolve(i, r, v)
+			if s != nil {
+				all = append(all, s)
 			}
 			err = errors.Join(err, failed)
 		}
 	}
-	return found, err
+	return all, err
 }
 
-// find resolves the values of one cookie. Several that are one session or one
-// person count as one. Several people: nobody can say who is at the browser.
-func (l *legacyResolver) find(entry int, r *http.Request, values []string) (found *resolvedSession, several bool, err error) {
+// find resolves the values of one cookie. Several values of one session, or of one
+// person, count as one. With several people none counts: it can't be told who is at
+// the browser.
+func (l *legacyResolver) find(entry int, r *http.Request, values []string) (one *resolvedSession, several bool, err error) {
 	if len(values) > cookies.MaxDuplicates {
 		return nil, true, nil
 	}
 	for _, v := range values {
-		f, err := l.resolve(entry, r, v)
+		s, err := l.resolve(entry, r, v)
 		switch {
 		case err != nil:
 			return nil, false, err
-		case f == nil:
-		case found == nil:
-			found = f
-		case !sameSession(found.session, f.session):
+		case s == nil:
+		case one == nil:
+			one = s
+		case !sameSession(one.session, s.session):
 			return nil, true, nil
 		}
 	}
-	return found, false, nil
+	return one, false, nil
 }
 
-// resolve returns the session of one value, or nil if there is none in it.
+// resolve returns the session of one value, or nil if the value is no session.
 func (l *legacyResolver) resolve(entry int, r *http.Request, value string) (*resolvedSession, error) {
 	c := &l.cookies[entry]
 	if len(value) > maxLegacyValue {
 		return nil, nil
 	}
-	value = strings.Clone(value) // what is remembered of it keeps no header alive
+	value = strings.Clone(value) // a part of it that is remembered must not keep the whole header in memory
 	s, err := c.Resolve(r, value)
 	switch {
 	case errors.Is(err, ErrNoSession) || err == nil && !s.ExpiresAt.IsZero() && !time.Now().Before(s.ExpiresAt):
@@ -312,8 +322,8 @@ func (l *legacyResolver) resolve(entry int, r *http.Request, value string) (*res
 	return &resolvedSession{entry: entry, cookie: c, session: s, key: key}, nil
 }
 
-// sameSession goes by the person where both are known: some applications keep
-// a session's id when another user signs in.
+// sameSession compares the people if both are known: some applications keep a
+// session's id when another user signs in.
 func sameSession(a, b LegacySession) bool {
 	if a.Identity.Subject != "" && b.Identity.Subject != "" {
 		return a.Identity.Subject == b.Identity.Subject
@@ -321,8 +331,8 @@ func sameSession(a, b LegacySession) bool {
 	return a.ID == b.ID
 }
 
-// resolveError is safe to log: of an application's error only the type is
-// kept, for its text may hold the cookie's value.
+// resolveError returns an error that is safe to log. Of the application's error only
+// the type is kept, because its text may hold the cookie's value.
 func resolveError(name string, err error) error {
 	var setting redact.Setting
 	if errors.As(err, &setting) {

@@ -15,200 +15,193 @@ import (
 	"example.com/stytchmigrate/internal/tombstones"
 )
 
-// judge gives the verdict on requests.
+// decider says what a request is, and what becomes of its session cookies. It
+// changes neither the request nor the response.
 type decider struct {
 	sessions   *session.Sessions
 	exchanges  *exchange.Exchanger
 	legacy     *legacyResolver
 	tombstones *tombstones.Tombstones
-	report     *reporter
 	migrator   *migrator
+	report     *reporter
 	timeout    time.Duration
 }
 
-// decide gives the verdict on a request. It touches neither the request nor
-// the response.
-func (j *decider) decide(r *http.Request, c *cookies.Received) decision {
+// decide returns the decision on a request with the cookies c.
+func (d *decider) decide(r *http.Request, c *cookies.Received) decision {
 	if c.None() {
 		return decision{}
 	}
 	ctx := r.Context()
 	if c.HasStytch() {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, j.timeout)
+		ctx, cancel = context.WithTimeout(ctx, d.timeout)
 		defer cancel()
 	}
-	v := j.decideStytch(ctx, r, c)
-	ended := j.hideEnded(ctx, &v)
-	// The old code serves this user, and may log them out: whoever is at the browser
-	// next must not be the one of the Stytch cookies. It does so too where an expired
-	// JWT is of another session: it knows of its cookie alone.
-	if c.HasStytch() && v.session == nil && v.legacy != nil && !ended && len(v.change.Expire) == 0 {
-		v.change.Watch = true
+	out := d.decideStytch(ctx, r, c)
+	loggedOut := d.isLoggedOut(ctx, &out)
+	out.hidden = out.hidden || loggedOut
+
+	// Without a Stytch session the old code serves this user, and may log them out by
+	// expiring its own cookie, the only one that it knows. The Stytch cookies must end
+	// with it, or they would sign that user in for the next person at the browser.
+	if c.HasStytch() && out.session == nil && out.legacy != nil && !loggedOut && len(out.change.Expire) == 0 {
+		out.change.Watch = true
 	}
-	v.gone = errors.Is(v.err, stytch.ErrNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
-	return v
+	out.gone = errors.Is(out.err, stytch.ErrNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
+	return out
 }
 
-// hide keeps handlers from serving, by its old cookie, a user who has logged out
-// on this machine or another, and reports that. Without StartedAt it may be a new
-// sign-in.
-func (j *decider) hideEnded(ctx context.Context, v *decision) (ended bool) {
-	told := v.outcome == OutcomeRefused || v.outcome == OutcomeUnavailable
-	if told && v.legacy != nil && !v.legacy.session.StartedAt.IsZero() {
-		ended = j.tombstones.LegacyEnded(context.WithoutCancel(ctx), v.legacy.key)
-	}
-	v.hidden = v.hidden || ended
-	return ended
+// isLoggedOut reports whether the legacy session of a decision was logged out, on
+// this machine or another one. LegacyFromContext then hides it from handlers. A
+// session without StartedAt is not looked up: it may be a new sign-in under the id
+// of the old one.
+func (d *decider) isLoggedOut(ctx context.Context, out *decision) bool {
+	served := out.outcome == OutcomeRefused || out.outcome == OutcomeUnavailable
+	return served && out.legacy != nil && !out.legacy.session.StartedAt.IsZero() &&
+		d.tombstones.LegacyEnded(context.WithoutCancel(ctx), out.legacy.key)
 }
 
-// decideStytch judges a request by its Stytch session, if it has one.
-func (j *decider) decideStytch(ctx context.Context, r *http.Request, c *cookies.Received) decision {
-	st := session.State{Live: j.sessions.Lookup(c.JWTs), Cause: session.CauseMemory}
+// decideStytch decides by the Stytch session of a request. If there is none, the
+// legacy session decides.
+func (d *decider) decideStytch(ctx context.Context, r *http.Request, c *cookies.Received) decision {
+	st := session.State{Live: d.sessions.Lookup(c.JWTs), Cause: session.CauseMemory}
 	if st.Live == nil && c.HasStytch() {
-		st = j.sessions.Find(ctx, c.JWTs, c.Tokens)
+		st = d.sessions.Find(ctx, c.JWTs, c.Tokens)
 	}
 	if st.EndedOrigin != "" {
-		_ = j.tombstones.MarkLegacy(ctx, st.EndedOrigin)
+		_ = d.tombstones.MarkLegacy(ctx, st.EndedOrigin)
 	}
 	switch {
 	case st.Err != nil:
-		f, err := j.stillServed(r, c)
-		j.report.logError(r.Context(), err)
-		v := decision{requestInfo: requestInfo{outcome: OutcomeUnavailable, legacy: f, err: st.Err}}
-		if err != nil { // whoever looks whether old cookies still come must hear of this one
-			v.cause = causeApplication
-		}
-		v.hidden = f != nil && st.Stale != nil && st.Stale.LegacySession != f.key
-		return v
+		return d.unavailable(r, c, &st)
 	case st.Ambiguous:
 		return decision{}
 	case st.Live == nil:
-		v := j.decideLegacy(ctx, r, c)
-		v.change.Clear = st.Clear
-		if v.notable.kind == "" && st.Mismatch {
-			v.notable.kind = kindMismatch
+		out := d.decideLegacy(ctx, r, c)
+		out.change.Clear = st.Clear
+		if out.notable.kind == "" && st.Mismatch {
+			out.notable.kind = kindMismatch
 		}
-		return v
+		return out
 	}
-	v := decision{requestInfo: *attachmentOf(st.Live).info}
-	v.cause = st.Cause
+	out := decision{requestInfo: *attachmentOf(st.Live).info}
+	out.cause = st.Cause
 	if st.Write {
-		v.change.Set = tokensOf(st.Live)
+		out.change.Set = tokensOf(st.Live)
 	}
 	if c.HasLegacy {
-		return j.decideBoth(ctx, r, c, st.Live, v)
+		return d.decideBoth(ctx, r, c, st.Live, out)
 	}
-	return v
+	return out
 }
 
-// decideLegacy judges a request that has no Stytch session alive.
-func (j *decider) decideLegacy(ctx context.Context, r *http.Request, c *cookies.Received) decision {
-	if j.migrator.rollout.now().retired() {
-		return decision{change: j.migrator.retire(c)}
+// unavailable is the decision when Stytch can't be asked about a Stytch session.
+// The legacy session is not exchanged: the user would get a second Stytch session
+// in every outage. The old code goes on serving the user by it.
+func (d *decider) unavailable(r *http.Request, c *cookies.Received, st *session.State) decision {
+	out := decision{requestInfo: requestInfo{outcome: OutcomeUnavailable, err: st.Err}}
+	if d.migrator.rollout.now().retired() {
+		return out
 	}
-	f, err := j.legacy.first(r, c)
+	var err error
+	if out.legacy, err = d.legacy.first(r, c); err != nil {
+		d.report.logError(r.Context(), err)
+		out.cause = causeApplication // an old cookie that can't be resolved must show on the status page
+	}
+	out.hidden = out.legacy != nil && st.Stale != nil && st.Stale.LegacySession != out.legacy.key
+	return out
+}
+
+// decideLegacy decides by the legacy session of a request that has no live Stytch
+// session.
+func (d *decider) decideLegacy(ctx context.Context, r *http.Request, c *cookies.Received) decision {
+	if d.migrator.rollout.now().retired() {
+		return decision{change: d.migrator.retire(c)}
+	}
+	legacy, err := d.legacy.first(r, c)
 	switch {
 	case err != nil:
-		j.report.logError(r.Context(), err)
+		d.report.logError(r.Context(), err)
 		return decision{requestInfo: requestInfo{outcome: OutcomeUnavailable, err: err}}
-	case f == nil:
+	case legacy == nil:
 		return decision{}
 	}
-	return j.migrator.move(ctx, r, f)
+	return d.migrator.decide(ctx, r, legacy)
 }
 
-// stillServed returns the legacy session by which the old code goes on to serve a
-// user about whom Stytch can't be asked.
-func (j *decider) stillServed(r *http.Request, c *cookies.Received) (*resolvedSession, error) {
-	if j.migrator.rollout.now().retired() {
-		return nil, nil
-	}
-	return j.legacy.first(r, c)
-}
-
-// decideBoth judges a request with a Stytch session alive and a legacy cookie.
-// v is the verdict on the Stytch session alone.
-func (j *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Received, k *session.Entry, v decision) decision {
-	now := j.migrator.rollout.now()
+// decideBoth decides on a request with a live Stytch session and a legacy cookie.
+// out is the decision on the Stytch session alone.
+func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Received, live *session.Entry, out decision) decision {
+	now := d.migrator.rollout.now()
 	if now.retired() {
-		return j.retireBeside(c, v)
+		out.changeLegacy(d.migrator.retire(c))
+		return out
 	}
-	ruled, err := j.ruleOn(r, c, k)
+	ruled, err := d.ruleOn(r, c, live)
 	if err != nil {
-		j.report.logError(r.Context(), err)
-		return v
+		d.report.logError(r.Context(), err)
+		return out
 	}
-	if ruled.legacy != nil {
-		v.legacy = ruled.legacy
+	legacy := ruled.legacy
+	if legacy == nil {
+		return out
 	}
-	if now.Stage == StageRetired && ruled.legacy != nil && !j.migrator.isHeldBack(now, ruled.legacy) {
-		return j.retireBeside(c, v)
+	out.legacy = legacy
+	if now.Stage == StageRetired && !d.migrator.isHeldBack(now, legacy) {
+		out.changeLegacy(d.migrator.retire(c))
+		return out
 	}
 	switch ruled.ruling {
 	case superseded:
-		set := v.change.Set
-		v.change = changeFor(j.migrator.stageOf(now, ruled.legacy), ruled.legacy)
-		v.change.Set = set
-	case unrelated: // the user's, for all that anybody knows
-		v.change.Watch = ruled.legacy != nil && j.migrator.stageOf(now, ruled.legacy) != StageReplace
+		out.changeLegacy(changeFor(d.migrator.stageOf(now, legacy), legacy))
+	case unrelated:
+		out.change.Watch = d.migrator.stageOf(now, legacy) != StageReplace
 	case outdated:
-		v.change.Expire, v.change.Hide = []int{ruled.legacy.entry}, true
+		out.changeLegacy(cookies.Change{Expire: []int{legacy.entry}, Hide: true})
 	case overtaken:
-		won := j.migrator.move(ctx, r, ruled.legacy)
-		if won.outcome == OutcomeMigrated {
-			j.exchanges.RevokeLater(ctx, k.Session.ID)
+		out = d.migrator.decide(ctx, r, legacy)
+		if out.outcome == OutcomeMigrated {
+			d.exchanges.RevokeLater(ctx, live.Session.ID)
 		}
-		return won
 	case conflict:
-		return decision{
-			requestInfo: requestInfo{legacy: ruled.legacy},
-			change:      cookies.Change{Clear: true, Expire: []int{ruled.legacy.entry}, Hide: true},
+		out = decision{
+			requestInfo: requestInfo{legacy: legacy},
+			change:      cookies.Change{Clear: true, Expire: []int{legacy.entry}, Hide: true},
 			notable:     notable{kind: kindConflict},
 		}
 	}
-	return v
+	return out
 }
 
-// retireBeside expires the legacy cookies beside a Stytch session, which stays,
-// whoever they are of.
-func (j *decider) retireBeside(c *cookies.Received, v decision) decision {
-	set := v.change.Set
-	v.change = j.migrator.retire(c)
-	v.change.Set = set
-	return v
-}
-
-// ruleOn rules on the legacy cookies of a request beside the session k. What
-// was ruled of the same cookies before is taken from k.
-func (j *decider) ruleOn(r *http.Request, c *cookies.Received, k *session.Entry) (*cachedRuling, error) {
-	values := valuesOf(c)
-	now := time.Now()
-	judged := &attachmentOf(k).ruling
-	if ruled := judged.Load(); ruled != nil && ruled.values == values && now.Before(ruled.until) {
+// ruleOn rules on the legacy cookies of a request beside a live Stytch session. The
+// ruling on the same cookies is kept for a minute, beside the session: a value that
+// is no session may become one, for example when a second factor was pending.
+func (d *decider) ruleOn(r *http.Request, c *cookies.Received, live *session.Entry) (*cachedRuling, error) {
+	values, now := hashLegacy(c), time.Now()
+	cache := &attachmentOf(live).ruling
+	if ruled := cache.Load(); ruled != nil && ruled.values == values && now.Before(ruled.until) {
 		return ruled, nil
 	}
-	f, err := j.legacy.first(r, c)
+	legacy, err := d.legacy.first(r, c)
 	if err != nil {
 		return nil, err
 	}
-	// A minute, for a value that is no session may become one, as where a second
-	// factor was pending.
-	ruled := &cachedRuling{values: values, legacy: f, until: now.Add(time.Minute)}
-	if f != nil {
-		ruled.ruling, f.fingerprint = j.rule(k.Session, f), j.report.fingerprint(f)
-		if at := f.session.ExpiresAt; !at.IsZero() && at.Before(ruled.until) {
+	ruled := &cachedRuling{values: values, legacy: legacy, until: now.Add(time.Minute)}
+	if legacy != nil {
+		ruled.ruling, legacy.fingerprint = ruleBetween(live.Session, legacy), d.report.fingerprint(legacy)
+		if at := legacy.session.ExpiresAt; !at.IsZero() && at.Before(ruled.until) {
 			ruled.until = at
 		}
 	}
-	judged.Store(ruled)
+	cache.Store(ruled)
 	return ruled, nil
 }
 
-// valuesOf is the SHA-256 of the legacy cookies of a request, each under its
-// entry of Config.Legacy: what they are may be long, and stays in memory with
-// the session. No cookie's value has ";" or a line break in it.
-func valuesOf(c *cookies.Received) (sum [sha256.Size]byte) {
+// hashLegacy returns the SHA-256 of the legacy cookies of a request, each under its
+// entry of Config.Legacy. The cookies themselves may be long, and the ruling stays
+// in memory. No cookie value holds ";" or a line break (RFC 6265 section 4.1.1).
+func hashLegacy(c *cookies.Received) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for _, values := range c.Legacy {
 		for _, v := range values {
@@ -220,19 +213,20 @@ func valuesOf(c *cookies.Received) (sum [sha256.Size]byte) {
 	return sum
 }
 
-func (j *decider) rule(s *stytch.Session, f *resolvedSession) ruling {
-	if s.Origin != "" && s.Origin == f.key {
+// ruleBetween says which of two sessions in one request counts.
+func ruleBetween(s *stytch.Session, legacy *resolvedSession) ruling {
+	if s.Origin != "" && s.Origin == legacy.key {
 		return superseded
 	}
-	same, known := s.User.Compare(f.session.Identity)
+	same, known := s.User.Compare(legacy.session.Identity)
 	switch {
 	case !known:
 		return unrelated
 	case same:
 		return superseded
-	case f.session.StartedAt.IsZero():
+	case legacy.session.StartedAt.IsZero():
 		return conflict
-	case f.session.StartedAt.After(s.StartedAt):
+	case legacy.session.StartedAt.After(s.StartedAt):
 		return overtaken
 	}
 	return outdated

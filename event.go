@@ -120,110 +120,133 @@ func (e Event) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// teller tells operators what happened: by events, and by lines in the log.
+// reporter reports what happened, by events and in the log.
 type reporter struct {
-	onEvent func(context.Context, Event) // nil: nobody listens
+	onEvent func(context.Context, Event) // may be nil
 	log     *slog.Logger
 	names   *names.Names
 
-	queue      background.Queue // what concerns no single request
-	keysFailed latch.Latch      // the last fetch of the key set did
+	queue      background.Queue // events that concern no single request
+	keysFailed latch.Latch      // the last fetch of the key set failed
 }
 
-// fingerprint tells legacy sessions apart in logs and events.
-func (t *reporter) fingerprint(f *resolvedSession) string {
-	if f.fingerprint != "" {
-		return f.fingerprint
+// fingerprint returns what tells legacy sessions apart in logs and events.
+func (t *reporter) fingerprint(legacy *resolvedSession) string {
+	if legacy.fingerprint != "" {
+		return legacy.fingerprint
 	}
-	return t.names.Fingerprint(f.cookie.Name, string(f.session.ID))
+	return t.names.Fingerprint(legacy.cookie.Name, string(legacy.session.ID))
 }
 
-// request sends the events of one request, and logs those that deserve a look.
-func (t *reporter) request(ctx context.Context, f *requestInfo, o notable, s Stage, took time.Duration) {
-	if o.kind == "" && t.onEvent == nil {
+// request sends the events of one request, and logs the second one if there is one.
+func (t *reporter) request(ctx context.Context, d *decision, stage Stage, took time.Duration) {
+	n := d.notable
+	if n.kind == "" && t.onEvent == nil {
 		return
 	}
-	e := t.event(kindRequest, f)
-	e.Duration, e.Stage = took, s
-	if o.kind != "" {
-		odd := e
-		odd.Kind = o.kind
-		if f.legacy != nil {
-			odd.Fingerprint = t.fingerprint(f.legacy) // for the log, where there is no OnEvent
+	e := t.event(kindRequest, &d.requestInfo)
+	e.Duration, e.Stage = took, stage
+	if n.kind != "" {
+		second := e
+		second.Kind = n.kind
+		if d.legacy != nil {
+			second.Fingerprint = t.fingerprint(d.legacy) // for the log, also without OnEvent
 		}
-		if o.userID != "" {
-			odd.UserID = redact.Identifier(o.userID)
-			odd.Subject = subjectOf(f.legacy)
+		if n.userID != "" {
+			second.UserID, second.Subject = redact.Identifier(n.userID), d.legacy.subject()
 		}
-		if o.kind != kindCreated { // the client has logged that, whatever became of the request
-			t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+o.kind, slog.Any("event", odd))
+		if n.kind != kindCreated { // consumer.CreateUser has logged it
+			t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+n.kind, slog.Any("event", second))
 		}
-		t.emit(ctx, odd)
+		t.emit(ctx, second)
 	}
 	t.emit(ctx, e)
 }
 
-// subjectOf is the application's own id of a legacy session's person, in the form
-// that Stytch's external ids have: an email, however written, is none.
-func subjectOf(f *resolvedSession) string {
-	if f == nil {
-		return ""
-	}
-	return redact.Only(f.session.Identity.Subject, "._-|", maxExternalID)
-}
-
-func (t *reporter) loggedOut(ctx context.Context, f *requestInfo, legacy []*resolvedSession, err error) {
+// logout sends the event of a call of Logout. info is nil outside of Handler.
+func (t *reporter) logout(ctx context.Context, info *requestInfo, legacy []*resolvedSession, err error) {
 	out := requestInfo{err: err}
 	if len(legacy) > 0 {
 		out.legacy = legacy[0]
 	}
-	if f != nil {
-		out.outcome, out.user = f.outcome, f.user
+	if info != nil {
+		out.outcome, out.user = info.outcome, info.user
 	}
 	t.emit(ctx, t.event(kindLogout, &out))
 }
 
-// event is what can be told of a request without a secret or an email.
-func (t *reporter) event(kind string, f *requestInfo) Event {
-	e := Event{Kind: kind, Outcome: f.outcome, Cause: f.cause, Err: f.err}
-	if f.user != nil {
-		e.UserID = redact.Identifier(f.user.UserID)
+// shadow sends the events of an exchange in StageShadow.
+func (t *reporter) shadow(ctx context.Context, legacy *resolvedSession, s exchange.ShadowResult) {
+	answer := stytch.AnswerOf(s.Err)
+	if s.NotSent { // no client has logged it
+		level := slog.LevelError // a wrong setting: no session can move
+		if answer == stytch.No {
+			level = slog.LevelWarn
+		}
+		t.log.LogAttrs(ctx, level, "stytchmigrate: legacy session could not move", slog.String("reason", settingText(s.Err)))
 	}
-	if f.legacy != nil && t.onEvent != nil {
-		e.Fingerprint = t.fingerprint(f.legacy)
+	outcome := [...]Outcome{stytch.CantTell: OutcomeUnavailable, stytch.Yes: OutcomeMigrated, stytch.No: OutcomeRefused}[answer]
+	e := t.event(kindShadow, &requestInfo{outcome: outcome, legacy: legacy, err: s.Err})
+	e.Duration = s.Took
+	t.emit(ctx, e)
+	if s.UserID == "" {
+		return
 	}
-	if f.outcome == OutcomeRefused {
-		e.Subject = subjectOf(f.legacy) // somebody has to be mended, and Stytch has no id to tell whom
+	e = t.event(kindMismatch, &requestInfo{outcome: OutcomeLegacy, legacy: legacy, err: s.Err})
+	e.Duration, e.UserID, e.Subject, e.Fingerprint = s.Took, redact.Identifier(s.UserID), legacy.subject(), t.fingerprint(legacy)
+	t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+kindMismatch, slog.Any("event", e))
+	t.emit(ctx, e)
+}
+
+// settingText returns the text of an error if it is the package's own. Another error,
+// of a Tickets that the application made, may hold anything.
+func settingText(err error) string {
+	var setting redact.Setting
+	if errors.As(err, &setting) || stytch.AsCall(err) != nil {
+		return err.Error()
 	}
-	if f.err == nil {
+	return "Config.Tickets could not mint a ticket"
+}
+
+// event returns what can be told of a request without a secret or an email.
+func (t *reporter) event(kind string, info *requestInfo) Event {
+	e := Event{Kind: kind, Outcome: info.outcome, Cause: info.cause, Err: info.err}
+	if info.user != nil {
+		e.UserID = redact.Identifier(info.user.UserID)
+	}
+	if info.legacy != nil && t.onEvent != nil {
+		e.Fingerprint = t.fingerprint(info.legacy)
+	}
+	if info.outcome == OutcomeRefused {
+		e.Subject = info.legacy.subject() // an operator has to find this user, and Stytch has given no id
+	}
+	if info.err == nil {
 		return e
 	}
 	if e.Cause == "" {
-		e.Cause = causeOf(f.err)
+		e.Cause = causeOf(info.err)
 	}
 	var api *Error
-	if errors.As(f.err, &api) {
+	if errors.As(info.err, &api) {
 		e.RequestID, e.ErrorType = api.RequestID, api.Type
 	}
 	return e
 }
 
-// The causes that no error tells. What an error tells is in causeOf.
+// Causes that no error tells. For the others see causeOf.
 const (
-	causeMemory   = session.CauseMemory
-	causeExchange = "exchange"
-	causeRecord   = "record"
-	causeHeldBack = "held_back"
-	causeUntil    = "until"
-
-	causeApplication = "application" // an error may tell something else of the same request
+	causeExchange    = "exchange"
+	causeRecord      = "record"
+	causeHeldBack    = "held_back"
+	causeUntil       = "until"
+	causeApplication = "application"
 
 	causeFailed     = "failed"
 	causeUnreadable = "unreadable"
 	causeRecovered  = "recovered"
 )
 
-// causeOf is why an error made a request what it is.
+// causeOf returns the Cause that an error tells.
 func causeOf(err error) string {
 	switch call := stytch.AsCall(err); {
 	case errors.Is(err, exchange.ErrLoggedOut):
@@ -256,33 +279,34 @@ func (t *reporter) emit(ctx context.Context, e Event) {
 	}
 }
 
-// logError logs what kept the middleware from telling, unless it was a call to
-// Stytch: the client logs those.
+// logError logs why it can't be told whose session a request has. The client logs
+// calls to Stytch itself.
 func (t *reporter) logError(ctx context.Context, err error) {
 	if err != nil && stytch.AsCall(err) == nil {
 		t.log.LogAttrs(ctx, slog.LevelError, err.Error())
 	}
 }
 
-// jwksFetched hears of each fetch of the key set.
+// jwksFetched is called after each fetch of the key set. The fetch is shared, so it
+// has no context of a request.
 func (t *reporter) jwksFetched(err error, keys int) {
-	ctx := context.Background() // of no request: those that wait share the fetch
 	if err == nil {
 		if t.keysFailed.Clear() {
-			t.loud(kindJWKS, nil)
+			t.condition(kindJWKS, nil)
 		}
 		return
 	}
+	ctx := context.Background()
 	t.keysFailed.Set()
 	t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
-	t.queue.Add(func() { t.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) }) // before it is told to be over
+	t.queue.Add(func() { t.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) })
 }
 
-// loud tells, in the log and as an event, of what concerns no single request; with
-// a nil err, that it is over. It is called from calls that requests share: the
-// application's code runs elsewhere. What failed and has recovered is told in that
-// order, or who counts on the last word would have it in trouble for ever.
-func (t *reporter) loud(kind string, err error) {
+// condition reports that something failed that concerns no single request, or, with a
+// nil err, that it works again. It is called in calls that requests share, so the
+// application's OnEvent runs in the queue. The queue keeps the order: after a
+// recovery that is reported too early, a monitor would show a failure forever.
+func (t *reporter) condition(kind string, err error) {
 	t.queue.Add(func() {
 		ctx, e := context.Background(), Event{Kind: kind, Err: err}
 		switch {
@@ -302,12 +326,12 @@ func (t *reporter) loud(kind string, err error) {
 	})
 }
 
-func (t *reporter) storeFailed(err error) { t.loud(kindStore, err) }
-func (t *reporter) doubted(err error)     { t.loud(kindBrake, err) }
-func (t *reporter) unrevoked(err error)   { t.loud(kindRevocation, err) }
+func (t *reporter) storeFailed(err error)  { t.condition(kindStore, err) }
+func (t *reporter) doubted(err error)      { t.condition(kindBrake, err) }
+func (t *reporter) revokeFailed(err error) { t.condition(kindRevocation, err) }
 
-// noticed hears of calls that are held back from now on, or no longer.
-func (t *reporter) noticed(n outbound.Notice) {
+// limited reports that the outbound transport holds calls back, or no longer does.
+func (t *reporter) limited(n outbound.Notice) {
 	kind, level := kindBreaker, slog.LevelInfo
 	cause := strings.ReplaceAll(strings.TrimPrefix(n.What, "breaker "), "-", "_")
 	switch n.What {
@@ -316,7 +340,7 @@ func (t *reporter) noticed(n outbound.Notice) {
 	case "breaker open":
 		level = slog.LevelWarn
 	}
-	ctx := context.Background() // of no request: it is about all of them
+	ctx := context.Background()
 	t.log.LogAttrs(ctx, level, "stytchmigrate: "+n.What, slog.String("calls", n.Lane),
 		slog.Uint64("failures", uint64(n.Failures)), slog.Duration("duration", n.For))
 	t.emit(ctx, Event{Kind: kind, Cause: cause, Calls: n.Lane, Duration: n.For, Err: fmt.Errorf("stytchmigrate: %s: %s", n.Lane, n.What)})

@@ -17,8 +17,8 @@ import (
 	"example.com/stytchmigrate/internal/tombstones"
 )
 
-// ender ends sessions: here first, then on other machines, at Stytch and at the
-// source.
+// logouts ends sessions, in this order: in this process, on the other machines, at
+// Stytch, and at the source of the legacy session.
 type logouts struct {
 	cookies    *cookies.Policy
 	legacy     *legacyResolver
@@ -30,163 +30,184 @@ type logouts struct {
 	timeout    time.Duration
 }
 
-// leaving is what ends with one logout.
+// logoutSet is all that one logout ends.
 type logoutSet struct {
-	legacy  []*resolvedSession
-	ids     map[string]bool     // of Stytch sessions
-	keys    map[string]bool     // of legacy sessions' records
-	unknown []stytch.SessionRef // what the browser sent, where no id is known
+	legacy  []*resolvedSession  // that the request carries
+	records map[string]bool     // keys of the legacy sessions
+	stytch  map[string]bool     // ids of the Stytch sessions
+	unknown []stytch.SessionRef // tokens and JWTs of Stytch sessions whose id is not known here
 }
 
-func (l *logoutSet) add(sessionID, key string) {
-	if sessionID != "" {
-		l.ids[sessionID] = true
+// addStytch and addRecord add a session, if there is one.
+func (l *logoutSet) addStytch(id string) {
+	if id != "" {
+		l.stytch[id] = true
 	}
+}
+
+func (l *logoutSet) addRecord(key string) {
 	if key != "" {
-		l.keys[key] = true
+		l.records[key] = true
 	}
 }
 
-// proofs are of all Stytch sessions that are to be revoked.
-func (l *logoutSet) proofs() []stytch.SessionRef {
+// revocations returns the Stytch sessions that are to be revoked.
+func (l *logoutSet) revocations() []stytch.SessionRef {
 	all := slices.Clone(l.unknown)
-	for id := range l.ids {
+	for id := range l.stytch {
 		all = append(all, stytch.SessionRef{ID: id})
 	}
 	return all
 }
 
+// logout is Middleware.Logout.
 func (e *logouts) logout(w http.ResponseWriter, r *http.Request) error {
-	f := infoFrom(r.Context())
-	if f != nil && f.original != nil {
-		r = f.original.WithContext(r.Context())
-	}
 	var pending *cookies.Pending
-	if f != nil {
-		pending = f.pending
+	info := infoFrom(r.Context())
+	if info != nil {
+		pending = info.pending
+		if info.original != nil {
+			r = info.original.WithContext(r.Context())
+		}
 	}
 	errs := []error{e.cookies.LogOut(w.Header(), r, pending)}
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), e.timeout)
 	defer cancel()
-	cookies := e.cookies.Read(r)
-	if cookies.TooMany(r) {
+	received := e.cookies.Read(r)
+	if received.TooMany(r) {
 		errs = append(errs, errTooMany)
 	}
-	legacy, err := e.legacyOf(f, r, &cookies)
-	l := e.endLocal(ctx, f, legacy, &cookies)
-	errs = append(errs, err, e.endShared(ctx, l))
-	for _, p := range l.proofs() {
-		errs = append(errs, e.api.Revoke(ctx, p))
+	legacy, err := e.legacyOf(info, r, &received)
+	all := e.endLocal(ctx, info, legacy, &received)
+	errs = append(errs, err, e.endShared(ctx, all))
+	for _, ref := range all.revocations() {
+		errs = append(errs, e.api.Revoke(ctx, ref))
 	}
-	told := errors.Join(errs...)
-	for _, s := range append(legacy, e.sources(r.Context(), l)...) {
+	reported := errors.Join(errs...) // without the text of the application's errors
+	for _, s := range append(legacy, e.sources(r.Context(), all)...) {
 		if err := e.endAtSource(r.Context(), s); err != nil {
 			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", s.cookie.Name, err))
-			told = errors.Join(told, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", s.cookie.Name, err))
+			reported = errors.Join(reported, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", s.cookie.Name, err))
 		}
 	}
-	e.report.loggedOut(r.Context(), f, legacy, told)
+	e.report.logout(r.Context(), info, legacy, reported)
 	return errors.Join(errs...)
 }
 
 var errTooMany = errors.New("stytchmigrate: more cookies than Logout looks at: a session may not have been ended")
 
-// left ends the sessions of a user whom the handler has logged out by itself: by
-// expiring the legacy cookie. It is logout, but nobody waits for Stytch. The Stytch
-// session may have come from another legacy session, as at a sign-in by the old
-// login that was not the last one; or nobody could tell whose it is.
-func (e *logouts) legacyLogout(ctx context.Context, c *cookies.Received, f *requestInfo) {
+// legacyLogout ends the sessions of a user whom the handler has logged out by
+// expiring the legacy cookie. It is like logout, but does not wait for Stytch. The
+// Stytch session may have come from another legacy session: from an earlier sign-in
+// by the old login, or while it could not be told whose it is.
+func (e *logouts) legacyLogout(ctx context.Context, c *cookies.Received, info *requestInfo) {
 	ctx = context.WithoutCancel(ctx)
-	l := e.endLocal(ctx, f, []*resolvedSession{f.legacy}, c)
-	_ = e.endShared(ctx, l)
+	all := e.endLocal(ctx, info, []*resolvedSession{info.legacy}, c)
+	_ = e.endShared(ctx, all)
 	background.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, 3*e.timeout)
 		defer cancel()
-		for _, p := range l.proofs() {
-			e.sessions.RevokeUnwanted(ctx, p)
+		for _, ref := range all.revocations() {
+			e.sessions.RevokeUnwanted(ctx, ref)
 		}
 	})
 }
 
-// legacyOf returns the legacy sessions that a request came with, each once. What
-// was found before need not be resolved again.
-func (e *logouts) legacyOf(f *requestInfo, r *http.Request, c *cookies.Received) ([]*resolvedSession, error) {
+// legacyOf returns the legacy sessions that a request carries, each once. The one
+// that decide resolved is among them even if Resolve fails now.
+func (e *logouts) legacyOf(info *requestInfo, r *http.Request, c *cookies.Received) ([]*resolvedSession, error) {
 	all, err := e.legacy.every(r, c)
-	if f != nil && f.legacy != nil {
-		all = append(all, f.legacy)
+	if info != nil && info.legacy != nil {
+		all = append(all, info.legacy)
 	}
 	seen := map[string]bool{}
-	all = slices.DeleteFunc(all, func(l *resolvedSession) bool {
-		key := l.key
-		defer func() { seen[key] = true }()
-		return seen[key]
+	all = slices.DeleteFunc(all, func(s *resolvedSession) bool {
+		again := seen[s.key]
+		seen[s.key] = true
+		return again
 	})
 	return all, err
 }
 
-// here makes this process refuse every session of a request from now on. It
-// comes before Stytch or the store hear of it: no answer that is under way brings
-// back what has ended here.
-func (e *logouts) endLocal(ctx context.Context, f *requestInfo, legacy []*resolvedSession, c *cookies.Received) *logoutSet {
-	l := &logoutSet{legacy: legacy, ids: map[string]bool{}, keys: map[string]bool{}}
+// endLocal makes this process refuse every session of a request from now on. It
+// comes first: an answer of Stytch or of the store that is under way must not bring
+// back a session that has ended here.
+func (e *logouts) endLocal(ctx context.Context, info *requestInfo, legacy []*resolvedSession, c *cookies.Received) *logoutSet {
+	all := &logoutSet{legacy: legacy, stytch: map[string]bool{}, records: map[string]bool{}}
 	end := func(sessionID, key string) {
-		if l.add(sessionID, key); key != "" {
+		all.addStytch(sessionID)
+		all.addRecord(key)
+		if key != "" {
 			e.tombstones.MarkLegacyLocal(key)
 		}
 	}
-	if f != nil && f.session != nil {
-		origin, _ := f.session.CustomClaims[stytch.OriginClaim].(string)
-		end(f.session.SessionID, origin)
+	if info != nil && info.session != nil {
+		origin, _ := info.session.CustomClaims[stytch.OriginClaim].(string)
+		end(info.session.SessionID, origin)
 	}
 	for _, s := range legacy {
 		end("", s.key)
 	}
-	l.unknown = e.sessions.EndCookies(ctx, c.Tokens, c.JWTs, end)
-	for id := range l.ids { // now that nothing more is looked up by a cookie
+	all.unknown = e.sessions.EndCookies(ctx, c.Tokens, c.JWTs, end)
+	for id := range all.stytch { // last: EndCookies finds sessions in memory by their cookies
 		e.sessions.End(id)
 	}
-	return l
+	return all
 }
 
-// everywhere tells the other machines, and adds the Stytch sessions that the
-// legacy ones became. They are looked up after the records are ended: who
-// remembers one after that discards it.
-func (e *logouts) endShared(ctx context.Context, l *logoutSet) (err error) {
-	for key := range l.keys {
+// endShared ends the sessions on the other machines, and adds the Stytch sessions
+// that the legacy ones became. It marks the legacy sessions first and looks for
+// their records then: a machine that puts a record after the look finds the mark.
+func (e *logouts) endShared(ctx context.Context, all *logoutSet) (err error) {
+	for key := range all.records {
 		err = errors.Join(err, e.tombstones.MarkLegacy(ctx, key))
 	}
-	for _, s := range l.legacy {
-		if r := e.records.Load(ctx, s.key, redact.Secret(s.session.ID)); r != nil {
-			l.add(r.Session.ID, "")
-			e.sessions.End(r.Session.ID)
+	for _, s := range all.legacy {
+		if record := e.records.Load(ctx, s.key, redact.Secret(s.session.ID)); record != nil {
+			all.addStytch(record.Session.ID)
+			e.sessions.End(record.Session.ID)
 		}
 	}
-	for id := range l.ids {
+	for id := range all.stytch {
 		err = errors.Join(err, e.tombstones.MarkSessionShared(ctx, id))
 	}
 	return err
 }
 
-// sources returns the legacy sessions whose cookie the browser has no more, and
-// that are to be ended at their source.
-func (e *logouts) sources(ctx context.Context, l *logoutSet) (out []*resolvedSession) {
+// sources returns the legacy sessions that the Stytch sessions came from, if the
+// browser no longer has their cookie and they have an End.
+func (e *logouts) sources(ctx context.Context, all *logoutSet) (out []*resolvedSession) {
 	if !slices.ContainsFunc(e.legacy.cookies, func(c LegacyCookie) bool { return c.End != nil }) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout)
 	defer cancel()
-	for key := range l.keys {
-		came := slices.ContainsFunc(l.legacy, func(f *resolvedSession) bool { return f.key == key })
-		if f := e.sourceOf(ctx, key); f != nil && !came {
-			out = append(out, f)
+	for key := range all.records {
+		if slices.ContainsFunc(all.legacy, func(s *resolvedSession) bool { return s.key == key }) {
+			continue
+		}
+		if s := e.sourceOf(ctx, key); s != nil {
+			out = append(out, s)
 		}
 	}
 	return out
 }
 
-// endAtSource calls End, with time of its own: a Stytch that is silent has used
-// up the rest, and must not keep the old session alive.
+// sourceOf returns the legacy session of a record, if it has an End.
+func (e *logouts) sourceOf(ctx context.Context, key string) *resolvedSession {
+	src, found := e.records.Source(ctx, key)
+	i := src.Entry
+	if !found || i >= len(e.legacy.cookies) || e.legacy.cookies[i].Name != src.Cookie || e.legacy.cookies[i].End == nil {
+		return nil // of another configuration
+	}
+	return &resolvedSession{entry: i, key: key, cookie: &e.legacy.cookies[i], session: LegacySession{
+		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
+	}}
+}
+
+// endAtSource calls End. It has a timeout of its own: a Stytch that is silent has
+// used up the other one, and the old session must end all the same.
 func (e *logouts) endAtSource(ctx context.Context, legacy *resolvedSession) error {
 	if legacy.cookie.End == nil {
 		return nil
@@ -194,17 +215,4 @@ func (e *logouts) endAtSource(ctx context.Context, legacy *resolvedSession) erro
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout)
 	defer cancel()
 	return legacy.cookie.End(ctx, legacy.session)
-}
-
-// sourceOf returns the legacy session of a record, if it is to be ended at its
-// source.
-func (e *logouts) sourceOf(ctx context.Context, key string) *resolvedSession {
-	src, found := e.records.Source(ctx, key)
-	i := src.Entry
-	if !found || i >= len(e.legacy.cookies) || e.legacy.cookies[i].Name != src.Cookie || e.legacy.cookies[i].End == nil {
-		return nil // of a configuration that is no more
-	}
-	return &resolvedSession{entry: i, key: key, cookie: &e.legacy.cookies[i], session: LegacySession{
-		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
-	}}
 }

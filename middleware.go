@@ -41,16 +41,16 @@ import (
 type Middleware struct {
 	// Pointers only, so that printing a Middleware prints no secret.
 	cfg      *Config
-	cookies  *cookies.Policy
-	sessions *session.Sessions
-	rollout  *rollout
-	decider  *decider       // says what is to become of a request
-	applier  *applier       // does it
-	logouts  *logouts       // logs out
-	report   *reporter      // says what happened
-	probes   *client.Client // of Check: its calls count in no lane, and are not logged
+	cookies  *cookies.Policy   // reads and writes cookies
+	sessions *session.Sessions // Stytch sessions in memory, for the fast path
+	rollout  *rollout          // the Rollout in force
+	decider  *decider          // says what a request is
+	applier  *applier          // carries that out
+	logouts  *logouts          // ends sessions
+	report   *reporter         // sends events, writes the log
+	probes   *client.Client    // Check's client, without limits, breaker and log
 
-	anonymous *requestInfo // what a request is told that carries nothing
+	anonymous *requestInfo // of every request without a session, made once
 }
 
 // Format writes the type's name. In a verb that it rejects, package fmt would
@@ -64,42 +64,45 @@ func New(cfg Config) (*Middleware, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	n := &names.Names{Key: redact.Secret(cfg.RecordKey), Project: cfg.ProjectID}
-	tell := &reporter{onEvent: cfg.OnEvent, log: cfg.Logger, names: n}
-	b := cookies.New(cfg.Cookies.options(), legacyCookies(cfg.Legacy))
+	hmacs := &names.Names{Key: redact.Secret(cfg.RecordKey), Project: cfg.ProjectID}
+	report := &reporter{onEvent: cfg.OnEvent, log: cfg.Logger, names: hmacs}
+	policy := cookies.New(cfg.Cookies.options(), legacyCookies(cfg.Legacy))
+	legacy := &legacyResolver{cfg.Legacy, hmacs}
+	rollout := newRollout(cfg.Rollout)
 
-	shared := sealedstore.New(redact.Secret(cfg.RecordKey), cfg.Store, cfg.Timeout/10, tell.storeFailed)
-	remembered, ended := records.New(shared, recordCodec, cfg.Timeout/2), tombstones.New(shared, n)
+	// What machines share.
+	store := sealedstore.New(redact.Secret(cfg.RecordKey), cfg.Store, cfg.Timeout/10, report.storeFailed)
+	recs := records.New(store, recordCodec, cfg.Timeout/2)
+	ended := tombstones.New(store, hmacs)
 
+	// Calls to Stytch. Check's go past the limits and the breaker, and are not logged.
 	transport := client.Transport(cfg.HTTPClient)
-	calls := client.Client{
+	probes := client.Client{
 		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: redact.Secret(cfg.Secret), HTTP: client.NewHTTPClient(transport),
 		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
 	}
-	probes := calls
-	calls.HTTP = client.NewHTTPClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: client.MaxBody, Notify: tell.noticed}))
-
-	// Stytch names itself by the host that a session was made through.
-	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL}
-	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(calls.JWKS, tell.jwksFetched))
+	calls := probes
+	calls.HTTP = client.NewHTTPClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: client.MaxBody, Notify: report.limited}))
+	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL} // Stytch names itself by the host that a session was made through
+	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(calls.JWKS, report.jwksFetched))
 	api := &consumer{&calls, verifier}
 
 	sessions := session.New(session.Config{
 		API: api, Verifier: verifier, Tombstones: ended, Limit: 3 * cfg.Timeout, ExtendBy: cfg.extendBy(), Log: cfg.Logger,
-		Attach: func(s *stytch.Session) any { return newAttachment(b, s) }, OnDoubt: tell.doubted, OnRevokeFailed: tell.unrevoked,
+		Attach:  func(s *stytch.Session) any { return newAttachment(policy, s) },
+		OnDoubt: report.doubted, OnRevokeFailed: report.revokeFailed,
 	})
-	inForce := newRollout(cfg.Rollout)
 	exchanges := exchange.New(exchange.Config{
-		API: api, Sessions: sessions, Records: remembered, Tombstones: ended, Limiter: inForce, Mint: cfg.minter(),
+		API: api, Sessions: sessions, Records: recs, Tombstones: ended, Limiter: rollout, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: calls.LogError,
 	})
-
-	old := &legacyResolver{cfg.Legacy, n}
-	e := &logouts{b, old, sessions, ended, remembered, api, tell, cfg.Timeout}
+	migrator := &migrator{&cfg, exchanges, ended, hmacs, rollout, report}
+	logouts := &logouts{policy, legacy, sessions, ended, recs, api, report, cfg.Timeout}
 	return &Middleware{
-		cfg: &cfg, cookies: b, sessions: sessions, rollout: inForce, report: tell, logouts: e, probes: &probes, anonymous: &requestInfo{by: b},
-		decider: &decider{sessions, exchanges, old, ended, tell, &migrator{&cfg, exchanges, ended, n, inForce, tell}, cfg.Timeout},
-		applier: &applier{cookies: b, legacy: old, sessions: sessions, tombstones: ended, logouts: e, log: cfg.Logger},
+		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
+		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout},
+		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, log: cfg.Logger},
+		logouts: logouts, report: report, probes: &probes, anonymous: &requestInfo{by: policy},
 	}, nil
 }
 
@@ -119,35 +122,35 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 			return
 		}
 		start := time.Now()
-		cookies := m.cookies.Read(r)
-		quiet := m.decider.decide(r, &cookies)
-		if quiet.isNothing() && len(cookies.Tokens) == 0 && m.passesUnreported(r.Context()) { // a token may have cost a call
+		received := m.cookies.Read(r)
+		found := m.decider.decide(r, &received)
+		asked := len(received.Tokens) > 0 // perhaps: how long that took is worth an event
+		if found.isNothing() && !asked && m.passesUnreported(r.Context()) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		v := quiet // for the context: what did not get here is not allocated
-		v.by = m.cookies
-		m.report.request(r.Context(), &v.requestInfo, v.notable, m.rollout.now().Stage, time.Since(start))
-		if v.gone {
+		d := found // the context keeps a copy on the heap; requests that did not get here allocate none
+		d.by = m.cookies
+		m.report.request(r.Context(), &d, m.rollout.now().Stage, time.Since(start))
+		if d.gone {
 			return
 		}
-		m.applier.apply(w, r, &cookies, &v, next)
+		m.applier.apply(w, r, &received, &d, next)
 	})
 }
 
 func (m *Middleware) excluded(r *http.Request) bool {
-	// Wrapped twice: the outer one has done it all.
-	if f := infoFrom(r.Context()); f != nil && f.by == m.cookies {
-		return true
+	if info := infoFrom(r.Context()); info != nil && info.by == m.cookies {
+		return true // wrapped twice: the outer Handler has done it all
 	}
 	preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
 	return preflight || m.cfg.Skip != nil && m.cfg.Skip(r)
 }
 
-// quick serves the two kinds of requests that are nearly all: those with no
-// cookie that matters, and those of a session in memory. What they are told is
-// there beforehand, and none of their cookies changes. It does what decide and
-// act would do, at no cost that can be seen.
+// fastPath serves the two kinds of requests that are nearly all: those without a
+// session cookie, and those of a Stytch session in memory. Their context value was
+// made before and no cookie changes, so that they allocate next to nothing. It does
+// what decide and apply would do; it returns false if a request needs those.
 func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	var start time.Time
 	if m.cfg.OnEvent != nil {
@@ -157,29 +160,29 @@ func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.
 	if !ok {
 		return false
 	}
-	f := m.anonymous
+	info := m.anonymous
 	if jwt != "" {
-		k := m.sessions.LookupJWT(jwt)
-		if k == nil {
+		entry := m.sessions.LookupJWT(jwt)
+		if entry == nil {
 			return false
 		}
-		f = attachmentOf(k).info
+		info = attachmentOf(entry).info
 	}
 	ctx := r.Context()
 	if m.cfg.OnEvent != nil {
-		e := m.report.event(kindRequest, f)
+		e := m.report.event(kindRequest, info)
 		e.Duration, e.Stage = time.Since(start), m.rollout.now().Stage
 		m.report.emit(ctx, e)
 	} else if jwt == "" && m.passesUnreported(ctx) {
 		next.ServeHTTP(w, r)
 		return true
 	}
-	next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, contextKey{}, f)))
+	next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, contextKey{}, info)))
 	return true
 }
 
-// goesUntold reports that an anonymous request may be passed on as it is: nobody
-// hears of it, and the context holds nobody whom another middleware found.
+// passesUnreported reports whether an anonymous request may be passed on as it is: no
+// event is sent of it, and its context holds no user of another Middleware.
 func (m *Middleware) passesUnreported(ctx context.Context) bool {
 	return m.cfg.OnEvent == nil && infoFrom(ctx) == nil
 }

@@ -3,9 +3,7 @@ package stytchmigrate
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -20,7 +18,8 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// mover moves legacy sessions to Stytch, as the rollout has it.
+// migrator decides on legacy sessions by the Rollout in force, and has those
+// exchanged that move.
 type migrator struct {
 	cfg        *Config
 	exchanges  *exchange.Exchanger
@@ -30,174 +29,142 @@ type migrator struct {
 	report     *reporter
 }
 
-// move is the verdict on a legacy session that is the one that counts: it moves
-// to Stytch, if the rollout has it so.
-func (m *migrator) move(ctx context.Context, r *http.Request, f *resolvedSession) decision {
+// decide returns the decision on the legacy session that counts.
+func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolvedSession) decision {
 	now := m.rollout.now()
 	switch {
-	case m.isHeldBack(now, f):
-		return m.leaveAlone(ctx, f, causeHeldBack, nil)
+	case m.isHeldBack(now, legacy):
+		return m.leaveAlone(ctx, legacy, causeHeldBack, nil)
 	case now.Stage == StageRetired:
-		return decision{change: cookies.Change{Expire: []int{f.entry}, Hide: true}}
+		return decision{change: cookies.Change{Expire: []int{legacy.entry}, Hide: true}}
 	case now.Stage == StageObserve:
-		return m.leaveAlone(ctx, f, now.Stage.String(), nil)
+		return m.leaveAlone(ctx, legacy, now.Stage.String(), nil)
 	case now.stopped():
-		return m.leaveAlone(ctx, f, causeUntil, nil)
+		return m.leaveAlone(ctx, legacy, causeUntil, nil)
 	case now.Stage != StageShadow:
-		return m.migrate(ctx, r, f, now.Stage)
+		return m.migrate(ctx, r, legacy, now.Stage)
 	}
-	v := m.leaveAlone(ctx, f, now.Stage.String(), nil)
-	if v.outcome == OutcomeLegacy {
-		m.shadow(r, f)
+	out := m.leaveAlone(ctx, legacy, now.Stage.String(), nil)
+	if out.outcome == OutcomeLegacy {
+		m.shadow(r, legacy)
 	}
-	return v
+	return out
 }
 
-// stageOf is what becomes of a legacy session beside a Stytch session: where the
-// rollout leaves it alone, both stay.
-func (m *migrator) stageOf(now *Rollout, f *resolvedSession) Stage {
-	if now.stopped() || m.isHeldBack(now, f) {
+// stageOf returns the stage that decides what becomes of a legacy cookie beside a
+// Stytch session. If the rollout leaves the legacy session alone, both cookies stay.
+func (m *migrator) stageOf(now *Rollout, legacy *resolvedSession) Stage {
+	if now.stopped() || m.isHeldBack(now, legacy) {
 		return StageKeep
 	}
 	return now.Stage
 }
 
-// leaveAlone is the verdict on a legacy session that does not move now. One that
-// was logged out stays so: who has a copy of its cookie is nobody.
-func (m *migrator) leaveAlone(ctx context.Context, f *resolvedSession, cause string, why error) decision {
-	if m.tombstones.LegacyEnded(context.WithoutCancel(ctx), f.key) {
-		return decision{requestInfo: requestInfo{outcome: OutcomeRefused, legacy: f, err: exchange.ErrLoggedOut}}
+// leaveAlone is the decision on a legacy session that does not move now. A session
+// that was logged out is refused: this request has a copy of its cookie.
+func (m *migrator) leaveAlone(ctx context.Context, legacy *resolvedSession, cause string, why error) decision {
+	if m.tombstones.LegacyEnded(context.WithoutCancel(ctx), legacy.key) {
+		return decision{requestInfo: requestInfo{outcome: OutcomeRefused, legacy: legacy, err: exchange.ErrLoggedOut}}
 	}
-	return decision{requestInfo: requestInfo{outcome: OutcomeLegacy, cause: cause, legacy: f, err: why}}
+	return decision{requestInfo: requestInfo{outcome: OutcomeLegacy, cause: cause, legacy: legacy, err: why}}
 }
 
-func (m *migrator) migrate(ctx context.Context, r *http.Request, f *resolvedSession, stage Stage) decision {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // less where a Stytch session was asked about before
+// migrate exchanges a legacy session.
+func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolvedSession, stage Stage) decision {
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // ctx may have less time left: decide's, for all calls of a request
 	defer cancel()
-	l := m.exchangeLegacy(f)
-	x := m.exchanges.Do(ctx, l, func() (stytch.ExchangeRequest, error) { return m.cfg.prepare(r, f, l.Key) })
-	v := decision{requestInfo: requestInfo{legacy: f, err: x.Err}, notable: notable{oddKinds[x.Event], x.UserID}}
-	switch x.Answer {
+	prepare := func() (stytch.ExchangeRequest, error) { return m.cfg.exchangeRequest(r, legacy) }
+	result := m.exchanges.Do(ctx, m.exchangeLegacy(legacy), prepare)
+	out := decision{requestInfo: requestInfo{legacy: legacy, err: result.Err}, notable: notable{exchangeKinds[result.Event], result.UserID}}
+	switch result.Answer {
 	case stytch.Yes:
-		told := attachmentOf(x.Entry).info
-		v.outcome, v.user, v.session = OutcomeMigrated, told.user, told.session
-		if v.cause = causeExchange; x.Recorded {
-			v.cause = causeRecord
+		info := attachmentOf(result.Entry).info
+		out.outcome, out.user, out.session = OutcomeMigrated, info.user, info.session
+		if out.cause = causeExchange; result.Recorded {
+			out.cause = causeRecord
 		}
-		v.change = changeFor(stage, f)
-		v.change.Set = tokensOf(x.Entry)
+		out.change = changeFor(stage, legacy)
+		out.change.Set = tokensOf(result.Entry)
+		return out
 	case stytch.No:
-		v.outcome = OutcomeRefused
-	default:
-		if exchange.IsNoRoom(x.Err) {
-			v = m.leaveAlone(ctx, f, "", x.Err)
-		} else {
-			v.outcome = OutcomeUnavailable
-			m.report.logError(r.Context(), x.Err)
-		}
-		// The exchange may be under way, here or on another machine. If the old code
-		// logs out meanwhile, nobody is to be handed what comes of it.
-		v.change.Watch = true
+		out.outcome = OutcomeRefused
+		return out
 	}
-	return v
+	if exchange.IsNoRoom(result.Err) {
+		out = m.leaveAlone(ctx, legacy, "", result.Err)
+	} else {
+		out.outcome = OutcomeUnavailable
+		m.report.logError(r.Context(), result.Err)
+	}
+	// The exchange may still be under way, here or on another machine. If the old code
+	// logs the user out meanwhile, the session that comes of it must end too.
+	out.change.Watch = true
+	return out
 }
 
-// oddKinds are the kinds of what happens beside an exchange.
-var oddKinds = [...]string{exchange.NoEvent: "", exchange.Mismatch: kindMismatch, exchange.Created: kindCreated}
+// exchangeKinds are the kinds of the events of an exchange.
+var exchangeKinds = [...]string{exchange.NoEvent: "", exchange.Mismatch: kindMismatch, exchange.Created: kindCreated}
 
-// beside is what becomes of a legacy cookie beside a Stytch session of the same
-// person.
-func changeFor(s Stage, f *resolvedSession) cookies.Change {
+// changeFor returns what becomes of a legacy cookie beside a Stytch session of the
+// same person.
+func changeFor(s Stage, legacy *resolvedSession) cookies.Change {
 	if s == StageReplace {
-		return cookies.Change{Expire: []int{f.entry}}
+		return cookies.Change{Expire: []int{legacy.entry}}
 	}
 	return cookies.Change{Watch: true}
 }
 
-// isHeldBack reports whether a legacy session is among the percentage that is left
-// alone: it has one place, and those below that are.
-func (m *migrator) isHeldBack(now *Rollout, f *resolvedSession) bool {
+// isHeldBack reports whether HoldBack leaves a legacy session alone. Each person has
+// one place between 0 and 1, so lowering HoldBack only adds users.
+func (m *migrator) isHeldBack(now *Rollout, legacy *resolvedSession) bool {
 	if now.HoldBack <= 0 || now.HoldBack >= 100 {
 		return now.HoldBack >= 100
 	}
-	return m.names.Place(f.session.Identity.Subject, string(f.session.ID)) < now.HoldBack/100
+	return m.names.Place(legacy.session.Identity.Subject, string(legacy.session.ID)) < now.HoldBack/100
 }
 
-// moving is a legacy session as the exchange knows it.
-func (m *migrator) exchangeLegacy(f *resolvedSession) *exchange.Legacy {
-	s := f.session
-	l := &exchange.Legacy{Key: f.key, ID: redact.Secret(s.ID), Identity: s.Identity}
-	if f.cookie.End != nil {
-		l.Source = &records.Source{
-			Cookie: f.cookie.Name, Entry: f.entry, ID: redact.Secret(s.ID), Token: redact.Secret(s.Token),
+// exchangeLegacy is a legacy session as the exchange knows it.
+func (m *migrator) exchangeLegacy(legacy *resolvedSession) *exchange.Legacy {
+	s := legacy.session
+	out := &exchange.Legacy{Key: legacy.key, ID: redact.Secret(s.ID), Identity: s.Identity}
+	if legacy.cookie.End != nil {
+		out.Source = &records.Source{
+			Cookie: legacy.cookie.Name, Entry: legacy.entry, ID: redact.Secret(s.ID), Token: redact.Secret(s.Token),
 			Identity: s.Identity, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt,
 		}
 	}
-	return l
+	return out
 }
 
-// tryOut has a legacy session exchanged for nobody, and tells what it would have come
-// to.
-func (m *migrator) shadow(r *http.Request, f *resolvedSession) {
-	l := m.exchangeLegacy(f)
-	prepare := func() (stytch.ExchangeRequest, error) { return m.cfg.prepare(r, f, l.Key) }
-	m.exchanges.Shadow(r.Context(), l, prepare, func(ctx context.Context, t exchange.ShadowResult) {
-		if t.NotSent {
-			level := slog.LevelWarn
-			if stytch.AnswerOf(t.Err) != stytch.No { // a setting, and so nobody is going to move
-				level = slog.LevelError
-			}
-			m.report.log.LogAttrs(ctx, level, "stytchmigrate: legacy session could not move", slog.String("reason", safeText(t.Err)))
-		}
-		e := m.report.event(kindShadow, &requestInfo{outcome: shadowOutcome(t.Err), legacy: f, err: t.Err})
-		e.Duration = t.Took
-		m.report.emit(ctx, e)
-		if t.UserID != "" {
-			m.reportMismatch(ctx, f, t)
-		}
+// shadow exchanges a legacy session to see what comes of it, and reports that. No
+// request gets the session.
+func (m *migrator) shadow(r *http.Request, legacy *resolvedSession) {
+	prepare := func() (stytch.ExchangeRequest, error) { return m.cfg.exchangeRequest(r, legacy) }
+	m.exchanges.Shadow(r.Context(), m.exchangeLegacy(legacy), prepare, func(ctx context.Context, s exchange.ShadowResult) {
+		m.report.shadow(ctx, legacy, s)
 	})
 }
 
-// wouldBe is the outcome of an exchange with that error.
-func shadowOutcome(err error) Outcome {
-	return [...]Outcome{stytch.CantTell: OutcomeUnavailable, stytch.Yes: OutcomeMigrated, stytch.No: OutcomeRefused}[stytch.AnswerOf(err)]
-}
-
-// mismatched tells of another person whom StageShadow found.
-func (m *migrator) reportMismatch(ctx context.Context, f *resolvedSession, t exchange.ShadowResult) {
-	e := m.report.event(kindMismatch, &requestInfo{outcome: OutcomeLegacy, legacy: f, err: t.Err})
-	e.Duration, e.UserID, e.Subject, e.Fingerprint = t.Took, redact.Identifier(t.UserID), subjectOf(f), m.report.fingerprint(f)
-	m.report.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: "+kindMismatch, slog.Any("event", e))
-	m.report.emit(ctx, e)
-}
-
-// safeText is an error of ours, and no other's, whose text may hold anything.
-func safeText(err error) string {
-	var setting redact.Setting
-	if errors.As(err, &setting) || stytch.AsCall(err) != nil {
-		return err.Error()
-	}
-	return "Config.Tickets could not mint a ticket"
-}
-
-// prepare makes the request for the exchange of a legacy session, in the goroutine
-// of a request, for it runs code of the application. Its errors are about the
-// session (an identity nobody verified: no) or about a setting (can't tell).
-func (c *Config) prepare(r *http.Request, f *resolvedSession, key string) (in stytch.ExchangeRequest, err error) {
-	s := f.session
-	if s.Identity != (userinfo.Identity{}) {
+// exchangeRequest returns what Stytch is sent for a legacy session. It runs code of
+// the application, so it is called in the goroutine of a request. Its errors are
+// about the session (an identity that is not verified: no) or about a setting (can't
+// tell).
+func (c *Config) exchangeRequest(r *http.Request, legacy *resolvedSession) (in stytch.ExchangeRequest, err error) {
+	s, cookie := legacy.session, legacy.cookie.Name
+	switch {
+	case s.Identity != (userinfo.Identity{}):
 		if err := s.Identity.Validate(); err != nil {
 			return in, &stytch.CallError{Op: stytch.Migrate, Reason: err.Error(), Answer: stytch.No}
 		}
-	} else if s.Token == "" {
-		return in, redact.Setting(fmt.Sprintf("Resolve of cookie %q returned neither Identity nor Token", f.cookie.Name))
+	case s.Token == "":
+		return in, redact.Setting(fmt.Sprintf("Resolve of cookie %q returned neither Identity nor Token", cookie))
 	}
 	if s.Token == "" && c.Tickets == nil {
-		return in, redact.Setting(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", f.cookie.Name))
+		return in, redact.Setting(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", cookie))
 	}
 	in.Token = redact.Secret(s.Token)
 	in.Minutes = session.Minutes(min(max(c.SessionDuration, time.Until(s.ExpiresAt)), maxDuration))
-	if in.Claims, err = c.claims(s, key); err != nil {
+	if in.Claims, err = c.claims(s, legacy.key); err != nil {
 		return in, err
 	}
 	if c.TelemetryID != nil {
@@ -206,8 +173,9 @@ func (c *Config) prepare(r *http.Request, f *resolvedSession, key string) (in st
 	return in, nil
 }
 
-// claims are the session's custom claims, with its origin. They are encoded
-// here, for they may hold types of the application's, with methods of its own.
+// claims returns the custom claims of a session, its origin among them. They are
+// encoded here, because they may be types of the application with a MarshalJSON of
+// their own.
 func (c *Config) claims(s LegacySession, key string) (json.RawMessage, error) {
 	claims := map[string]any{}
 	if c.SessionClaims != nil {
@@ -230,8 +198,8 @@ func (c *Config) claims(s LegacySession, key string) (json.RawMessage, error) {
 	return encoded, nil
 }
 
-// retire expires every legacy cookie of a request, and hides them. Resolve is not
-// asked: what it looks sessions up in may be gone.
+// retire returns the change that expires every legacy cookie of a request and hides
+// it from the handler. Resolve is not called: the store that it reads may be gone.
 func (m *migrator) retire(c *cookies.Received) (ch cookies.Change) {
 	for i, values := range c.Legacy {
 		if len(values) > 0 {

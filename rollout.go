@@ -79,10 +79,17 @@ func (r *Rollout) check(p *redact.Problems) {
 	p.Add(!(r.PerSecond >= 0 && r.PerSecond <= math.MaxFloat64), "Rollout.PerSecond %v: must be 0 or a positive number", r.PerSecond)
 }
 
-// rollout is the Rollout in force, and what was begun of late. It is the exchange.Pace.
+// rollout holds the Rollout in force, and counts exchanges for its PerSecond. It is
+// the exchange.Limiter.
 type rollout struct {
 	current atomic.Pointer[Rollout]
 	limiter rate.Limiter
+}
+
+func newRollout(r Rollout) *rollout {
+	out := new(rollout)
+	out.current.Store(&r)
+	return out
 }
 
 func (r *rollout) now() *Rollout { return r.current.Load() }
@@ -91,14 +98,8 @@ func (r *rollout) HasRoom() bool { return r.limiter.HasRoom(r.now().PerSecond) }
 func (r *rollout) Take() bool    { return r.limiter.Take(r.now().PerSecond) }
 func (r *rollout) Return()       { r.limiter.Return() }
 
-// stopped reports that nothing is exchanged any more.
+// stopped reports whether Until has passed: nothing is exchanged any more.
 func (r *Rollout) stopped() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }
 
-func newRollout(r Rollout) *rollout {
-	out := new(rollout)
-	out.current.Store(&r)
-	return out
-}
-
-// retired reports that no legacy session counts any more.
+// retired reports whether no legacy session counts any more.
 func (r *Rollout) retired() bool { return r.Stage == StageRetired && r.HoldBack == 0 }
