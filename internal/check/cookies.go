@@ -38,13 +38,13 @@ func (c *check) judgeLegacy(field string, l *cookies.Legacy) {
 }
 
 // meet reports whether there are requests in both of two paths.
-func meet(a, b string) bool { return cookies.InPath(a, b) || cookies.InPath(b, a) }
+func meet(a, b string) bool { return cookies.PathMatch(a, b) || cookies.PathMatch(b, a) }
 
 // judgeScope finds a scope in which a response can expire nothing.
 func (c *check) judgeScope(field string, s cookies.Scope) {
 	c.judgeDomain(field, s.Domain)
 	ours, theirs := c.Cookies.Domain, s.Normal().Domain
-	c.Add(ours != "" && theirs != "" && !cookies.InDomain(theirs, ours) && !cookies.InDomain(ours, theirs),
+	c.Add(ours != "" && theirs != "" && !cookies.DomainMatch(theirs, ours) && !cookies.DomainMatch(ours, theirs),
 		"%s: Domain %q: no page in Cookies.Domain %q may expire a cookie there, and it stays; take the scope out, or correct one of the two", field, s.Domain, ours)
 }
 

@@ -46,7 +46,7 @@ func (c *check) judgeUserInfo() {
 func (c *check) judgePlace() {
 	base, _ := url.Parse(c.BaseURL) // New has parsed both
 	u, _ := url.Parse(c.UserInfoURL)
-	stytch := cookies.InDomain(base.Hostname(), "stytch.com") || cookies.InDomain(base.Hostname(), "stytch.dev")
+	stytch := cookies.DomainMatch(base.Hostname(), "stytch.com") || cookies.DomainMatch(base.Hostname(), "stytch.dev")
 	c.Add(stytch && isPrivateHost(u.Hostname()), "UserInfoURL: is an address that only this network knows: Stytch can't reach it, and nobody can move; give the endpoint a public name")
 }
 
@@ -56,7 +56,7 @@ func isPrivateHost(host string) bool {
 		return ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified()
 	}
 	return !strings.Contains(host, ".") ||
-		slices.ContainsFunc([]string{"localhost", "local", "internal", "invalid", "test"}, func(top string) bool { return cookies.InDomain(host, top) })
+		slices.ContainsFunc([]string{"localhost", "local", "internal", "invalid", "test"}, func(top string) bool { return cookies.DomainMatch(host, top) })
 }
 
 // isServed reports whether an endpoint is there at all. A call that was not made

@@ -1,12 +1,21 @@
-// Package cookies is the browser's side of a request and its response: which
-// session cookies came, and how they are set and expired. It knows names and
-// values, and not whose they are.
+// Package cookies is the browser's side of a request and its response. It reads the
+// session cookies of a request, and decides which Set-Cookie lines set and expire
+// them. It knows the names and the values of cookies, and not whose sessions they are.
+//
+// A request goes through it in this order:
+//
+//   - [Policy.ReadFast] or [Policy.Read] reads the Cookie header.
+//   - [Policy.MayWrite] tells whether the response may change cookies.
+//   - [Policy.Prepare] turns a [Change] into Set-Cookie lines, and into the Cookie
+//     header that the handler sees.
+//   - [Pending.Wrap] and [Pending.Commit] write the lines with the final header,
+//     unless the handler's own Set-Cookie lines say otherwise (handler.go).
+//
+// The terms are those of RFC 6265 and of its successor, the draft RFC 6265bis.
 package cookies
 
 import (
-	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,14 +23,7 @@ import (
 	"example.com/stytchmigrate/internal/redact"
 )
 
-const (
-	maxCookie       = 4096                 // name and value together; browsers drop the whole cookie beyond it
-	maxLines        = 3 << 10              // our Set-Cookie lines together: a proxy's header buffer is 4 KB by default
-	maxCookieHeader = 7 << 10              // the Cookie header to come: a server's line limit is 8 KB by default
-	maxCookieAge    = 400 * 24 * time.Hour // browsers cap Max-Age there (RFC 6265bis section 5.5)
-)
-
-// Options say how the Stytch cookies are written: stytchmigrate.CookieOptions, with
+// Options says how the Stytch cookies are written: stytchmigrate.CookieOptions, with
 // its defaults filled in.
 type Options struct {
 	SessionName, JWTName string
@@ -32,11 +34,12 @@ type Options struct {
 	OldScopes            []Scope
 }
 
-// Scope is the Domain and Path of a cookie, as they were set. Empty:
-// host-only, and "/".
+// Scope is the Domain and the Path of a cookie, as the application set them. The zero
+// value is a host-only cookie with Path=/. A browser holds one cookie for each name
+// and scope (RFC 6265 section 5.3, step 11).
 type Scope struct{ Domain, Path string }
 
-// Normal is s as a browser sees it.
+// Normal returns s as a browser sees it, so that two equal scopes compare as equal.
 func (s Scope) Normal() Scope {
 	if s.Path == "" {
 		s.Path = "/"
@@ -45,120 +48,66 @@ func (s Scope) Normal() Scope {
 	return s
 }
 
-// Old is the cookie of an old session. Several may have one name.
+// Legacy describes the cookie of a legacy session. Two of them may have one Name: they
+// read one cookie, in the formats of before and after a change of the application.
 type Legacy struct {
 	Name   string
 	Also   []string // further cookies of that session, expired and hidden with it
-	Scopes []Scope
+	Scopes []Scope  // where they were set; empty: host-only, Path=/
 }
 
-// Names are all cookies of that session.
-func (o *Legacy) Names() []string { return append([]string{o.Name}, o.Also...) }
+// Names returns the names of all cookies of that session.
+func (l *Legacy) Names() []string { return append([]string{l.Name}, l.Also...) }
 
-// Browser is what there is to know of all browsers. It is read-only.
+func (l *Legacy) hasName(name string) bool { return name == l.Name || slices.Contains(l.Also, name) }
+
+// Policy is the names and the attributes of all session cookies. Make it by [New]; the
+// zero value knows no cookie. It is read-only, and so any number of requests use it
+// at once.
 type Policy struct {
 	opts   Options
 	legacy []Legacy
 }
 
-// New returns a Browser for Stytch cookies as in o, and old ones, which are known by
-// their index from here on.
-func New(o Options, old []Legacy) *Policy { return &Policy{o, old} }
+// New returns the Policy for Stytch cookies as in o, and for the legacy cookies. From
+// here on a legacy cookie is known by its index in that list.
+func New(o Options, legacy []Legacy) *Policy { return &Policy{o, legacy} }
 
-// Tokens are a Stytch session as a browser holds it.
+func (p *Policy) isStytch(name string) bool {
+	return name == p.opts.SessionName || name == p.opts.JWTName
+}
+
+func (p *Policy) isLegacy(name string) bool {
+	return slices.ContainsFunc(p.legacy, func(l Legacy) bool { return l.hasName(name) })
+}
+
+// Tokens are the two tokens of a Stytch session, as a browser holds them.
 type Tokens struct {
 	Session, JWT redact.Secret
 	Expires      time.Time // of the session, and so of both cookies
 }
 
-// Change is what becomes of the browser's cookies.
+// Change is what one response does to the browser's cookies. The zero value does
+// nothing. It belongs to one request.
 type Change struct {
-	Set          *Tokens // Stytch cookies to set
-	Clear        bool    // Stytch cookies to expire
-	Expire       []int   // old cookies to expire
-	Hide         bool    // hide those cookies from the handler whatever the method is
-	Watch        bool    // the old cookie stays, and a handler that expires it logs out
-	IgnoreLegacy bool    // no old session counts any more: nobody is asked whose it is
+	Set          *Tokens // set the Stytch cookies; nil: they stay
+	Clear        bool    // expire the Stytch cookies, where Set is nil
+	Expire       []int   // expire these legacy cookies
+	Hide         bool    // hide the cookies of Expire from the handler, whatever the method is
+	Watch        bool    // the legacy cookie stays, and a handler that expires it has logged the user out
+	IgnoreLegacy bool    // a legacy cookie that the handler sets signs no user in: Classify is not called
 }
 
 // None reports that no cookie changes.
 func (ch *Change) None() bool { return ch.Set == nil && !ch.Clear && len(ch.Expire) == 0 }
 
-// hides says whether the handler does without the cookie that is expired. The
-// body of a POST may hold a token of the old session, which the handler checks
-// against the cookie.
+// Shows reports whether the handler sees the legacy cookie of the session that ch is
+// about.
+func (ch *Change) Shows(r *http.Request) bool { return ch.Watch || !ch.hides(r) }
+
+// hides reports whether the cookies of Expire are taken out of the handler's request.
+// A POST keeps them: its body may hold a CSRF token of the legacy session, which the
+// handler compares with the cookie.
 func (ch *Change) hides(r *http.Request) bool {
 	return ch.Hide || r.Method == http.MethodGet || r.Method == http.MethodHead
-}
-
-// MayWrite says whether cookies may change in the response to r: in answer to
-// a top-level navigation, or to a fetch of the same site that is not for a
-// kind of thing that CDNs keep. Fetch Metadata decides (W3C, section 2), then
-// Origin; a client that sends neither is no browser of today.
-func (b *Policy) MayWrite(r *http.Request) bool {
-	upgrade := r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect // RFC 8441 section 4
-	if upgrade || !b.CoversHost(r) || !InPath(r.URL.Path, b.opts.Path) {
-		return false
-	}
-	switch r.Header.Get("Sec-Fetch-Dest") {
-	case "image", "style", "script", "font", "audio", "video", "track", "manifest",
-		"worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt":
-		return false
-	}
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "same-origin", "same-site", "none":
-		return true
-	case "":
-		return b.sameSiteOrigin(r)
-	default:
-		return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
-	}
-}
-
-// sameSiteOrigin judges a request of a browser without Fetch Metadata.
-func (b *Policy) sameSiteOrigin(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Host == "" {
-		return false // "null" among them
-	}
-	return u.Host == r.Host || b.opts.Domain != "" && InDomain(u.Hostname(), b.opts.Domain)
-}
-
-// IsOurs reports whether the host of r is one that our cookies are for.
-func (b *Policy) CoversHost(r *http.Request) bool { return InDomain(hostname(r.Host), b.opts.Domain) }
-
-// InDomain is the domain match of RFC 6265 section 5.1.3.
-func InDomain(host, domain string) bool {
-	host, domain = strings.ToLower(host), strings.ToLower(strings.TrimPrefix(domain, "."))
-	return domain == "" || host == domain ||
-		strings.HasSuffix(host, "."+domain) && net.ParseIP(host) == nil
-}
-
-// InPath is the path match of RFC 6265 section 5.1.4. Where it fails, the browser
-// would not send back what is set, and be without a session on this page.
-func InPath(path, scope string) bool {
-	rest, ok := strings.CutPrefix(path, scope)
-	return ok && (rest == "" || strings.HasSuffix(scope, "/") || rest[0] == '/') || scope == "/"
-}
-
-// hostname keeps a trailing dot: to a browser that is another host, which is
-// in no Domain without one. It would refuse the cookies that are set, but obey
-// the deletion of one that is host-only.
-func hostname(hostport string) string { return (&url.URL{Host: hostport}).Hostname() }
-
-func (b *Policy) isStytch(name string) bool {
-	return name == b.opts.SessionName || name == b.opts.JWTName
-}
-
-func (b *Policy) isLegacy(name string) bool {
-	return slices.ContainsFunc(b.legacy, func(o Legacy) bool { return slices.Contains(o.Names(), name) })
-}
-
-// HasPrefixFold is for the name prefixes of RFC 6265bis section 4.1.3.
-func HasPrefixFold(s, prefix string) bool {
-	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }

@@ -9,45 +9,46 @@ import (
 )
 
 const (
-	maxPairs = 3000 // of one request's Cookie headers, as net/http has it
+	maxPairs = 3000 // of one request's Cookie headers, as in net/http
 
 	// MaxDuplicates is how many values of one cookie name in one request are worth a
 	// look.
 	MaxDuplicates = 5
 )
 
-// Cookies are the distinct values that a request carries, in the order
-// that the browser sent them.
+// Received is the distinct values of the session cookies of one request, in the order
+// of the Cookie header. The zero value is a request without any.
 type Received struct {
 	JWTs, Tokens []string
 	Legacy       [][]string // by index
 	HasLegacy    bool
 }
 
-// None reports that there is no session cookie.
+// None reports that the request has no session cookie.
 func (c *Received) None() bool { return !c.HasStytch() && !c.HasLegacy }
 
-// HasStytch reports whether there is a Stytch cookie.
+// HasStytch reports whether the request has a Stytch cookie.
 func (c *Received) HasStytch() bool { return len(c.JWTs) > 0 || len(c.Tokens) > 0 }
 
-// TooMany says that there were more values of a name than are kept, or more pairs
-// than are read at all.
+// TooMany reports that c is not all that r carries: r has more values of a name than
+// MaxDuplicates, or more pairs than are read at all.
 func (c *Received) TooMany(r *http.Request) bool {
-	return len(c.JWTs) > MaxDuplicates || len(c.Tokens) > MaxDuplicates || tooLong(r.Header["Cookie"]) ||
+	return len(c.JWTs) > MaxDuplicates || len(c.Tokens) > MaxDuplicates || isTooLong(r.Header["Cookie"]) ||
 		slices.ContainsFunc(c.Legacy, func(v []string) bool { return len(v) > MaxDuplicates })
 }
 
-// Glance is Read for what most requests carry: one JWT, beside an opaque token
-// or not, or nothing that matters. It allocates nothing. ok is false where it
-// takes more than a glance.
-func (b *Policy) ReadFast(r *http.Request) (jwt string, ok bool) {
+// ReadFast is Read for what most requests carry: one JWT, with an opaque token or
+// without, or no session cookie at all. It returns the JWT, unchecked, or "" where
+// there is no session cookie. ok is false for every other request: call Read for it.
+// ReadFast allocates nothing.
+func (p *Policy) ReadFast(r *http.Request) (jwt string, ok bool) {
 	token := false
 	for name, raw := range pairs(r.Header["Cookie"]) {
 		switch {
-		case raw == "" || !b.matters(name):
-		case name == b.opts.SessionName:
+		case raw == "" || !p.isRead(name):
+		case name == p.opts.SessionName:
 			token = true
-		case name == b.opts.JWTName && jwt == "":
+		case name == p.opts.JWTName && jwt == "":
 			jwt = raw
 		default:
 			return "", false
@@ -56,11 +57,11 @@ func (b *Policy) ReadFast(r *http.Request) (jwt string, ok bool) {
 	return jwt, jwt != "" || !token
 }
 
-// Read collects the cookies that matter. It reads the header as net/http does,
-// which would build every cookie in it.
-func (b *Policy) Read(r *http.Request) (c Received) {
+// Read collects the session cookies of r. It parses the header by the rules of
+// net/http, which would build every other cookie in it too.
+func (p *Policy) Read(r *http.Request) (c Received) {
 	for name, raw := range pairs(r.Header["Cookie"]) {
-		if !b.matters(name) {
+		if !p.isRead(name) {
 			continue
 		}
 		value, ok := cookieValue(raw)
@@ -68,31 +69,32 @@ func (b *Policy) Read(r *http.Request) (c Received) {
 			continue
 		}
 		switch name {
-		case b.opts.SessionName:
+		case p.opts.SessionName:
 			c.Tokens = appendNew(c.Tokens, value)
-		case b.opts.JWTName:
+		case p.opts.JWTName:
 			c.JWTs = appendNew(c.JWTs, value)
 		default:
-			c.addLegacy(b.legacy, name, value)
+			c.addLegacy(p.legacy, name, value)
 		}
 	}
 	return c
 }
 
-func (b *Policy) matters(name string) bool {
-	if name == b.opts.SessionName || name == b.opts.JWTName {
+// isRead leaves out the cookies of Legacy.Also: no session is found by them.
+func (p *Policy) isRead(name string) bool {
+	if p.isStytch(name) {
 		return true
 	}
-	for i := range b.legacy {
-		if b.legacy[i].Name == name {
+	for i := range p.legacy {
+		if p.legacy[i].Name == name {
 			return true
 		}
 	}
 	return false
 }
 
-// tooLong says that Cookie headers have more pairs than net/http takes.
-func tooLong(lines []string) bool {
+// isTooLong reports that Cookie headers have more pairs than net/http takes.
+func isTooLong(lines []string) bool {
 	n := len(lines)
 	for _, line := range lines {
 		n += strings.Count(line, ";")
@@ -100,11 +102,11 @@ func tooLong(lines []string) bool {
 	return n > maxPairs
 }
 
-// pairs yields the names and raw values of Cookie headers, and nothing of those
-// that are too long.
+// pairs yields the cookie-names and the raw cookie-values of Cookie headers. Of
+// headers that are too long it yields nothing.
 func pairs(lines []string) iter.Seq2[string, string] {
 	return func(yield func(name, raw string) bool) {
-		if tooLong(lines) {
+		if isTooLong(lines) {
 			return
 		}
 		for _, line := range lines {
@@ -120,9 +122,9 @@ func pairs(lines []string) iter.Seq2[string, string] {
 	}
 }
 
-// cookieValue is raw without the quotes that it may be in. ok is false where it
-// has a byte that no cookie's value has (RFC 6265 section 4.1.1, and space and
-// comma, which browsers send).
+// cookieValue returns raw without the quotes around it. ok is false where raw has a
+// byte that is in no cookie-value (RFC 6265 section 4.1.1). Space and comma are
+// accepted, because browsers send them.
 func cookieValue(raw string) (value string, ok bool) {
 	if len(raw) > 1 && raw[0] == '"' && raw[len(raw)-1] == '"' {
 		raw = raw[1 : len(raw)-1]
@@ -135,23 +137,22 @@ func cookieValue(raw string) (value string, ok bool) {
 	return raw, true
 }
 
-// addOld files a cookie under each entry of its name: two entries may read
-// one cookie, in the formats of before and after some change.
-func (c *Received) addLegacy(old []Legacy, name, value string) {
-	for i := range old {
-		if old[i].Name != name {
+// addLegacy adds a value to each legacy cookie of that name.
+func (c *Received) addLegacy(legacy []Legacy, name, value string) {
+	for i := range legacy {
+		if legacy[i].Name != name {
 			continue
 		}
 		if c.Legacy == nil {
-			c.Legacy = make([][]string, len(old))
+			c.Legacy = make([][]string, len(legacy))
 		}
 		c.Legacy[i] = appendNew(c.Legacy[i], value)
 		c.HasLegacy = true
 	}
 }
 
-// appendNew stops where there are more than anything here would look at: a
-// request may bring thousands.
+// appendNew stops at one value more than anything looks at: a request may bring
+// thousands.
 func appendNew(values []string, v string) []string {
 	if len(values) > MaxDuplicates || slices.Contains(values, v) {
 		return values

@@ -18,7 +18,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(seed, "")
 		f.Add("theme=dark", seed)
 	}
-	b := New(Options{SessionName: "token", JWTName: "jwt"}, []Legacy{{Name: "sid"}, {Name: "old"}, {Name: "sid"}})
+	p := New(Options{SessionName: "token", JWTName: "jwt"}, []Legacy{{Name: "sid"}, {Name: "old"}, {Name: "sid"}})
 	f.Fuzz(func(t *testing.T, first, second string) {
 		r := &http.Request{Header: http.Header{"Cookie": {first, second}}}
 		var want Received
@@ -31,14 +31,14 @@ func FuzzRead(f *testing.F) {
 				case c.Name == "token":
 					want.Tokens = appendNew(want.Tokens, c.Value)
 				default:
-					want.addLegacy(b.legacy, c.Name, c.Value)
+					want.addLegacy(p.legacy, c.Name, c.Value)
 				}
 			}
 		}
-		got := b.Read(r)
+		got := p.Read(r)
 		assert.Equal(t, want, got)
 
-		switch jwt, ok := b.ReadFast(r); {
+		switch jwt, ok := p.ReadFast(r); {
 		case ok && jwt == "":
 			assert.True(t, got.None(), "%q", jwt)
 		case ok && isPlain(jwt): // what is known is

@@ -7,12 +7,12 @@ import (
 	"github.com/felixge/httpsnoop"
 )
 
-// Wrap returns a ResponseWriter with every interface that w has, which writes
-// the lines with the final header. Informational headers (1xx) go out as they
-// are: cookies on them are lost by some clients and doubled by others.
-func (s *Pending) Wrap(w http.ResponseWriter) http.ResponseWriter {
-	commit := func() { s.Commit(w) }
-	return httpsnoop.Wrap(flushing(w), httpsnoop.Hooks{
+// Wrap returns a ResponseWriter with every interface that w has. It commits before the
+// final header goes out. Informational headers (1xx) go out as they are: some clients
+// lose cookies on them, and others get them twice.
+func (pd *Pending) Wrap(w http.ResponseWriter) http.ResponseWriter {
+	commit := func() { pd.Commit(w) }
+	return httpsnoop.Wrap(withFlush(w), httpsnoop.Hooks{
 		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
 			return func(code int) {
 				if code >= 200 {
@@ -22,10 +22,10 @@ func (s *Pending) Wrap(w http.ResponseWriter) http.ResponseWriter {
 			}
 		},
 		Write: func(next httpsnoop.WriteFunc) httpsnoop.WriteFunc {
-			return func(p []byte) (int, error) { commit(); return next(p) }
+			return func(b []byte) (int, error) { commit(); return next(b) }
 		},
 		WriteString: func(next httpsnoop.WriteStringFunc) httpsnoop.WriteStringFunc {
-			return func(p string) (int, error) { commit(); return next(p) }
+			return func(s string) (int, error) { commit(); return next(s) }
 		},
 		ReadFrom: func(next httpsnoop.ReadFromFunc) httpsnoop.ReadFromFunc {
 			return func(src io.Reader) (int64, error) { commit(); return next(src) }
@@ -39,9 +39,10 @@ func (s *Pending) Wrap(w http.ResponseWriter) http.ResponseWriter {
 	})
 }
 
-// flushing returns w, or one that flushes where w leaves that to the writer inside:
-// http.ResponseController would else find it past our hooks.
-func flushing(w http.ResponseWriter) http.ResponseWriter {
+// withFlush returns w, or a writer that flushes where w leaves that to its Unwrap.
+// http.ResponseController would otherwise find the inner writer's Flush, and so go
+// past our hooks.
+func withFlush(w http.ResponseWriter) http.ResponseWriter {
 	_, flushes := w.(http.Flusher)
 	if _, unwraps := w.(interface{ Unwrap() http.ResponseWriter }); flushes || !unwraps {
 		return w
@@ -52,9 +53,10 @@ func flushing(w http.ResponseWriter) http.ResponseWriter {
 	return flusher{w}
 }
 
-// flusher keeps what handlers ask a ResponseWriter for by its type. It is a Pusher
-// and a ReaderFrom in any case: where w is not, a push is not supported, and a copy
-// takes w's Write. A Hijacker that can't hijack would mislead WebSocket libraries.
+// flusher adds FlushError to a writer, and keeps the interfaces that handlers look
+// for. It is a Pusher and a ReaderFrom even where the writer inside is not: a push is
+// then not supported, and a copy goes through Write. It is a Hijacker only where the
+// writer inside is, because WebSocket libraries go by the type.
 type flusher struct{ http.ResponseWriter }
 
 func (f flusher) Unwrap() http.ResponseWriter { return f.ResponseWriter }

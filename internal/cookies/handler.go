@@ -1,0 +1,106 @@
+package cookies
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+)
+
+// Action is what the handler's own Set-Cookie lines do about the user's session.
+type Action int
+
+const (
+	NoAction  Action = iota // nothing, or a cookie that no session is in
+	Renewed                 // it saved the session that counts again, under whatever name and scope
+	LoggedOut               // it logged the user out by code from before the migration
+	Overruled               // it signed a user in, or manages the Stytch cookies itself
+)
+
+// Handler says how to judge the Set-Cookie lines of a handler. It belongs to one
+// request. Its functions run in the goroutine that commits, under no lock.
+type Handler struct {
+	// Shown is the legacy cookie that the handler saw of the session that moves or
+	// stays, and so may log out of; -1: none.
+	Shown int
+
+	// Classify says which session is in a value that the handler set for a legacy
+	// cookie: NoAction for no session, Renewed for the one that moves or stays,
+	// Overruled for another. It is required, but with Change.IgnoreLegacy.
+	Classify func(legacy int, value string) Action
+
+	// Ended reports whether another request has logged the user out meanwhile. nil: no.
+	Ended func() bool
+}
+
+// handlerAction is what all of the handler's session cookies do together:
+//
+//  1. One is Overruled: the change is withdrawn. The next request is judged by the
+//     cookies that the browser then holds.
+//  2. One is Renewed: NoAction. A handler that moves its cookie to another scope or
+//     name expires it in the old place, which is no logout.
+//  3. One is LoggedOut: so is the user.
+//
+// Of several lines for one name and scope the last one counts, as in a browser. Rule 1
+// alone goes by every line.
+func (pd *Pending) handlerAction(handlerCookies []*http.Cookie) Action {
+	type key struct {
+		name  string
+		scope Scope
+	}
+	last := map[key]Action{}
+	for _, c := range handlerCookies {
+		action := pd.actionOf(c)
+		if action == Overruled {
+			return Overruled
+		}
+		last[key{c.Name, Scope{c.Domain, c.Path}.Normal()}] = action
+	}
+	actions := slices.Collect(maps.Values(last))
+	if !slices.Contains(actions, Renewed) && slices.Contains(actions, LoggedOut) {
+		return LoggedOut
+	}
+	return NoAction
+}
+
+// actionOf is what one cookie of the handler does. The first rule that applies counts:
+//
+//  1. It is a Stytch cookie: Overruled.
+//  2. It is a legacy cookie with a session in it: what Classify says.
+//  3. It is the legacy cookie that the handler saw: LoggedOut. Old code logs a user out
+//     by expiring that cookie, or by a cookie of a visitor in its place.
+//  4. Otherwise: NoAction. A handler from which the cookie was hidden took the user for
+//     a new visitor. On a site that gives a cookie to each of those, rule 3 would sign
+//     out every user who moves.
+func (pd *Pending) actionOf(c *http.Cookie) Action {
+	if pd.policy.isStytch(c.Name) {
+		return Overruled
+	}
+	if action := pd.classify(c); action != NoAction {
+		return action
+	}
+	if shown := pd.handler.Shown; shown >= 0 && c.Name == pd.policy.legacy[shown].Name {
+		return LoggedOut
+	}
+	return NoAction
+}
+
+// classify says which session is in a legacy cookie, by each entry that reads its name.
+// An expired or empty cookie has none.
+func (pd *Pending) classify(c *http.Cookie) Action {
+	if pd.ignoreLegacy || isExpired(c) || c.Value == "" {
+		return NoAction
+	}
+	found := NoAction
+	for i := range pd.policy.legacy {
+		if pd.policy.legacy[i].Name != c.Name {
+			continue
+		}
+		switch pd.handler.Classify(i, c.Value) {
+		case Overruled:
+			return Overruled
+		case Renewed:
+			found = Renewed
+		}
+	}
+	return found
+}

@@ -1,0 +1,71 @@
+package cookies
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// MayWrite reports whether the response to r may change cookies. It may in answer to a
+// top-level navigation, and to a fetch of the same site for something that CDNs do not
+// keep. Fetch Metadata decides (W3C, section 2), then Origin. A client that sends
+// neither is no browser of today, and gets its cookies.
+func (p *Policy) MayWrite(r *http.Request) bool {
+	upgrade := r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect // RFC 8441 section 4
+	if upgrade || !p.CoversHost(r) || !PathMatch(r.URL.Path, p.opts.Path) {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "image", "style", "script", "font", "audio", "video", "track", "manifest",
+		"worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt":
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "same-site", "none":
+		return true
+	case "":
+		return p.isSameSite(r)
+	default:
+		return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+	}
+}
+
+// isSameSite goes by the Origin of a request without Fetch Metadata.
+func (p *Policy) isSameSite(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" { // as of the origin "null"
+		return false
+	}
+	return u.Host == r.Host || p.opts.Domain != "" && DomainMatch(u.Hostname(), p.opts.Domain)
+}
+
+// CoversHost reports whether a browser takes the Stytch cookies from the host of r.
+func (p *Policy) CoversHost(r *http.Request) bool {
+	return DomainMatch(hostname(r.Host), p.opts.Domain)
+}
+
+// DomainMatch reports whether host domain-matches domain (RFC 6265 section 5.1.3).
+// Every host matches "", the domain of a host-only cookie.
+func DomainMatch(host, domain string) bool {
+	host, domain = strings.ToLower(host), strings.ToLower(strings.TrimPrefix(domain, "."))
+	return domain == "" || host == domain ||
+		strings.HasSuffix(host, "."+domain) && net.ParseIP(host) == nil
+}
+
+// PathMatch reports whether a request for path path-matches a cookie of cookiePath
+// (RFC 6265 section 5.1.4). Where it does not, the browser would not send back the
+// cookies that are set, and this page would be without a session.
+func PathMatch(path, cookiePath string) bool {
+	rest, ok := strings.CutPrefix(path, cookiePath)
+	return ok && (rest == "" || strings.HasSuffix(cookiePath, "/") || rest[0] == '/') || cookiePath == "/"
+}
+
+// hostname keeps a dot at the end. To a browser that is another host, which matches no
+// Domain without such a dot: it would refuse the cookies that are set, and obey the
+// deletion of a host-only one.
+func hostname(hostport string) string { return (&url.URL{Host: hostport}).Hostname() }
