@@ -8,18 +8,19 @@ import (
 )
 
 const (
-	maxCookie       = 4096    // name and value together; a browser drops a longer cookie (RFC 6265bis section 5.7)
-	maxLines        = 3 << 10 // our Set-Cookie lines together; a proxy's header buffer has 4 KB by default
-	maxCookieHeader = 7 << 10 // the Cookie header of the next request; a server's line has 8 KB by default
+	// maxLines is for our Set-Cookie lines together: a proxy's header buffer has 4 KB by
+	// default. It also keeps each cookie below 4096 bytes, name and value together. A
+	// browser drops a longer one (RFC 6265bis section 5.7).
+	maxLines = 3 << 10
+
+	// maxCookieHeader is for the Cookie header of the next request: a server's line has
+	// 8 KB by default.
+	maxCookieHeader = 7 << 10
 )
 
 // fits reports whether a response stays within every limit on its way to the browser,
-// and the browser's next request on its way back. The JWT is the last cookie of set.
+// and the browser's next request on its way back.
 func (p *Policy) fits(r *http.Request, ch *Change, set, deletions []*http.Cookie) bool {
-	jwt := set[len(set)-1]
-	if len(jwt.Name)+len(jwt.Value) > maxCookie {
-		return false
-	}
 	sum := 0
 	for _, c := range slices.Concat(set, deletions) {
 		sum += len(c.String())

@@ -9,8 +9,8 @@ import (
 
 // Pending holds the Set-Cookie lines of one response until its final header goes out.
 // Until then the handler may still change what they have to be: by a logout, by a
-// sign-in of its own, or by a panic. Make it by [Policy.Prepare]. Its methods may be
-// called by several goroutines at once.
+// sign-in of its own, or by a panic. Make it by [Policy.Prepare]. Several goroutines may
+// use it, as they may a ResponseWriter: calls that touch the header must not overlap.
 type Pending struct {
 	policy       *Policy
 	handler      Handler
