@@ -14,7 +14,7 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// lines are the raw Set-Cookie lines, with names for the tokens in them.
+// lines are the Set-Cookie lines as they are, with names for the tokens in them.
 func lines(a *apptest.App, r *apptest.Reply) []string {
 	var out []string
 	for _, line := range r.Result().Header["Set-Cookie"] {
@@ -32,8 +32,9 @@ const (
 	usual   = "; HttpOnly; Secure; SameSite=Lax"
 )
 
-// Each row is the whole of what is set and expired by a swap.
-func TestSetCookieLines(t *testing.T) {
+// Each row is a setting, and the Set-Cookie lines of a response in which a legacy
+// session moves. The other cases are in internal/cookies.
+func TestCookieOptions(t *testing.T) {
 	type o = stytchmigrate.CookieOptions
 	type l = stytchmigrate.LegacyCookie
 	swapOf := func(rest string) []string {
@@ -65,59 +66,21 @@ func TestSetCookieLines(t *testing.T) {
 			"stytch_session=TOKEN; Path=/" + month + usual, "stytch_session_jwt=JWT; Path=/" + month + usual,
 			"stytch_session=; Path=/; Domain=example.com" + expired + usual, "stytch_session_jwt=; Path=/; Domain=example.com" + expired + usual,
 			"stytch_session=; Path=/app" + expired + usual, "stytch_session_jwt=; Path=/app" + expired + usual, sid}},
-		"old scopes, and a name that never was in them": {apptest.CookieOptions(func(o *o) {
-			o.SessionName, o.OldScopes = "__Host-s", []stytchmigrate.CookieScope{{Domain: "example.com"}}
-		}), []string{
-			"__Host-s=TOKEN; Path=/" + month + usual, "stytch_session_jwt=JWT; Path=/" + month + usual,
-			"stytch_session_jwt=; Path=/; Domain=example.com" + expired + usual, sid}},
 		"legacy scopes and companions": {apptest.LegacyCookie(func(l *l) {
 			l.Also, l.Scopes = []string{"csrf"}, []stytchmigrate.CookieScope{{}, {Domain: "example.com", Path: "/app"}}
 		}), append(swapOf(sid), "csrf=; Path=/"+expired+usual,
 			"sid=; Path=/app; Domain=example.com"+expired+usual, "csrf=; Path=/app; Domain=example.com"+expired+usual)},
-		"a legacy name that only a strict deletion expires": {apptest.LegacyCookie(func(l *l) {
-			l.Name, l.Scopes = "__Host-sid", []stytchmigrate.CookieScope{{Domain: "example.com", Path: "/app"}}
-		}), swapOf("__Host-sid=; Path=/" + expired + usual)},
-		"a legacy name that is always secure": {func(c *stytchmigrate.Config) { c.Cookies.Insecure, c.Legacy[0].Name = true, "__Secure-sid" }, []string{
-			"stytch_session=TOKEN; Path=/" + month + "; HttpOnly; SameSite=Lax",
-			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax", "__Secure-sid=; Path=/" + expired + usual}},
-		"a legacy name that is always secure, and of the host": {func(c *stytchmigrate.Config) { c.Cookies.Insecure, c.Legacy[0].Name = true, "__Host-sid" }, []string{
-			"stytch_session=TOKEN; Path=/" + month + "; HttpOnly; SameSite=Lax",
-			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax", "__Host-sid=; Path=/" + expired + usual}},
 		"a session of a day": {func(c *stytchmigrate.Config) { c.SessionDuration = 24 * time.Hour }, []string{
 			"stytch_session=TOKEN; Path=/; Max-Age=86400" + usual, "stytch_session_jwt=JWT; Path=/; Max-Age=86400" + usual, sid}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				got := a.Ask(t, "sid=ada-1; __Host-sid=ada-1; __Secure-sid=ada-1", func(r *http.Request) { r.URL.Path = "/app/page" })
+				got := a.Ask(t, "sid=ada-1", func(r *http.Request) { r.URL.Path = "/app/page" })
 				assert.Equal(t, row.want, lines(a, got))
 				assert.Equal(t, "migrated ada", got.Saw)
 			}, row.change)
 		})
 	}
-}
-
-func TestMaxAgeIsCapped(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Mutate(func(body map[string]any) {
-			body["session"].(map[string]any)["expires_at"] = time.Now().AddDate(10, 0, 0).Format(time.RFC3339)
-		}))
-		for _, c := range a.Ask(t, "sid=ada-1").Result().Cookies()[:2] {
-			assert.Equal(t, 400*24*60*60, c.MaxAge, c.Name)
-		}
-	})
-}
-
-func TestLogoutClearsEveryScope(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
-		assert.Equal(t, []string{
-			"stytch_session=; Path=/" + expired + usual, "stytch_session_jwt=; Path=/" + expired + usual,
-			"stytch_session=; Path=/; Domain=example.com" + expired + usual, "stytch_session_jwt=; Path=/; Domain=example.com" + expired + usual,
-			"sid=; Path=/" + expired + usual,
-		}, lines(a, a.Ask(t, "")))
-	}, apptest.CookieOptions(func(o *stytchmigrate.CookieOptions) {
-		o.OldScopes = []stytchmigrate.CookieScope{{Domain: "example.com"}}
-	}))
 }
 
 // longJWT makes session_custom_claims, and so the JWT, longer by about n bytes.
@@ -129,26 +92,17 @@ func longJWT(n int) func(*stytchmigrate.Config) {
 	}
 }
 
-// Each row is a request whose new JWT would break a limit on its way.
+// Each row is a request whose new JWT has room in the response and in the next request,
+// or has not. Either way the session is known without a call from then on.
 func TestJWTThatDoesNotFit(t *testing.T) {
-	scopes := func(c *stytchmigrate.Config) {
-		for _, d := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
-			c.Cookies.OldScopes = append(c.Cookies.OldScopes, stytchmigrate.CookieScope{Path: "/" + d})
-		}
-	}
 	for name, row := range map[string]struct {
 		change  func(*stytchmigrate.Config)
 		cookies string
 		fits    bool
 	}{
-		"a long one":                            {longJWT(1000), "", true},
-		"the cookie is over 4096 bytes":         {longJWT(3900), "", false},
-		"the lines together are over 3 KB":      {longJWT(2300), "", false},
-		"many old scopes leave no room for it":  {scopes, "", false},
-		"the header to come is long":            {longJWT(0), "; other=" + strings.Repeat("x", 5000), true},
-		"the header to come is over 7 KB":       {longJWT(0), "; other=" + strings.Repeat("x", 6500), false},
-		"what is over 7 KB is the old cookie":   {longJWT(0), "; sid=" + strings.Repeat("x", 6500), true},
-		"what is over 7 KB is two other values": {longJWT(0), "; o=" + strings.Repeat("x", 3300) + "; p=" + strings.Repeat("x", 3300), false},
+		"a long one":                       {longJWT(1000), "", true},
+		"the lines together are over 3 KB": {longJWT(2300), "", false},
+		"the header to come is over 7 KB":  {longJWT(0), "; other=" + strings.Repeat("x", 6500), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {

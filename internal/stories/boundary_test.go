@@ -97,25 +97,6 @@ func TestFingerprintsAreKeyed(t *testing.T) {
 	assert.Len(t, seen, 4, "nobody without the key can tell whose they are")
 }
 
-// A handler that recovers from a Resolve that panics still answers, for no lock is held.
-func TestResolveAtTheEndHoldsNothingUp(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
-			if value == "bob-2" {
-				panic("store")
-			}
-			return apptest.LegacySession("ada", value), nil
-		}
-		a.Handler = func(w http.ResponseWriter, r *http.Request) {
-			http.SetCookie(w, &http.Cookie{Name: "sid", Value: "bob-2"})
-			assert.Panics(t, func() { w.WriteHeader(200) })
-			w.Header().Del("Set-Cookie")
-			w.WriteHeader(500)
-		}
-		assert.Equal(t, 500, a.Get("sid=ada-1").Code)
-	})
-}
-
 func TestLogoutBounds(t *testing.T) {
 	for cookies, want := range map[string]int{
 		"stytch_session=A1; stytch_session=A2; stytch_session=A3; stytch_session=A4":                                                                     4,
@@ -145,54 +126,6 @@ func TestUnvouchedIsLoggedOnce(t *testing.T) {
 			return s, err
 		}
 	})
-}
-
-// A token is in the Cookie header or nowhere.
-func TestTokensElsewhere(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		_, s := a.SignedIn(a.Ada)
-		assert.Equal(t, "anonymous"+apptest.Untouched+"-", a.Get("", func(r *http.Request) {
-			r.Header.Set("Authorization", "Bearer "+s.JWT)
-			for _, name := range []string{"X-Stytch-Session", "X-Stytch-Session-Jwt", "Stytch_session", "Stytch_session_jwt", "Cookie2"} {
-				r.Header.Set(name, s.JWT)
-			}
-			r.URL.RawQuery = "sid=ada-1&stytch_session=" + s.Token + "&stytch_session_jwt=" + s.JWT
-		}).String())
-	})
-}
-
-// The JWT's cookie is left out from the first byte that is too many.
-func TestLimitsToTheByte(t *testing.T) {
-	answerOf := func(t *testing.T, path, other int) (lines, toCome int, fits bool) {
-		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-			got := a.Ask(t, "sid=ada-1; other="+strings.Repeat("x", other))
-			for _, l := range got.Header()["Set-Cookie"] {
-				lines += len(l)
-			}
-			fits = strings.Contains(strings.Join(got.Cookies(), " "), "+stytch_session_jwt")
-			toCome = len(a.PassedOn[0])
-		}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
-			l.Scopes = []stytchmigrate.CookieScope{{Path: "/" + strings.Repeat("x", path)}}
-		}))
-		return lines, toCome, fits
-	}
-	lines, toCome, fits := answerOf(t, 1, 1)
-	require.True(t, fits)
-	path, other := 1+3072-lines, 1+7168-toCome
-	for name, row := range map[string]struct {
-		path, other int
-		fits        bool
-	}{
-		"lines of 3 KB":               {path, 1, true},
-		"lines of 3 KB and a byte":    {path + 1, 1, false},
-		"a header of 7 KB":            {1, other, true},
-		"a header of 7 KB and a byte": {1, other + 1, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, _, fits := answerOf(t, row.path, row.other)
-			assert.Equal(t, row.fits, fits)
-		})
-	}
 }
 
 // To strings.EqualFold these are a k and an s.

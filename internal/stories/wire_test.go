@@ -1,25 +1,28 @@
 package stories_test
 
 import (
-	"bufio"
-	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// Each row is a way to answer. Whatever it is, the cookies are on the final
-// header, once, and nothing that carries them is for a cache.
+// A browser asks for a page with a legacy cookie, over a socket, by HTTP/1.1 and by
+// HTTP/2. The handler may answer in every way that net/http knows, panic, or take the
+// connection over. What the browser gets is all that counts here.
+
+// Each row is a way to answer. In all of them the cookies are on the final header,
+// once, and no cache may keep the response.
 func TestSwapOnTheWire(t *testing.T) {
 	handle := func(f func(w http.ResponseWriter, rc *http.ResponseController)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { f(w, http.NewResponseController(w)) })
@@ -86,7 +89,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-// A handler that panics loses nobody: the next request has the same session.
+// A handler that panics signs no user out: the next request has the same session.
 func TestPanicAfterTheExchange(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		a := apptest.New(t, stytchtest.Config{InProcess: true})
@@ -109,7 +112,7 @@ func TestPanicAfterTheExchange(t *testing.T) {
 
 // A connection that the handler takes over is its own.
 func TestHijack(t *testing.T) {
-	for name, upgrade := range map[string]string{"an upgrade": "\r\nConnection: Upgrade\r\nUpgrade: chat", "out of the blue": ""} {
+	for name, upgrade := range map[string]string{"an upgrade": "\r\nConnection: Upgrade\r\nUpgrade: chat", "without an upgrade": ""} {
 		t.Run(name, func(t *testing.T) {
 			a := apptest.New(t, stytchtest.Config{InProcess: true})
 			s := httptest.NewServer(a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -127,18 +130,7 @@ func TestHijack(t *testing.T) {
 	}
 }
 
-// plain is a ResponseWriter that can nothing more; its inner one flushes.
-type plain struct {
-	http.ResponseWriter
-	inner http.ResponseWriter
-}
-
-func (p plain) Unwrap() http.ResponseWriter { return p.inner }
-
-// three hides everything of a ResponseWriter but its three methods.
-type three struct{ http.ResponseWriter }
-
-// Where nothing is to be written the handler has the server's own writer.
+// If no cookie is to be written, the handler gets the server's own writer.
 func TestResponseIsWrappedOnlyToWrite(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		var got http.ResponseWriter
@@ -157,116 +149,47 @@ func TestResponseIsWrappedOnlyToWrite(t *testing.T) {
 	})
 }
 
-// A wrapped response can what the server's own can, no more and no less.
-func TestWrappedResponseKeepsItsInterfaces(t *testing.T) {
+// httputil.ReverseProxy flushes from another goroutine than the one that writes. The
+// cookies are written once all the same.
+func TestFlushFromAnotherGoroutine(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		a := apptest.New(t, stytchtest.Config{InProcess: true})
-		kinds := func(w http.ResponseWriter) string {
-			_, flush := w.(http.Flusher)
-			_, flushError := w.(interface{ FlushError() error })
-			_, hijack := w.(http.Hijacker)
-			_, read := w.(io.ReaderFrom)
-			_, push := w.(http.Pusher)
-			_, str := w.(io.StringWriter)
-			return fmt.Sprint(flush, flushError, hijack, read, push, str)
+		s := a.Site(t, http2, apptest.Backend(t))
+		for range 5 {
+			got, _ := apptest.FetchPage(t, s, http.MethodGet)
+			require.NotNil(t, got)
+			assert.Equal(t, "+stytch_session +stytch_session_jwt -sid", apptest.SetCookieNames(got.Header))
 		}
-		var own, wrapped string
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			own = kinds(w)
-			a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { wrapped = kinds(w) })).ServeHTTP(w, r)
-		}))
-		s.EnableHTTP2, s.TLS = http2, &tls.Config{MinVersion: tls.VersionTLS12}
-		s.StartTLS()
-		defer s.Close()
-		got, _ := apptest.FetchPage(t, s, http.MethodGet)
-		require.Len(t, got.Cookies(), 3)
-		assert.Equal(t, own, wrapped)
-	}
-	three := three{httptest.NewRecorder()}
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		r := httptest.NewRequest(http.MethodGet, "https://app.example.com/", nil)
-		r.Header.Set("Cookie", "sid=ada-1")
-		a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, flushes := w.(http.Flusher)
-			assert.False(t, flushes)
-			assert.ErrorIs(t, http.NewResponseController(w).Flush(), http.ErrNotSupported)
-		})).ServeHTTP(three, r)
-	})
-}
-
-// A middleware outside may leave flushing to the writer inside its own, or flush itself.
-func TestFlushThroughAWriterThatUnwraps(t *testing.T) {
-	for _, flushes := range []bool{false, true} {
-		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-			rec := httptest.NewRecorder()
-			var outer http.ResponseWriter = plain{three{rec}, rec}
-			if flushes {
-				outer = struct {
-					plain
-					http.Flusher
-				}{plain{three{rec}, rec}, rec}
-			}
-			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/", nil)
-			r.Header.Set("Cookie", "sid=ada-1")
-			a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				_, can := w.(http.Flusher)
-				assert.Equal(t, flushes, can)
-				assert.NoError(t, http.NewResponseController(w).Flush())
-			})).ServeHTTP(outer, r)
-			assert.True(t, rec.Flushed)
-			assert.Len(t, rec.Result().Cookies(), 3)
-		})
 	}
 }
 
-// able is such a writer that does all else itself.
-type able struct {
-	plain
-	did *[]string
-}
-
-func (a able) does(what string) { *a.did = append(*a.did, what) }
-
-func (a able) Hijack() (net.Conn, *bufio.ReadWriter, error) { a.does("hijack"); return nil, nil, nil }
-
-func (a able) Push(target string, _ *http.PushOptions) error { a.does("push " + target); return nil }
-
-func (a able) ReadFrom(src io.Reader) (int64, error) {
-	a.does("read from")
-	return io.Copy(a.plain, src)
-}
-
-// Such a writer goes on to be asked for what it does itself, by a handler that
-// knows of no ResponseController; and one that can't is not said to.
-func TestAWriterThatOnlyUnwrapsKeepsTheRest(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		serve := func(w http.ResponseWriter, h http.HandlerFunc) {
-			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/", nil)
-			r.Header.Set("Cookie", "sid=ada-1")
-			a.Middleware.Handler(h).ServeHTTP(w, r)
-		}
-		var did []string
-		rec := httptest.NewRecorder()
-		serve(able{plain{three{rec}, rec}, &did}, func(w http.ResponseWriter, _ *http.Request) {
-			_, _, err := w.(http.Hijacker).Hijack()
-			assert.NoError(t, err)
-			assert.NoError(t, w.(http.Pusher).Push("/style.css", nil))
-			_, err = io.Copy(w, io.LimitReader(zeros{}, 4))
-			assert.NoError(t, err)
+// net/http refuses some Cookie headers before the middleware sees them.
+func TestRubbishCookieHeadersOverASocket(t *testing.T) {
+	a := apptest.New(t, stytchtest.Config{})
+	s := httptest.NewServer(a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Outcome", stytchmigrate.OutcomeFromContext(r.Context()).String())
+	})))
+	defer s.Close()
+	for name, row := range map[string]struct {
+		cookies string
+		status  int
+		outcome string
+	}{
+		"a session":                {"sid=ada-1", 200, "migrated"},
+		"half a megabyte":          {"x=" + strings.Repeat("a", 1<<19) + "; sid=ada-1", 200, "migrated"},
+		"more than a server reads": {"x=" + strings.Repeat("a", 2<<20), 431, ""},
+		"NUL":                      {"sid=ada-1\x00", 400, ""},
+		"not UTF-8":                {"sid=\xff\xfe", 200, "anonymous"},
+		"a header of its own":      {"sid=a\r\nX-Other: 1", 200, "anonymous"},
+		"two lines":                {"theme=dark\r\nCookie: sid=ada-1", 200, "migrated"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resp := apptest.RawRequest(t, s, "GET / HTTP/1.1\r\nHost: app.example.com\r\nCookie: "+row.cookies)
+			defer resp.Body.Close()
+			assert.Equal(t, row.status, resp.StatusCode)
+			assert.Equal(t, row.outcome, resp.Header.Get("X-Outcome"))
+			apptest.RequireValidCookies(t, "app.example.com", resp.Header)
+			assert.Equal(t, row.outcome == "migrated", len(resp.Header["Set-Cookie"]) > 0)
 		})
-		assert.Equal(t, []string{"hijack", "push /style.css", "read from"}, did)
-		assert.Len(t, rec.Result().Cookies(), 3)
-
-		rec = httptest.NewRecorder()
-		serve(plain{three{rec}, rec}, func(w http.ResponseWriter, _ *http.Request) {
-			assert.NotImplements(t, (*http.Hijacker)(nil), w)
-			if p, ok := w.(http.Pusher); ok {
-				assert.ErrorIs(t, p.Push("/style.css", nil), http.ErrNotSupported)
-			}
-			_, err := io.Copy(w, io.LimitReader(zeros{}, 4))
-			assert.NoError(t, err)
-		})
-		assert.Equal(t, 4, rec.Body.Len())
-		assert.Len(t, rec.Result().Cookies(), 3)
-	})
+	}
 }
