@@ -130,6 +130,23 @@ func TestUnvouchedPerson(t *testing.T) {
 	}
 }
 
+// Requests of a refused session come again and again. One line is logged of it.
+func TestUnvouchedIsLoggedOnce(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Get("sid=ada-1")
+		a.Get("sid=ada-1")
+		assert.Equal(t, 1, strings.Count(a.Log.String(), "legacy session refused"))
+	}, apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Token: "ada-token"}), func(c *stytchmigrate.Config) {
+		l := &c.Legacy[0]
+		inner := l.Resolve
+		l.Resolve = func(r *http.Request, v string) (stytchmigrate.LegacySession, error) {
+			s, err := inner(r, v)
+			s.Identity.Subject = "ada"
+			return s, err
+		}
+	})
+}
+
 // What is remembered of a session is held against who it is said to be now.
 func TestRememberedForAnotherPerson(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -246,6 +263,21 @@ func TestLookAlikeOfAnswer(t *testing.T) {
 		}
 		assert.Equal(t, "refused"+apptest.Untouched+"migrate revoke", a.Get("sid=ada-1").String())
 	})
+}
+
+// strings.EqualFold takes these letters for a k and an s.
+func TestLettersThatFoldToASCII(t *testing.T) {
+	for _, email := range []string{"\u212aes@example.com", "ke\u017f@example.com"} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.Stytch.AddUser(stytchtest.Person("kes@example.com"))
+			a.Stytch.Accept("kes-token", "kes@example.com")
+			a.Stytch.Fail(stytchtest.Migrate, stytchtest.Mutate(func(body map[string]any) {
+				body["user"].(map[string]any)["emails"].([]any)[0].(map[string]any)["email"] = email
+			}))
+			assert.Equal(t, apptest.RefusedUntouched+"migrate revoke", a.Get("sid=kes-1").String())
+		}, apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Token: "kes-token",
+			Identity: userinfo.Identity{Subject: "kes", Email: "kes@example.com", EmailVerified: true}}))
+	}
 }
 
 // A machine that was up all the time has the old record in its own memory.

@@ -286,3 +286,22 @@ func TestTransportMisbehaves(t *testing.T) {
 		})
 	}
 }
+
+// A request looks for a record before another request's exchange, and asks for its own
+// after it. It gets the session of the other one.
+func TestExchangeThatEndsBetweenTwoLooks(t *testing.T) {
+	var between func()
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		between = func() { assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String()) }
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String(), "the one call is of the request in between")
+		assert.Len(t, a.Stytch.Sessions(), 1)
+	}, func(c *stytchmigrate.Config) {
+		c.TelemetryID = func(*http.Request) string { // runs after the look, before the call
+			if f := between; f != nil {
+				between = nil
+				f()
+			}
+			return ""
+		}
+	})
+}

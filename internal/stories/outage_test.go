@@ -1,7 +1,10 @@
 package stories_test
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -260,4 +263,37 @@ func TestThreeInTenFail(t *testing.T) {
 		assert.Equal(t, 200, got["migrated ada"]+got["unavailable"], "of %v", got)
 		assert.Empty(t, a.Heard(), "no breaker opens over that")
 	})
+}
+
+// Stytch says no to one of two tokens, and can't be asked about the other: no cookie is
+// cleared.
+func TestOneTokenEndedAndOneUnsure(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Get("sid=ada-1")
+		first, second := a.Stytch.Sessions()[0], a.Stytch.NewSession(a.Ada.ID, time.Hour*24*30)
+		time.Sleep(time.Hour)
+		a.Stytch.RevokeSession(first.ID)
+		a.Stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}, stytchtest.Reset(), stytchtest.Reset())
+		assert.Equal(t, apptest.UnavailableUntouched+"authenticate authenticate authenticate",
+			a.Get("stytch_session="+first.Token+"; stytch_session="+second.Token).String())
+	})
+}
+
+// panickingLog is a log handler that panics on the line about a failed call.
+type panickingLog struct{ slog.Handler }
+
+func (panickingLog) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "call to Stytch failed") {
+		panic("ada@example.com")
+	}
+	return nil
+}
+
+func TestPanicOfALogHandlerIsNotQuoted(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Reset())
+		assert.Equal(t, "unavailable", a.Get("sid=ada-1").Saw)
+		require.Len(t, a.Requests, 1)
+		assert.EqualError(t, a.Requests[0].Err, "stytchmigrate: panic in a call to Stytch (string)")
+	}, func(c *stytchmigrate.Config) { c.Logger = slog.New(panickingLog{slog.NewTextHandler(io.Discard, nil)}) })
 }

@@ -2,6 +2,7 @@ package stories_test
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,5 +176,36 @@ func TestLogoutEndsEarlierSessionsOfTheOrigin(t *testing.T) {
 		a.LogOut("sid=ada-1")
 		c := first.Jar("")
 		assert.NotContains(t, a.Get(c).String(), "authenticated ada")
+	})
+}
+
+// Each row is a Cookie header, and how many of its sessions a logout revokes: of six
+// values at most, and of none over 4 KB.
+func TestLogoutBounds(t *testing.T) {
+	for cookies, want := range map[string]int{
+		"stytch_session=A1; stytch_session=A2; stytch_session=A3; stytch_session=A4":                                                                     4,
+		"stytch_session=A; stytch_session=B; stytch_session=C; stytch_session=D; stytch_session=E; stytch_session=F; stytch_session=G; stytch_session=H": 6,
+		"stytch_session=" + strings.Repeat("A", 4096):                                                                                                    1,
+		"stytch_session=" + strings.Repeat("A", 4097):                                                                                                    0,
+		"stytch_session=a\x7fb": 0,
+	} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.LogOut(cookies)
+			assert.Equal(t, want, a.Stytch.Count(stytchtest.Revoke))
+		})
+	}
+}
+
+// A Stytch session that gave way to a later sign-in was not ended by its user: the
+// legacy session that it came from may move again.
+func TestOvertakenDoesNotEndTheOrigin(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), nil)
+		cookies := a.Get("sid=ada+0h").Jar("")
+		time.Sleep(2 * time.Hour)
+		a.Get(cookies + "; sid=bob+1h")
+		time.Sleep(time.Minute)
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate",
+			a.Get(cookies+"; sid=ada+0h").String())
 	})
 }

@@ -2,6 +2,7 @@ package stories_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -214,4 +215,49 @@ func TestRecordIsResumed(t *testing.T) {
 		}
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String(), "of that session alone")
 	})
+}
+
+// Without the key of the records, no fingerprint or claim shows whose session it is.
+func TestFingerprintsAreKeyed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, key := range []string{"k", "l"} {
+		a := apptest.New(t, stytchtest.Config{InProcess: true, ProjectID: "project-test-1", Secret: "secret-test-1"}, func(c *stytchmigrate.Config) {
+			c.RecordKey = stytchmigrate.Secret(strings.Repeat(key, 32))
+		})
+		a.Get("sid=ada-1")
+		seen[a.Requests[0].Fingerprint] = true
+		seen[a.Stytch.Sessions()[0].CustomClaims["legacy_session"].(string)] = true
+	}
+	assert.Len(t, seen, 4)
+}
+
+// The same id under another user, start, cookie or project is another legacy session.
+func TestWhatMakesARecord(t *testing.T) {
+	seen := map[any]string{}
+	for name, row := range map[string]struct {
+		id, subject, cookie, project string
+		startedAt                    time.Time
+	}{
+		"one":             {id: "1", subject: "ada"},
+		"another id":      {id: "2", subject: "ada"},
+		"another user":    {id: "1", subject: "eve"},
+		"another border":  {id: "1a", subject: "da"},
+		"another cookie":  {id: "1", subject: "ada", cookie: "old"},
+		"another start":   {id: "1", subject: "ada", startedAt: time.Unix(1, 0)},
+		"another project": {id: "1", subject: "ada", project: "project-test-2"},
+	} {
+		a := apptest.New(t, stytchtest.Config{InProcess: true, ProjectID: cmp.Or(row.project, "project-test-1")}, func(c *stytchmigrate.Config) {
+			c.RecordKey = stytchmigrate.Secret(strings.Repeat("k", 32))
+			c.Legacy[0].Name = cmp.Or(row.cookie, "sid")
+			c.Legacy[0].Resolve = func(*http.Request, string) (stytchmigrate.LegacySession, error) {
+				s := apptest.LegacySession("ada", row.id)
+				s.Identity.Subject, s.StartedAt = row.subject, row.startedAt
+				return s, nil
+			}
+		})
+		require.Equal(t, "migrated ada", a.Get("sid=v; old=v").Saw)
+		record := a.Stytch.Sessions()[0].CustomClaims["legacy_session"]
+		assert.Empty(t, seen[record], name)
+		seen[record] = name
+	}
 }
