@@ -11,26 +11,37 @@ import (
 	"example.com/stytchmigrate/internal/cookies"
 )
 
-// The lines are written once, and the handler is listened to once, also where the
-// application's own code commits meanwhile.
+// The lines are written once, and no code of the application runs after that.
 func TestCommitOnce(t *testing.T) {
+	w := httptest.NewRecorder()
+	pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), swap(), cookies.Handler{Shown: -1, Classify: func(int, string) cookies.Action {
+		t.Error("the application is asked after the answer")
+		return cookies.NoAction
+	}})
+	pending.Commit(w)
+	w.Header()["Set-Cookie"] = []string{"sid=bob-1"}
+	pending.Commit(w)
+	assert.Equal(t, "+sid", names(w.Header()))
+	assert.Equal(t, cookies.NoAction, pending.Action())
+}
+
+// The final header goes out while the application's code looks at the handler's cookies:
+// what it says comes too late.
+func TestCommitInsideCommit(t *testing.T) {
 	var pending *cookies.Pending
 	w := httptest.NewRecorder()
 	calls := 0
-	pending, _ = cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), swap(), cookies.Handler{Shown: -1, Classify: func(_ int, value string) cookies.Action {
-		if calls++; calls == 1 {
-			pending.Commit(w)
+	pending, _ = cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), swap(), cookies.Handler{Shown: -1, Classify: func(int, string) cookies.Action {
+		if calls++; calls > 1 {
+			return cookies.NoAction
 		}
-		return classify(0, value)
+		pending.Commit(w)
+		return cookies.Overruled
 	}})
 	w.Header()["Set-Cookie"] = []string{"sid=visitor"}
 	pending.Commit(w)
 	assert.Equal(t, 2, calls)
 	assert.Equal(t, "+sid +token +jwt -csrf", names(w.Header()))
-	w.Header()["Set-Cookie"] = []string{"sid=bob-1"}
-	pending.Commit(w)
-	assert.Equal(t, 2, calls)
-	assert.Equal(t, "+sid", names(w.Header()))
 	assert.Equal(t, cookies.NoAction, pending.Action())
 }
 

@@ -180,9 +180,15 @@ func TestAWriterThatOnlyUnwrapsToFlush(t *testing.T) {
 	assert.NoError(t, http.NewResponseController(w).Flush())
 }
 
+// duplex is a writer inside that is asked for full duplex.
+type duplex struct{ http.ResponseWriter }
+
+func (duplex) EnableFullDuplex() error { return assert.AnError }
+
 // A writer that can do nothing itself is not said to hijack, and answers without a push.
 func TestAWriterThatOnlyUnwraps(t *testing.T) {
 	o, rec := newOuter()
+	o.inner = duplex{rec}
 	w := wrapped(o)
 	assert.NotImplements(t, (*http.Hijacker)(nil), w)
 	if p, ok := w.(http.Pusher); assert.True(t, ok) {
@@ -191,5 +197,6 @@ func TestAWriterThatOnlyUnwraps(t *testing.T) {
 	_, err := io.Copy(w, io.LimitReader(zeros{}, 4))
 	assert.NoError(t, err)
 	assert.Equal(t, 4, rec.Body.Len())
+	assert.ErrorIs(t, http.NewResponseController(w).EnableFullDuplex(), assert.AnError, "the writer inside can")
 	assert.Len(t, rec.Result().Cookies(), 4)
 }
