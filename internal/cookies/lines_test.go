@@ -187,3 +187,12 @@ func TestLinesThatAreThere(t *testing.T) {
 		assert.ElementsMatch(t, once["Set-Cookie"], h["Set-Cookie"])
 	})
 }
+
+// Each row is a cookie-name, and whether it has the prefix __Host-.
+func TestHasPrefixFold(t *testing.T) {
+	for name, want := range map[string]bool{
+		"__Host-sid": true, "__host-sid": true, "__HOST-": true, "__Host": false, "x__Host-sid": false, "": false,
+	} {
+		assert.Equal(t, want, cookies.HasPrefixFold(name, "__Host-"), name)
+	}
+}
