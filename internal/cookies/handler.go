@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// Action is what the handler's own Set-Cookie lines do about the user's session.
+// Action is what the handler's own Set-Cookie lines do about the user's session. The
+// zero value is NoAction.
 type Action int
 
 const (
@@ -17,7 +18,8 @@ const (
 )
 
 // Handler says how to judge the Set-Cookie lines of a handler. It belongs to one
-// request. Its functions run in the goroutine that commits, under no lock.
+// request. Its functions run in the goroutine that commits, under no lock. Set Shown:
+// its zero value is the first legacy cookie.
 type Handler struct {
 	// Shown is the legacy cookie that the handler saw of the session that moves or
 	// stays, and so may log out of; -1: none.
@@ -25,7 +27,7 @@ type Handler struct {
 
 	// Classify says which session is in a value that the handler set for a legacy
 	// cookie: NoAction for no session, Renewed for the one that moves or stays,
-	// Overruled for another. It is required, but with Change.IgnoreLegacy.
+	// Overruled for another. It may be nil with Change.IgnoreLegacy only.
 	Classify func(legacy int, value string) Action
 
 	// Ended reports whether another request has logged the user out meanwhile. nil: no.
