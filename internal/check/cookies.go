@@ -51,21 +51,6 @@ func (c *check) judgeScope(field string, s cookies.Scope) {
 func (c *check) judgeDomain(field, domain string) {
 	bare := strings.ToLower(strings.Trim(domain, "."))
 	c.Add(net.ParseIP(bare) != nil, "%s: Domain %q: is an address, for which not every browser keeps a cookie; leave Domain empty", field, domain)
-	c.Add(isPublicSuffix(bare), "%s: Domain %q: is probably a public suffix, for which browsers keep no cookie; name the domain below it that is yours, or leave Domain empty", field, domain)
-}
-
-// isPublicSuffix knows the suffixes that people take for their own domain, and
-// not one in a hundred of all there are (publicsuffix.org): the list changes by the
-// week, and a browser has it anyway.
-func isPublicSuffix(domain string) bool {
-	switch domain {
-	case "herokuapp.com", "vercel.app", "netlify.app", "github.io", "gitlab.io", "pages.dev", "workers.dev",
-		"fly.dev", "onrender.com", "azurewebsites.net", "web.app", "firebaseapp.com", "run.app", "a.run.app",
-		"appspot.com", "cloudfront.net", "ngrok.io", "ngrok.app", "ngrok-free.app", "deno.dev", "surge.sh":
-		return true
-	}
-	second, top, _ := strings.Cut(domain, ".")
-	return len(top) == 2 && slices.Contains([]string{"co", "com", "org", "net", "ac", "gov", "edu"}, second)
 }
 
 // usualJWT is about the length of a session JWT without custom claims.
