@@ -35,7 +35,7 @@ import (
 func (m *Middleware) Check(ctx context.Context) error {
 	return check.Run(ctx, check.Config{
 		Client: m.probes, ProjectID: m.cfg.ProjectID, BaseURL: m.cfg.BaseURL, UserInfoURL: m.cfg.UserInfoURL,
-		Mint: m.cfg.minter(), HasLegacy: len(m.cfg.Legacy) > 0, Store: m.cfg.Store, Timeout: m.cfg.Timeout,
+		Mint: m.cfg.minter(), Store: m.cfg.Store, Timeout: m.cfg.Timeout,
 		Policy: m.cookies, Cookies: m.cfg.Cookies.options(), Legacy: legacyCookies(m.cfg.Legacy), SessionDuration: m.cfg.SessionDuration,
 	})
 }

@@ -9,7 +9,13 @@ import (
 	"example.com/stytchmigrate/internal/cookies"
 )
 
-// judgeCookies finds what New lets pass because it may be right somewhere.
+const (
+	usualToken = 44   // bytes, of stytch_session
+	usualJWT   = 1000 // bytes, of a session JWT without custom claims
+)
+
+// judgeCookies finds settings that New accepts because some application may need
+// them, and that browsers most likely refuse.
 func (c *check) judgeCookies() {
 	o := &c.Cookies
 	live := strings.HasPrefix(c.ProjectID, "project-live-")
@@ -28,8 +34,8 @@ func (c *check) judgeLegacy(field string, l *cookies.Legacy) {
 	for i, s := range l.Scopes {
 		c.judgeScope(fmt.Sprintf("%s.Scopes[%d]", field, i), s)
 	}
-	met := func(s cookies.Scope) bool { return meet(s.Normal().Path, c.Cookies.Path) }
-	c.Add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, met),
+	overlaps := func(s cookies.Scope) bool { return pathsOverlap(s.Normal().Path, c.Cookies.Path) }
+	c.Add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, overlaps),
 		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, c.Cookies.Path)
 	for _, name := range l.Names() {
 		secure := cookies.HasPrefixFold(name, "__Host-") || cookies.HasPrefixFold(name, "__Secure-")
@@ -37,10 +43,11 @@ func (c *check) judgeLegacy(field string, l *cookies.Legacy) {
 	}
 }
 
-// meet reports whether there are requests in both of two paths.
-func meet(a, b string) bool { return cookies.PathMatch(a, b) || cookies.PathMatch(b, a) }
+// pathsOverlap reports whether a request can be inside both paths.
+func pathsOverlap(a, b string) bool { return cookies.PathMatch(a, b) || cookies.PathMatch(b, a) }
 
-// judgeScope finds a scope in which a response can expire nothing.
+// judgeScope finds a scope in which no response can expire a cookie: a server may set
+// Domain only to its own host or to a domain above that (RFC 6265 section 5.3, step 6).
 func (c *check) judgeScope(field string, s cookies.Scope) {
 	c.judgeDomain(field, s.Domain)
 	ours, theirs := c.Cookies.Domain, s.Normal().Domain
@@ -49,17 +56,13 @@ func (c *check) judgeScope(field string, s cookies.Scope) {
 }
 
 func (c *check) judgeDomain(field, domain string) {
-	bare := strings.ToLower(strings.Trim(domain, "."))
-	c.Add(net.ParseIP(bare) != nil, "%s: Domain %q: is an address, for which not every browser keeps a cookie; leave Domain empty", field, domain)
+	c.Add(net.ParseIP(strings.Trim(domain, ".")) != nil, "%s: Domain %q: is an address, for which not every browser keeps a cookie; leave Domain empty", field, domain)
 }
 
-// usualJWT is about the length of a session JWT without custom claims.
-const usualJWT = 1000
-
-// judgeRoom finds settings with which the JWT's cookie is always left out.
+// judgeRoom finds settings with which a response never has room for the JWT's cookie.
 func (c *check) judgeRoom() {
 	const effect = "leave no room for the JWT's cookie in a response, and requests wait for Stytch; name fewer scopes, and shorter"
-	fits := func(old int) bool { return c.Policy.HasRoom(old, 44, usualJWT, c.SessionDuration) }
+	fits := func(old int) bool { return c.Policy.HasRoom(old, usualToken, usualJWT, c.SessionDuration) }
 	if !fits(-1) {
 		c.Add(true, "Cookies: the names and OldScopes %s", effect)
 		return
