@@ -11,8 +11,8 @@ import (
 
 	"github.com/gorilla/securecookie"
 
-	"example.com/stytchmigrate/internal/codec"
 	"example.com/stytchmigrate/internal/cookies"
+	"example.com/stytchmigrate/internal/gorilla"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/userinfo"
@@ -140,7 +140,7 @@ type LegacySession struct {
 // can't be told from an outage.
 func SecureCookie[T any](c LegacyCookie, codecs []securecookie.Codec, resolve func(*http.Request, T) (LegacySession, error)) LegacyCookie {
 	name, codecs := c.Name, slices.Clone(codecs)
-	c.wrong = codec.Problems(codecs)
+	c.wrong = gorilla.Problems(codecs)
 	if c.Resolve != nil {
 		c.wrong = append(c.wrong, "SecureCookie: Resolve is set already")
 	}
@@ -148,7 +148,7 @@ func SecureCookie[T any](c LegacyCookie, codecs []securecookie.Codec, resolve fu
 		c.wrong = append(c.wrong, "SecureCookie: no resolve function")
 	}
 	c.Resolve = func(r *http.Request, value string) (LegacySession, error) {
-		payload, err := codec.Open[T](name, value, codecs, ErrNoSession)
+		payload, err := gorilla.Open[T](name, value, codecs, ErrNoSession)
 		if err != nil {
 			return LegacySession{}, err
 		}
