@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate/internal/redact"
-	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -26,12 +25,34 @@ const (
 	incomplete = "Check: ended before all answers were there: what is not said here is not known; give its context more time"
 )
 
-// failing is a store that is down.
-func failing(s *site) {
-	m := new(storetest.Memory)
-	m.Fail(func(string, string) error { return errors.New("canary") })
-	s.cfg.Store = m
+// store is a Store that works for one caller, unless its calls fail or hang.
+type store struct {
+	err    error
+	hangs  time.Duration
+	value  []byte
+	holder string // of the claim
 }
+
+func (s *store) Get(context.Context, string) ([]byte, bool, error) {
+	time.Sleep(s.hangs)
+	return s.value, s.value != nil, s.err
+}
+
+func (s *store) Put(_ context.Context, _, _ string, value []byte, _ time.Duration) (bool, error) {
+	s.value = value
+	return true, s.err
+}
+
+func (s *store) Claim(_ context.Context, _, owner string, _ time.Duration) (bool, error) {
+	if s.holder == "" {
+		s.holder = owner
+	}
+	return s.holder == owner, s.err
+}
+
+func (s *store) Release(context.Context, string, string) error { s.holder = ""; return s.err }
+
+func failing(s *site) { s.cfg.Store = &store{err: errors.New("canary")} }
 
 func cantMint(s *site) {
 	s.cfg.Mint = func(userinfo.Identity) (redact.Secret, error) { return "", errors.New("canary") }
@@ -40,7 +61,7 @@ func cantMint(s *site) {
 func TestTicketsAndStore(t *testing.T) {
 	assert.Equal(t, "Tickets: was not made by userinfo.NewTickets: nobody can move; make it so", findings(t, cantMint))
 	assert.Equal(t, "Store: Get failed (*errors.errorString)"+apart, findings(t, failing))
-	assert.Empty(t, findings(t, func(s *site) { s.cfg.Store = new(storetest.Memory) }))
+	assert.Empty(t, findings(t, func(s *site) { s.cfg.Store = new(store) }))
 }
 
 // Each row is a configuration, and all that is asked. Without legacy cookies, or
@@ -89,11 +110,7 @@ func TestStranger(t *testing.T) {
 func TestCheckIsCutShort(t *testing.T) {
 	cookie := `Cookies: Domain "127.0.0.1": is an address, for which not every browser keeps a cookie; leave Domain empty`
 	address := func(s *site) { s.cfg.Cookies.Domain = "127.0.0.1" }
-	hangs := func(s *site) {
-		m := new(storetest.Memory)
-		m.Fail(func(string, string) error { time.Sleep(time.Hour); return nil })
-		s.cfg.Store, s.cfg.Timeout = m, 30*time.Second
-	}
+	hangs := func(s *site) { s.cfg.Store, s.cfg.Timeout = &store{hangs: time.Hour}, 30*time.Second }
 	for name, row := range map[string]struct {
 		change change
 		want   string

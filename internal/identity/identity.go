@@ -1,4 +1,18 @@
-// Package identity tells whether a Stytch user is a legacy session's person.
+// Package identity tells whether a Stytch user is the person of a legacy session.
+//
+// Stytch finds the user of an exchange by email alone. An email is not enough: someone
+// may have signed up at Stytch with an address that is not theirs, and would share the
+// account of its owner from then on. So [User.Matches] goes by these rules, and the
+// first that applies decides:
+//
+//  1. A user with an external id is the person with that Subject, and no other.
+//  2. A user with the identity's email, verified by Stytch, is that person.
+//  3. A user with the identity's email, not verified, is that person if it is their only
+//     address and they have no other factor. Only the owner of the mailbox can sign in
+//     as such a user. An import makes users like this.
+//  4. Any other user is another person.
+//
+// Emails are equal if they differ in nothing but the case of ASCII letters.
 package identity
 
 import (
@@ -7,64 +21,68 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// Person is a Stytch user, in what the rules compare.
+// User is what the rules need to know of a Stytch user.
 type User struct {
-	HasDetails bool   // false: only the id is, from a JWT
-	ExternalID string // the application's own id of the user
+	HasDetails bool   // false: only a JWT is known, and it has only the user's id
+	ExternalID string // the application's id of the user, or ""
 	Emails     []Email
-	OwnFactor  bool // there is a way to sign in besides an email
+	OwnFactor  bool // the user can sign in by something other than an email
 }
 
-// Email is an address of a Person.
+// Email is an address of a user.
 type Email struct {
 	Address  string
-	Verified bool
+	Verified bool // by Stytch
 }
 
-// Is reports whether a Stytch user is the person of a legacy session.
-// An external id, where one is set, decides. Else an email must be equal, and
-// one that Stytch has not seen verified counts only on a user who can't sign in
-// on their own: somebody may have signed up with an address that is not theirs,
-// and would share the account from then on.
-func (p *User) Matches(id userinfo.Identity) bool {
-	if p.ExternalID != "" {
-		return p.ExternalID == id.Subject
+// Matches reports whether the user is the person of an identity, by the rules of this
+// package.
+func (u *User) Matches(id userinfo.Identity) bool {
+	if u.ExternalID != "" {
+		return u.ExternalID == id.Subject
 	}
-	for _, e := range p.Emails {
-		if id.Email != "" && equalFoldASCII(e.Address, id.Email) && (e.Verified || len(p.Emails) == 1 && !p.OwnFactor) {
-			return true
-		}
+	if id.Email == "" {
+		return false
 	}
-	return false
+	onlyMail := len(u.Emails) == 1 && !u.OwnFactor
+	return slices.ContainsFunc(u.Emails, func(e Email) bool {
+		return equalFoldASCII(e.Address, id.Email) && (e.Verified || onlyMail)
+	})
 }
 
-// MayBe is Is for the identity of a legacy session. One that gives none vouches
-// for whoever Stytch says its token belongs to.
-func (p *User) Accepts(id userinfo.Identity) bool {
-	return id == (userinfo.Identity{}) || p.Matches(id)
+// Accepts is Matches for the identity of a legacy session, which may be empty. The
+// application then gave a token in its place, and vouches for the user that Stytch finds
+// by that token.
+func (u *User) Accepts(id userinfo.Identity) bool {
+	return id == (userinfo.Identity{}) || u.Matches(id)
 }
 
-// Compare reports whether a user is a legacy session's person, and whether that
-// can be known.
-func (p *User) Compare(id userinfo.Identity) (same, known bool) {
+// Compare compares a user with the identity of a legacy session in the same request.
+// It keeps three answers apart:
+//
+//   - The same person: the external id is the Subject; or, without one of the two, the
+//     user matches and the application has verified the email.
+//   - Another person (known, not same): the external id is not the Subject; or, without
+//     one of the two, no email is equal.
+//   - Not known: the user has no details, the identity has no email to compare, or an
+//     equal email is unverified on one side, where anyone may have entered it.
+func (u *User) Compare(id userinfo.Identity) (same, known bool) {
 	switch {
-	case !p.HasDetails:
+	case !u.HasDetails:
 		return false, false
-	case p.ExternalID != "" && id.Subject != "":
-		return p.ExternalID == id.Subject, true
+	case u.ExternalID != "" && id.Subject != "":
+		return u.ExternalID == id.Subject, true
 	case id.Email == "":
 		return false, false
-	}
-	if !slices.ContainsFunc(p.Emails, func(e Email) bool { return equalFoldASCII(e.Address, id.Email) }) {
+	case !slices.ContainsFunc(u.Emails, func(e Email) bool { return equalFoldASCII(e.Address, id.Email) }):
 		return false, true
 	}
-	// The same email, but unverified on one side: anybody could have given it.
-	same = id.EmailVerified && p.Matches(id)
+	same = id.EmailVerified && u.Matches(id)
 	return same, same
 }
 
-// equalFoldASCII compares without regard to the case of ASCII letters only:
-// strings.EqualFold holds the Kelvin sign for a k.
+// equalFoldASCII ignores the case of ASCII letters only. strings.EqualFold takes the
+// Kelvin sign for a k, and to a mail server that is another address.
 func equalFoldASCII(a, b string) bool {
 	if len(a) != len(b) {
 		return false
