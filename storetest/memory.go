@@ -28,16 +28,17 @@ type memoryClaim struct {
 	until time.Time
 }
 
-// Fail sets a function that is called before each operation from now on, with
-// "get", "claim", "put" or "release", and the key. The operation returns the error of fault. A
-// fault may also wait or panic: no lock is held. A nil fault ends this.
+// Fail sets a function that is called before each operation from now on. Its arguments
+// are the operation, "get", "claim", "put" or "release", and the key. An operation whose
+// fault returns an error returns that error, and does nothing. A fault may also wait or
+// panic: no lock is held. A nil fault ends this.
 func (m *Memory) Fail(fault func(op, key string) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fault = fault
 }
 
-// LoseClaims drops every claim, as a store does that loses its data.
+// LoseClaims drops every claim, as a store does when it loses its data.
 func (m *Memory) LoseClaims() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,8 +58,8 @@ func (m *Memory) Values() map[string][]byte {
 	return out
 }
 
-// Snapshot returns a function that gives every key the value that it has now. Keys
-// that are new by then keep theirs.
+// Snapshot returns a function that gives every key the value it has now, as a store does
+// when it fails over to a replica that lags. Keys that are new by then keep their values.
 func (m *Memory) Snapshot() (restore func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

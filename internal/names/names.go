@@ -1,6 +1,6 @@
-// Package names names sessions to those who must not learn what is in them: by
-// HMACs of what tells one from another. Every machine with the same key gives the
-// same names.
+// Package names derives names from sessions and users. A name tells one from another and
+// reveals nothing else: it is an HMAC under a key of the application. Machines with the
+// same key derive the same names.
 package names
 
 import (
@@ -17,15 +17,15 @@ import (
 
 const version = "1"
 
-// Names names the sessions of one project.
+// Names derives the names of one project. It is safe for concurrent use.
 type Names struct {
 	Key     redact.Secret
 	Project string
 }
 
-// Record is the name of a legacy session's record, and the claim legacy_session of
-// the Stytch session that it became. The same id under another user, cookie or
-// project is another record.
+// Record is the key of a legacy session's record, and the claim legacy_session of the
+// Stytch session that it becomes. The same id of another user, cookie or project gives
+// another name.
 func (n *Names) Record(cookie, id, subject string, startedAt time.Time) string {
 	started := ""
 	if !startedAt.IsZero() {
@@ -34,34 +34,36 @@ func (n *Names) Record(cookie, id, subject string, startedAt time.Time) string {
 	return base64.RawURLEncoding.EncodeToString(n.mac("record", version, n.Project, cookie, id, subject, started))
 }
 
-// Session is the name under which it is noted that a Stytch session is over.
+// Session is the key under which the store keeps that a Stytch session has ended.
 func (n *Names) Session(id string) string {
 	return base64.RawURLEncoding.EncodeToString(n.mac("session", version, id))
 }
 
-// Fingerprint tells legacy sessions apart in logs and events, and no more.
+// Fingerprint identifies a legacy session in logs and events. It is short, and so it is
+// the key of nothing.
 func (n *Names) Fingerprint(cookie, id string) string {
 	return hex.EncodeToString(n.mac("fingerprint", n.Project, cookie, id)[:8])
 }
 
-// Place is a person's between 0 and 1, by which some move before others: by the
-// subject where that is known, else by the session's id.
+// Place is a number from 0 to 1, evenly distributed, by which a percentage of users is held
+// back. It depends on the subject, so that all sessions of a user move together, or on the
+// session's id where the subject is not known.
 func (n *Names) Place(subject, id string) float64 {
-	kind, who := "subject", subject
-	if who == "" {
-		kind, who = "id", id
+	kind, value := "subject", subject
+	if value == "" {
+		kind, value = "id", id
 	}
-	return float64(binary.BigEndian.Uint64(n.mac("hold back", n.Project, kind, who))) / math.MaxUint64
+	return float64(binary.BigEndian.Uint64(n.mac("hold back", n.Project, kind, value))) / math.MaxUint64
 }
 
-// mac is the HMAC of parts, each with its length before it, so that no two
-// lists of parts are one text.
+// mac is the HMAC of parts, each preceded by its length: no two lists of parts give one
+// input.
 func (n *Names) mac(parts ...string) []byte {
-	text := make([]byte, 0, 256)
+	input := make([]byte, 0, 256)
 	for _, p := range parts {
-		text = append(binary.BigEndian.AppendUint64(text, uint64(len(p))), p...)
+		input = append(binary.BigEndian.AppendUint64(input, uint64(len(p))), p...)
 	}
 	h := hmac.New(sha256.New, []byte(n.Key))
-	h.Write(text)
+	h.Write(input)
 	return h.Sum(nil)
 }

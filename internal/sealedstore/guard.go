@@ -14,91 +14,103 @@ import (
 )
 
 const (
-	storeFailures = 3               // in a row, until the store is left alone
-	storePause    = 5 * time.Second // for which it is
+	maxFailures = 3               // in a row, until the breaker opens
+	openFor     = 5 * time.Second // and calls fail at once
 )
 
-// shared keeps a Store, which may be anybody's, from costing more
-// than it brings. Each call has its time, and what the store makes of it,
-// an error, a panic or silence, is "can't tell". A store that fails again and
-// again is left alone for some seconds: pages don't wait for it then.
+// guarded is a Backend, which may be anyone's code, with limits on what it costs:
+//
+//   - A call is over after its timeout, though the Backend ignores its context.
+//   - A call that fails, panics, calls runtime.Goexit or hangs is an error. The answer is
+//     then "can't tell", never "not found".
+//   - After three such calls in a row the circuit breaker opens for five seconds: requests
+//     don't wait for a store that is down.
+//   - A call whose caller has left says nothing about the store, and does not count.
 type guarded struct {
 	backend Backend
 	timeout time.Duration // for one call
 	breaker *gobreaker.CircuitBreaker[reply]
-	failed  func(err error) // hears of each call that failed, the error's text is ours; and nil when one has worked again
+	report  func(err error) // called with each failure, and with nil when a call works again
 	failing latch.Latch
 }
 
+// reply is what a Backend's method returns besides its error.
 type reply struct {
 	value []byte
 	ok    bool // found, claimed or stored
 }
 
-func newGuarded(s Backend, wait time.Duration, failed func(error)) *guarded {
-	return &guarded{backend: s, timeout: wait, failed: failed, breaker: gobreaker.NewCircuitBreaker[reply](gobreaker.Settings{
-		Timeout:     storePause,
-		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= storeFailures },
-		IsExcluded:  func(err error) bool { return errors.Is(err, context.Canceled) }, // says nothing of the store
+func newGuarded(b Backend, timeout time.Duration, report func(error)) *guarded {
+	return &guarded{backend: b, timeout: timeout, report: report, breaker: gobreaker.NewCircuitBreaker[reply](gobreaker.Settings{
+		Timeout:     openFor,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= maxFailures },
+		IsExcluded:  callerLeft,
 	})}
 }
 
-func (s *guarded) get(ctx context.Context, key string) (value []byte, found bool, err error) {
-	out, err := s.do(ctx, "get", func(ctx context.Context) (r reply, err error) {
-		r.value, r.ok, err = s.backend.Get(ctx, key)
+func callerLeft(err error) bool { return errors.Is(err, context.Canceled) }
+
+func isOpen(err error) bool {
+	return errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
+}
+
+func (g *guarded) get(ctx context.Context, key string) (value []byte, found bool, err error) {
+	r, err := g.do(ctx, "get", func(ctx context.Context) (r reply, err error) {
+		r.value, r.ok, err = g.backend.Get(ctx, key)
 		return r, err
 	})
-	return out.value, out.ok, err
+	return r.value, r.ok, err
 }
 
-func (s *guarded) claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error) {
-	out, err := s.do(ctx, "claim", func(ctx context.Context) (r reply, err error) {
-		r.ok, err = s.backend.Claim(ctx, key, owner, lease)
+func (g *guarded) claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error) {
+	r, err := g.do(ctx, "claim", func(ctx context.Context) (r reply, err error) {
+		r.ok, err = g.backend.Claim(ctx, key, owner, lease)
 		return r, err
 	})
-	return out.ok, err
+	return r.ok, err
 }
 
-func (s *guarded) put(ctx context.Context, key, owner string, value []byte, ttl time.Duration) (stored bool, err error) {
-	out, err := s.do(ctx, "put", func(ctx context.Context) (r reply, err error) {
-		r.ok, err = s.backend.Put(ctx, key, owner, value, ttl)
+func (g *guarded) put(ctx context.Context, key, owner string, value []byte, ttl time.Duration) (stored bool, err error) {
+	r, err := g.do(ctx, "put", func(ctx context.Context) (r reply, err error) {
+		r.ok, err = g.backend.Put(ctx, key, owner, value, ttl)
 		return r, err
 	})
-	return out.ok, err
+	return r.ok, err
 }
 
-func (s *guarded) release(ctx context.Context, key, owner string) {
-	_, _ = s.do(ctx, "release", func(ctx context.Context) (reply, error) {
-		return reply{}, s.backend.Release(ctx, key, owner)
+func (g *guarded) release(ctx context.Context, key, owner string) {
+	_, _ = g.do(ctx, "release", func(ctx context.Context) (reply, error) {
+		return reply{}, g.backend.Release(ctx, key, owner)
 	})
 }
 
-// do makes one call of the store, unless it is being left alone.
-func (s *guarded) do(ctx context.Context, op string, call func(context.Context) (reply, error)) (reply, error) {
-	out, err := s.breaker.Execute(func() (reply, error) { return s.withTimeout(ctx, call) })
-	if err == nil {
-		if s.failing.Clear() {
-			s.failed(nil)
+// do makes one call, unless the breaker is open, and reports a failure or a recovery.
+func (g *guarded) do(ctx context.Context, op string, call func(context.Context) (reply, error)) (reply, error) {
+	r, err := g.breaker.Execute(func() (reply, error) { return callWithin(ctx, g.timeout, call) })
+	switch {
+	case err == nil:
+		if g.failing.Clear() {
+			g.report(nil)
 		}
-		return out, nil
+		return r, nil
+	case isOpen(err): // it was reported when it opened
+		return reply{}, storeError(op, redact.Text("left alone after it failed"))
+	case callerLeft(err):
+		return reply{}, storeError(op, err)
 	}
-	skipped := errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests)
-	left := errors.Is(err, context.Canceled)
-	if skipped {
-		err = redact.Text("left alone after it failed")
-	}
-	err = fmt.Errorf("stytchmigrate: store: %s: %s", op, Reason(err))
-	if !skipped && !left {
-		s.failed(err)
-		s.failing.Set() // after it is told: a call that works meanwhile must not be told of before
-	}
+	err = storeError(op, err)
+	g.report(err)
+	// Set after the report. Another call may work meanwhile, and its recovery must be
+	// reported after this failure.
+	g.failing.Set()
 	return reply{}, err
 }
 
-// timed makes a call in a goroutine of its own, so that it is over in time
-// though the store knows no context, and is an error though it never returns.
-func (s *guarded) withTimeout(ctx context.Context, call func(context.Context) (reply, error)) (reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+// callWithin makes a call in a goroutine of its own, and waits for timeout. A Backend
+// that ignores its context does not hold up the caller, and its panic or runtime.Goexit
+// ends no request.
+func callWithin(ctx context.Context, timeout time.Duration, call func(context.Context) (reply, error)) (reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	type outcome struct {
 		reply reply
@@ -123,8 +135,12 @@ func (s *guarded) withTimeout(ctx context.Context, call func(context.Context) (r
 	}
 }
 
-// Reason describes a store's error without its text, which may hold keys.
-func Reason(err error) string {
+func storeError(op string, err error) error {
+	return fmt.Errorf("stytchmigrate: store: %s: %s", op, reason(err))
+}
+
+// reason describes a Backend's error without its text, which may hold keys or values.
+func reason(err error) string {
 	var own redact.Text
 	var network net.Error
 	switch {

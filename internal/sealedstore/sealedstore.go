@@ -1,14 +1,13 @@
-// Package sealedstore keeps what machines share: sealed, so that who reads the store gets
-// no session, and who writes it can neither make one up nor move one elsewhere; and
-// kept to its time, for the store may be anybody's.
+// Package sealedstore keeps what machines share, in a store that the package trusts with
+// nothing.
+//
+// Values are sealed: a reader of the store gets no session out of it. A writer can neither
+// make up a value nor move one to another key. Calls are guarded: a store that is slow or
+// down costs each request a bounded time, and after some failures none.
 package sealedstore
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -16,8 +15,7 @@ import (
 	"example.com/stytchmigrate/internal/redact"
 )
 
-// Store is a memory that several machines share. stytchmigrate.Store says what its
-// methods have to do.
+// Backend is stytchmigrate.Store, whose doc comment is the contract.
 type Backend interface {
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
 	Claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error)
@@ -25,126 +23,94 @@ type Backend interface {
 	Release(ctx context.Context, key, owner string) error
 }
 
-// format is the first byte of a sealed value.
-const format = 1
-
-// Vault seals values, and keeps them in a Store, if there is one. Make it with [New].
+// Store seals values and keeps them in a Backend. Without a Backend it still seals, and
+// each machine is on its own. Make it with [New]. It is safe for concurrent use.
 type Store struct {
 	key        redact.Secret
-	backend    *guarded // nil: nothing is shared
+	backend    *guarded // nil without a Backend
 	report     func(error)
 	unreadable latch.Latch
 }
 
-// New returns a Vault that seals with key. store may be nil; each call of it has the
-// time of wait. tell hears of each that failed, in words of ours, of what can't be
-// read, once a minute, and, with nil, that the store works again.
-func New(key redact.Secret, store Backend, wait time.Duration, tell func(error)) *Store {
-	v := &Store{key: key, report: tell}
-	if store != nil {
-		v.backend = newGuarded(store, wait, tell)
+// New returns a Store that seals with key. backend may be nil. Each call of it may take
+// timeout.
+//
+// report is called with the error of each call that failed, with nil when calls work
+// again, and with [ErrUnreadable]. No error holds what the backend wrote.
+func New(key redact.Secret, backend Backend, timeout time.Duration, report func(error)) *Store {
+	s := &Store{key: key, report: report}
+	if backend != nil {
+		s.backend = newGuarded(backend, timeout, report)
 	}
-	return v
+	return s
 }
 
-// IsShared reports whether there is a Store.
-func (v *Store) IsShared() bool { return v.backend != nil }
+// IsShared reports whether there is a Backend.
+func (s *Store) IsShared() bool { return s.backend != nil }
 
-// Get returns a sealed value, or none where there is none, or no Store.
-func (v *Store) Get(ctx context.Context, key string) (sealed []byte, found bool, err error) {
-	if v.backend == nil {
+// Get returns the sealed value of a key. Without a Backend there is none.
+func (s *Store) Get(ctx context.Context, key string) (sealed []byte, found bool, err error) {
+	if s.backend == nil {
 		return nil, false, nil
 	}
-	return v.backend.get(ctx, key)
+	return s.backend.get(ctx, key)
 }
 
-// Put is Store.Put. Without a Store it is done.
-func (v *Store) Put(ctx context.Context, key, owner string, sealed []byte, ttl time.Duration) (stored bool, err error) {
-	if v.backend == nil {
+// Put stores a sealed value, as the Backend's Put does. Without a Backend it returns
+// true.
+func (s *Store) Put(ctx context.Context, key, owner string, sealed []byte, ttl time.Duration) (stored bool, err error) {
+	if s.backend == nil {
 		return true, nil
 	}
-	return v.backend.put(ctx, key, owner, sealed, ttl)
+	return s.backend.put(ctx, key, owner, sealed, ttl)
 }
 
-// Claim is Store.Claim. Without a Store nobody else asks. An error means that the
-// store can't tell, and may yet do it.
-func (v *Store) Claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error) {
-	if v.backend == nil {
+// Claim gives owner the claim on a key, as the Backend's Claim does. Without a Backend it
+// returns true, since no other machine asks. After an error the claim may exist: the call
+// may still reach the store.
+func (s *Store) Claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error) {
+	if s.backend == nil {
 		return true, nil
 	}
-	return v.backend.claim(ctx, key, owner, lease)
+	return s.backend.claim(ctx, key, owner, lease)
 }
 
-// Release is Store.Release. It is made though ctx is over.
-func (v *Store) Release(ctx context.Context, key, owner string) {
-	if v.backend != nil {
-		v.backend.release(context.WithoutCancel(ctx), key, owner)
+// Release gives a claim back. It does so after ctx has ended too: the other machines wait
+// for the claim.
+func (s *Store) Release(ctx context.Context, key, owner string) {
+	if s.backend != nil {
+		s.backend.release(context.WithoutCancel(ctx), key, owner)
 	}
 }
 
-// Mark and Marked are for facts that need no value but one that nobody else
-// can write.
-func (v *Store) Mark(ctx context.Context, key string, ttl time.Duration) error {
-	if v.backend == nil {
-		return nil
-	}
-	// Who logged out stays logged out, though the client has left: each call of the
-	// store has a time of its own.
-	_, err := v.backend.put(context.WithoutCancel(ctx), key, "", v.Seal(key, "", nil), ttl)
+// Mark stores a fact that needs no value, such as that a session has ended. It does so
+// after ctx has ended too: a user whose browser has left stays logged out.
+func (s *Store) Mark(ctx context.Context, key string, ttl time.Duration) error {
+	_, err := s.Put(context.WithoutCancel(ctx), key, "", s.Seal(key, "", nil), ttl)
 	return err
 }
 
-func (v *Store) HasMark(ctx context.Context, key string) bool {
-	sealed, found, err := v.Get(ctx, key)
+// HasMark reports whether Mark was called for a key, here or on another machine. A mark
+// that can't be read is none, and is reported. An error is none too.
+func (s *Store) HasMark(ctx context.Context, key string) bool {
+	sealed, found, err := s.Get(ctx, key)
 	if err != nil || !found {
 		return false
 	}
-	if _, err := v.Open(key, "", sealed); err != nil {
-		v.ReportUnreadable()
+	if _, err := s.Open(key, "", sealed); err != nil {
+		s.ReportUnreadable()
 		return false
 	}
 	return true
 }
 
-// ErrUnreadable is what is told of a value that is forged, of another key, or of
-// another version.
+// ErrUnreadable is what is reported of a value that does not open.
 var ErrUnreadable = errors.New("stytchmigrate: store: a record can't be read: it is forged, of another key, or of another version")
 
-// Unreadable tells of a value that can't be read, once a minute: it may be met in
-// each request.
-func (v *Store) ReportUnreadable() {
-	if v.unreadable.SetEvery(time.Minute) {
-		v.report(ErrUnreadable)
+// ReportUnreadable reports [ErrUnreadable], at most once a minute: every request of a
+// session may meet the same value.
+func (s *Store) ReportUnreadable() {
+	if s.unreadable.SetEvery(time.Minute) {
+		s.report(ErrUnreadable)
 	}
-}
-
-// Seal encrypts a value for its key. What has an id opens with it alone.
-func (v *Store) Seal(key string, id redact.Secret, plain []byte) []byte {
-	return v.aead(id).Seal([]byte{format}, nil, plain, aad(key))
-}
-
-// Open undoes Seal.
-func (v *Store) Open(key string, id redact.Secret, sealed []byte) ([]byte, error) {
-	if len(sealed) == 0 || sealed[0] != format {
-		return nil, ErrUnreadable
-	}
-	return v.aead(id).Open(nil, nil, sealed[1:], aad(key))
-}
-
-func aad(key string) []byte { return append([]byte{format}, key...) }
-
-func (v *Store) aead(id redact.Secret) cipher.AEAD {
-	key, err := hkdf.Key(sha256.New, []byte(v.key), []byte(id), "stytchmigrate record", 32)
-	if err != nil {
-		panic(err) // only for lengths that are not asked for here
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		panic(err)
-	}
-	sealer, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		panic(err)
-	}
-	return sealer
 }
