@@ -3,6 +3,7 @@ package sealedstore_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -50,6 +51,16 @@ func TestSeal(t *testing.T) {
 	for _, version := range []byte{0, 2} {
 		assert.ErrorIs(t, open(s, "name", "id", append([]byte{version}, sealed[1:]...)), sealedstore.ErrUnreadable)
 	}
+}
+
+// A value that an earlier version sealed still opens.
+func TestSealStays(t *testing.T) {
+	s, _ := newStore(nil)
+	sealed, err := hex.DecodeString("016ee9e0da5f3539d870c4d28b0ce16d23d9f4797accd65e88c2bed3b4fd01d8059f77293909d4")
+	require.NoError(t, err)
+	plain, err := s.Open("name", "id", sealed)
+	require.NoError(t, err)
+	assert.Equal(t, "plain text", string(plain))
 }
 
 // A Store without a Backend answers as if no other machine shared anything.
