@@ -97,6 +97,14 @@ func TestCheck(t *testing.T) {
 		"a legacy cookie elsewhere": {func(l *launch) {
 			l.cfg.Cookies.Domain, l.cfg.Legacy[0].Scopes = "example.com", []stytchmigrate.CookieScope{{Domain: "example.org"}}
 		}, `stytchmigrate: Legacy[0].Scopes[0]: Domain "example.org": no page in Cookies.Domain "example.com" may expire a cookie there, and it stays; take the scope out, or correct one of the two`},
+		"a private endpoint": {func(l *launch) {
+			l.cfg.BaseURL, l.cfg.UserInfoURL = "https://test.stytch.com", "http://localhost/userinfo"
+		},
+			"stytchmigrate: UserInfoURL: is an address that only this network knows: Stytch can't reach it, and nobody can move; give the endpoint a public name"},
+		"a short time-out": {func(l *launch) {
+			l.cfg.Timeout = 500 * time.Millisecond
+			l.stytch.FailAll("*", stytchtest.Silence())
+		}, "stytchmigrate: BaseURL: Stytch can't be reached (timed out): nobody can move, and no session can be refreshed; check the network, the proxy and BaseURL"},
 		"a context that ends": {func(l *launch) { l.stytch.FailAll("*", stytchtest.Silence()) }, "stytchmigrate: Check: ended before all answers were there: what is not said here is not known; give its context more time"},
 	} {
 		t.Run(name, func(t *testing.T) {
