@@ -115,7 +115,7 @@ func TestBreaker(t *testing.T) {
 		assert.Equal(t, skipped, get())
 		assert.Len(t, b.calls, made, "no call was made")
 
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		b.before = down
 		assert.Equal(t, failed, get())
 		b.before = up
