@@ -9,54 +9,44 @@ import (
 	"example.com/stytchmigrate/internal/stytch"
 )
 
-// question is what Stytch is asked about a session, and for how many minutes it is
-// to live from now on; 0: as it does.
+// question is what Stytch is asked about one cookie of a request.
 type question struct {
-	stytch.SessionRef
-	minutes int
+	stytch.SessionRef                    // a token, or a JWT
+	minutes           int                // how long the session is to live from now on; 0: its expiry stays
+	claims            *sessionjwt.Claims // what the JWT says, if it could be verified; nil for a token
 }
 
-// cookie is what the question is about, as a browser sent it.
+// cookie is the key of what the question is about.
 func (q *question) cookie() entryKey {
 	if q.JWT != "" {
-		return entryKey{'j', q.JWT}
+		return byJWT(q.JWT)
 	}
-	return entryKey{'t', q.Token}
+	return byToken(q.Token)
 }
 
-// ask is one question, shared by all who ask the same. c is
-// of the JWT that the request has, if one verified. What was checked here never
-// waits for a call about the same that was not, which may be held back, and takes
-// no answer from one: nobody else can say what is believed of a session.
-func (s *Sessions) ask(ctx context.Context, q question, c *sessionjwt.Claims) (*Entry, error) {
-	var want expected
-	id := ""
-	if c != nil {
-		id = c.SessionID
+// ask returns the session that a question is about. Requests that ask the same question
+// at the same time share one call, and a "no" is remembered for a minute.
+func (s *Sessions) ask(ctx context.Context, q question) (*Entry, error) {
+	cookie := q.cookie().hash()
+	if _, unknown := s.unknown.Get(cookie); unknown {
+		return nil, errUnknown
 	}
-	cookie := q.cookie()
-	hash := cookie.hash()
-	before, remembered := s.entries.Peek(cookie)
-	_, unknown := s.unknown.Get(hash)
-	switch {
-	case unknown:
-		return nil, errUnknownToken
-	case remembered:
-		want = expected{before.Session.ID, before.Session.ExpiresAt}
-	case q.JWT != "" && s.Tombstones.SessionEndedLocal(id):
+	if q.claims != nil && s.Tombstones.SessionEndedLocal(q.claims.SessionID) {
 		return nil, ErrEnded
-	case q.JWT != "" && c != nil: // of a token beside a JWT it says nothing
-		want = expected{c.SessionID, c.SessionExpiresAt}
 	}
-	q.Vouched = want.sessionID != ""
-	key := string(q.Token + "\x00" + q.JWT + "\x00" + redact.Secret(want.sessionID))
-	k, err := s.flights.Do(ctx, key, func(ctx context.Context) (*Entry, error) {
-		if k := s.recent(q.Token, id); k != nil { // the same call has just ended
+	v := s.vouchedFor(q)
+	q.Vouched = v.sessionID != ""
+	// The session is part of the key: a question that is vouched for must not wait for
+	// the same question that is not, which may be held back. Nor may it take the answer
+	// of that one, which the brake has not judged.
+	key := string(q.Token + "\x00" + q.JWT + "\x00" + redact.Secret(v.sessionID))
+	k, err := s.calls.Do(ctx, key, func(ctx context.Context) (*Entry, error) {
+		if k := s.recentAnswer(q); k != nil { // the same call has just ended
 			return k, nil
 		}
-		k, err := s.authenticate(ctx, q, want)
-		if stytch.AnswerOf(err) == stytch.No { // for those too who wait no longer
-			s.unknown.Put(hash, struct{}{}, keepUnknown)
+		k, err := s.authenticate(ctx, q.SessionRef, q.minutes, v)
+		if stytch.AnswerOf(err) == stytch.No { // here, so that it is remembered though no request waits any more
+			s.unknown.Put(cookie, struct{}{}, unknownFor)
 		}
 		return k, err
 	})
@@ -66,25 +56,47 @@ func (s *Sessions) ask(ctx context.Context, q question, c *sessionjwt.Claims) (*
 	return k, err
 }
 
-// expected is a session that something speaks for before Stytch is asked: a JWT of
-// ours though it has expired, or what is in memory. The zero value: nothing does.
-type expected struct {
+// recentAnswer returns the session that a question is about from memory.
+func (s *Sessions) recentAnswer(q question) *Entry {
+	switch {
+	case q.Token != "":
+		return s.recent(byToken(q.Token))
+	case q.claims != nil:
+		return s.recent(byID(q.claims.SessionID))
+	}
+	return nil
+}
+
+// vouched is a session that something here speaks for before Stytch is asked about it:
+// memory, or a JWT of ours that has expired. The zero value: nothing does.
+type vouched struct {
 	sessionID string
 	expires   time.Time
 }
 
-// askStytch makes the call of ask.
-func (s *Sessions) authenticate(ctx context.Context, q question, want expected) (*Entry, error) {
-	out, err := s.API.Authenticate(ctx, q.SessionRef, q.minutes)
+func (s *Sessions) vouchedFor(q question) vouched {
+	if k, ok := s.entries.Peek(q.cookie()); ok {
+		return vouched{k.Session.ID, k.Session.ExpiresAt}
+	}
+	if q.claims != nil {
+		return vouched{q.claims.SessionID, q.claims.SessionExpiresAt}
+	}
+	return vouched{}
+}
+
+// authenticate asks Stytch about a session and puts it into memory. A "no" about a
+// session that should be alive goes through the brake. A session that was logged out,
+// here or on another machine, is a "no", whatever Stytch says.
+func (s *Sessions) authenticate(ctx context.Context, ref stytch.SessionRef, minutes int, v vouched) (*Entry, error) {
+	out, err := s.API.Authenticate(ctx, ref, minutes)
 	switch {
-	case stytch.AnswerOf(err) == stytch.No && time.Until(want.expires) > NearExpiry && !s.Tombstones.SessionEndedLocal(want.sessionID) &&
-		!s.Tombstones.SessionEndedShared(ctx, want.sessionID): // a logout on any machine is why, and no reason to doubt
-		return nil, s.believe(ctx, err, want.sessionID)
+	case stytch.AnswerOf(err) == stytch.No && s.shouldLive(ctx, v):
+		return nil, s.judgeNo(ctx, err, v.sessionID)
 	case err != nil:
 		return nil, err
 	}
-	if q.minutes == 0 && s.due(out.ExpiresAt) { // as only the answer tells
-		if longer, err := s.API.Authenticate(ctx, q.SessionRef, Minutes(s.ExtendBy)); err == nil {
+	if minutes == 0 && s.isDue(out.ExpiresAt) { // for a token that is not in memory, only the answer tells
+		if longer, err := s.API.Authenticate(ctx, ref, Minutes(s.ExtendBy)); err == nil {
 			out = longer
 		}
 	}
@@ -92,7 +104,9 @@ func (s *Sessions) authenticate(ctx context.Context, q question, want expected) 
 	if s.Tombstones.SessionEndedShared(ctx, out.ID) {
 		return nil, ErrEnded
 	}
-	if out.Origin != "" && s.Tombstones.LegacyEnded(ctx, out.Origin) { // it was made while the store could not tell
+	// The exchange that made the session may have been unable to ask the store whether
+	// the legacy session was logged out.
+	if out.Origin != "" && s.Tombstones.LegacyEnded(ctx, out.Origin) {
 		s.End(out.ID)
 		s.RevokeUnwanted(ctx, stytch.SessionRef{ID: out.ID})
 		return nil, ErrEnded
@@ -104,32 +118,38 @@ func (s *Sessions) authenticate(ctx context.Context, q question, want expected) 
 	return k, err
 }
 
-// Confirm asks Stytch about a session that it vouched for at a time, unless it spoke
-// of that less than fresh ago.
+// shouldLive reports that nothing explains why Stytch does not know a session: it is
+// vouched for, is not about to expire, and was logged out on no machine.
+func (s *Sessions) shouldLive(ctx context.Context, v vouched) bool {
+	return time.Until(v.expires) > NearExpiry && !s.Tombstones.SessionEndedLocal(v.sessionID) && !s.Tombstones.SessionEndedShared(ctx, v.sessionID)
+}
+
+// Confirm asks Stytch about a session that it vouched for at the time at, unless it did
+// so less than fresh ago.
 func (s *Sessions) Confirm(ctx context.Context, was *stytch.Session, at time.Time, fresh time.Duration) (*Entry, error) {
 	if s.Tombstones.SessionEndedShared(ctx, was.ID) {
 		return nil, ErrEnded
 	}
-	if k := s.recentByID(was.ID); k != nil && time.Since(k.VouchedAt).Abs() < fresh {
+	if k := s.recent(byID(was.ID)); k != nil && time.Since(k.VouchedAt).Abs() < fresh {
 		return k, nil
 	}
 	if time.Since(at).Abs() < fresh {
 		return s.Add(was, at)
 	}
-	q := question{stytch.SessionRef{Token: was.Token, Vouched: true}, s.extension(was.Token, nil)}
-	return s.authenticate(ctx, q, expected{was.ID, was.ExpiresAt})
+	ref := stytch.SessionRef{Token: was.Token, Vouched: true}
+	return s.authenticate(ctx, ref, s.extension(was.Token, nil), vouched{was.ID, was.ExpiresAt})
 }
 
-// ErrEnded is the answer "no" that this process gives itself: it logged that
-// session out, and an answer that was under way must not bring it back.
+// ErrEnded is a "no" of this process: the session was logged out, and an answer that
+// was on its way must not bring it back.
 var ErrEnded = &stytch.CallError{Op: stytch.Authenticate, Reason: "the session was logged out", Answer: stytch.No}
 
-var errUnknownToken = &stytch.CallError{Op: stytch.Authenticate, Reason: "Stytch did not know the token a moment ago", Answer: stytch.No}
+var errUnknown = &stytch.CallError{Op: stytch.Authenticate, Reason: "Stytch did not know the token a moment ago", Answer: stytch.No}
 
-// Abandon revokes a session that nobody is to have. That it fails is said: the
-// session is in nobody's hands, but alive.
-func (s *Sessions) RevokeUnwanted(ctx context.Context, p stytch.SessionRef) {
-	if err := s.API.Revoke(ctx, p); err != nil {
+// RevokeUnwanted revokes a session that no browser may have. A failure is reported: the
+// session is still alive then, though no browser has it.
+func (s *Sessions) RevokeUnwanted(ctx context.Context, ref stytch.SessionRef) {
+	if err := s.API.Revoke(ctx, ref); err != nil {
 		s.OnRevokeFailed(err)
 	}
 }

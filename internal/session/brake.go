@@ -10,130 +10,162 @@ import (
 )
 
 const (
-	brakeWindow  = time.Minute
-	brakeRow     = 3                // sessions in a row
-	brakeLongest = 10 * time.Minute // that a row counts, while nobody else comes
-	brakeFew     = 20               // sessions of which more than half
-	brakeMost    = 10_000           // sessions that are counted
+	maxRun     = 3                // rule 1: so many sessions in a row are not believed
+	runPause   = time.Minute      // a run ends when no new session has joined it for so long,
+	runLongest = 10 * time.Minute // and after this time at the latest
 
-	witnessAge = 10 * time.Minute // a session in use is heard of every five
+	window     = time.Minute // rule 2: is about what Stytch said within this time,
+	minSample  = 20          // and about at least so many sessions
+	maxCounted = 10_000      // sessions that are counted, of either kind
+
+	witnessAge = 10 * time.Minute // a session in use is heard of every five minutes
+	reportPace = time.Minute
 )
 
-// brake tells users who have logged out from a Stytch that no longer knows
-// anybody: its data is away. It counts sessions that something vouched for, a JWT
-// of ours or memory, and that should be alive, so that nobody can pull it with
-// cookies made up.
+// brake protects users from a Stytch that has lost its sessions, or that is another
+// project's because the wrong keys were deployed. Such a Stytch answers "not found" for
+// everyone. To believe it would sign out every user within minutes, for good.
+//
+// A "not found" is not believed ([ErrBrake], which is "can't tell"), if
+//
+//  1. it is about the third session in a row: Stytch has known no session in between
+//  2. within a minute Stytch was asked about at least 20 sessions, and did not know more
+//     than half of them
+//
+// By these rules the first two users would be signed out. So before a "not found" is
+// believed, Stytch is asked about a witness: the session that it knew last. If it does
+// not know the witness either, nothing is believed until it knows some session again, or
+// ten minutes have passed.
+//
+// Only sessions are counted that something here vouches for, and that should be alive.
+// So nobody can pull the brake with made-up cookies, or by logging out.
 type brake struct {
-	mu       sync.Mutex // guards all below
-	start    time.Time  // of the window
-	yes, no  map[string]struct{}
-	row      map[string]struct{} // sessions that are a "no", with no "yes" in between
-	last     time.Time           // of a "no" that was not of the same session as the one before
-	latest   string              // the session of the latest "no"
-	began    time.Time           // of row
-	doubt    bool                // the witness is a "no" too
-	alive    *Entry              // the last "yes"
-	reported latch.Latch         // the last report was of doubt, and not of its end
+	reported latch.Latch // the last report was of doubt, and not of its end
+
+	mu sync.Mutex // guards all below
+
+	// Rule 1. A run begins with a "not found" and ends with a session that is found.
+	run        map[string]struct{} // the sessions that were not found
+	runBegan   time.Time
+	runGrew    time.Time // when the latest "not found" was about another session than the one before
+	runLatest  string    // the session of the latest "not found"
+	mistrusted bool      // the witness was not found either
+
+	// Rule 2.
+	windowBegan     time.Time
+	found, notFound map[string]struct{}
+
+	witness *Entry // the session that was found last
 }
 
 // ErrBrake stands in for a "no" that is not believed.
 var ErrBrake = &stytch.CallError{Op: stytch.Authenticate, Reason: "Stytch suddenly knows too few of the sessions that it made: is this its project?"}
 
-// believe returns the "no" that Stytch said of a session, or ErrBrake.
-func (s *Sessions) believe(ctx context.Context, said error, sessionID string) error {
-	believed, witness := s.brake.saidNo(sessionID)
-	if believed && (witness == nil || s.hasEnded(witness) || s.Tombstones.SessionEndedShared(ctx, witness.Session.ID)) {
-		return said
+// judgeNo returns no, which is Stytch's "not found" about a session that should be
+// alive, or ErrBrake if that is not believed.
+func (s *Sessions) judgeNo(ctx context.Context, no error, sessionID string) error {
+	believed, witness := s.brake.addNotFound(sessionID)
+	if believed && (witness == nil || s.confirmsNo(ctx, witness)) {
+		return no
 	}
-	if believed {
-		_, err := s.API.Authenticate(ctx, stytch.SessionRef{Token: witness.Session.Token, Vouched: true}, 0)
-		switch stytch.AnswerOf(err) {
-		case stytch.Yes:
-			s.ReportAlive(witness)
-			return said
-		case stytch.CantTell:
-			return said
-		}
-		s.brake.witnessGone()
-	}
-	if s.brake.reported.SetEvery(brakeWindow) {
+	if s.brake.reported.SetEvery(reportPace) {
 		s.OnDoubt(ErrBrake)
 	}
 	return ErrBrake
 }
 
-// IsAlive hears that Stytch knows a session.
+// confirmsNo asks Stytch about the witness. It returns false only if Stytch does not
+// know the witness, and no logout explains that.
+func (s *Sessions) confirmsNo(ctx context.Context, witness *Entry) bool {
+	if s.hasEnded(witness) || s.Tombstones.SessionEndedShared(ctx, witness.Session.ID) {
+		return true
+	}
+	_, err := s.API.Authenticate(ctx, stytch.SessionRef{Token: witness.Session.Token, Vouched: true}, 0)
+	switch stytch.AnswerOf(err) {
+	case stytch.Yes:
+		s.ReportAlive(witness)
+	case stytch.No:
+		s.brake.loseWitness()
+		return false
+	}
+	return true
+}
+
+// ReportAlive tells the brake that Stytch knows a session.
 func (s *Sessions) ReportAlive(k *Entry) {
-	if s.brake.saidYes(k) {
+	if s.brake.addFound(k) {
 		s.OnDoubt(nil)
 	}
 }
 
-// saidYes hears that Stytch knows a session. It reports whether that released the
-// brake.
-func (b *brake) saidYes(k *Entry) (released bool) {
+// addFound counts a session that Stytch knows. It reports whether that released the
+// brake, which had been reported.
+func (b *brake) addFound(k *Entry) (released bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn()
-	b.row, b.doubt, b.alive = nil, false, k
-	add(&b.yes, k.Session.ID)
-	return !b.mostAreNo() && b.reported.Clear()
+	b.expire()
+	b.run, b.mistrusted, b.witness = nil, false, k
+	count(&b.found, k.Session.ID)
+	return !b.mostNotFound() && b.reported.Clear()
 }
 
-// mostAreNo is to be called with mu held.
-func (b *brake) mostAreNo() bool { return len(b.yes)+len(b.no) >= brakeFew && len(b.no) > len(b.yes) }
-
-// saidNo hears that Stytch does not know a session that should be alive. It
-// reports whether that is to be believed, and which session to ask about first,
-// if there is one that was alive a moment ago.
-func (b *brake) saidNo(sessionID string) (believed bool, witness *Entry) {
+// addNotFound counts a session that should be alive and that Stytch does not know. It
+// reports whether that is to be believed, and about which session, if any, Stytch is to
+// be asked first.
+func (b *brake) addNotFound(sessionID string) (believed bool, witness *Entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.turn()
+	b.expire()
 	now := time.Now()
-	if len(b.row) == 0 {
-		b.began = now
+	if len(b.run) == 0 {
+		b.runBegan = now
 	}
-	if sessionID != b.latest {
-		b.last, b.latest = now, sessionID
+	if sessionID != b.runLatest {
+		b.runGrew, b.runLatest = now, sessionID
 	}
-	add(&b.row, sessionID)
-	add(&b.no, sessionID)
-	delete(b.yes, sessionID)
-	if b.doubt || len(b.row) >= brakeRow || b.mostAreNo() {
+	count(&b.run, sessionID)
+	count(&b.notFound, sessionID)
+	delete(b.found, sessionID)
+	if b.mistrusted || len(b.run) >= maxRun || b.mostNotFound() {
 		return false, nil
 	}
-	k := b.alive
-	if k == nil || k.Session.ID == sessionID || now.Sub(k.VouchedAt) >= witnessAge || k.Session.ExpiresAt.Sub(now) < NearExpiry {
-		return true, nil
+	w := b.witness
+	if w == nil || w.Session.ID == sessionID || now.Sub(w.VouchedAt) >= witnessAge || w.Session.ExpiresAt.Sub(now) < NearExpiry {
+		return true, nil // no other session is sure to be alive
 	}
-	return true, k
+	return true, w
 }
 
-// witnessGone hears that the witness is a "no" too. It may have been logged out
-// elsewhere: it is not asked about again.
-func (b *brake) witnessGone() {
+// loseWitness records that Stytch does not know the witness either. The witness is not
+// asked about again: it may have been logged out elsewhere.
+func (b *brake) loseWitness() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.alive, b.doubt = nil, true
+	b.witness, b.mistrusted = nil, true
 }
 
-// turn forgets what is older than the window.
-func (b *brake) turn() {
+// mostNotFound is rule 2. The caller holds mu.
+func (b *brake) mostNotFound() bool {
+	return len(b.found)+len(b.notFound) >= minSample && len(b.notFound) > len(b.found)
+}
+
+// expire drops what is too old to count. The caller holds mu.
+func (b *brake) expire() {
 	now := time.Now()
-	if now.Sub(b.start) >= brakeWindow {
-		b.start, b.yes, b.no = now, nil, nil
+	if now.Sub(b.windowBegan) >= window {
+		b.windowBegan, b.found, b.notFound = now, nil, nil
 	}
-	if now.Sub(b.last) >= brakeWindow && !b.doubt || now.Sub(b.began) >= brakeLongest {
-		b.row, b.doubt = nil, false
+	if now.Sub(b.runGrew) >= runPause && !b.mistrusted || now.Sub(b.runBegan) >= runLongest {
+		b.run, b.mistrusted = nil, false
 	}
 }
 
-func add(set *map[string]struct{}, id string) {
+// count adds a session to a set, which may be nil.
+func count(set *map[string]struct{}, id string) {
 	if *set == nil {
 		*set = map[string]struct{}{}
 	}
-	if len(*set) < brakeMost {
+	if len(*set) < maxCounted {
 		(*set)[id] = struct{}{}
 	}
 }
