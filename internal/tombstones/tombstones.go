@@ -1,11 +1,13 @@
 // Package tombstones remembers what has ended and must not come back: legacy sessions,
-// Stytch sessions, and cookies of which nothing else is known yet.
+// Stytch sessions, and cookies whose session is not known yet.
 //
-// That something ended stands under a key of its own, apart from what it was. A
-// logout writes that before it looks for a session, and who makes a session looks
-// for it afterwards: whatever the order, one of the two sees the other.
+// A logout marks a session as ended, then looks whether the session is known, to end it;
+// code that learns of a session stores it, then looks for the mark: whatever the order,
+// at least one of the two sees the other. For that, the mark has a key of its own. On the
+// key of the record, a logout could overwrite a session that it had not seen.
 //
-// Here is what this process knows; Everywhere, what the store knows too.
+// Methods that end in Local are about this process alone. The others also write to the
+// store that machines share, or read from it, if there is one.
 package tombstones
 
 import (
@@ -21,96 +23,104 @@ import (
 )
 
 const (
-	// Keep is how long what is over is remembered: no browser keeps a cookie longer,
-	// and some machine a record as long.
+	// TTL is how long a mark stays in the store. No browser keeps a cookie for longer
+	// (RFC 6265bis, Cookie Lifetime Limits), and a machine may keep a record for as long.
 	TTL = 400 * 24 * time.Hour
 
-	maxEach = 100_000 // of each kind: an id each, and kept apart so that nothing else evicts them
+	// maxOfEach bounds the marks of each kind in this process. The kinds are kept apart,
+	// so that a flood of one evicts no other.
+	maxOfEach = 100_000
 )
 
-// Endings is made with [New]. It is safe for concurrent use.
+// Tombstones are the marks. Make them with [New]. They are safe for concurrent use.
 type Tombstones struct {
 	store *sealedstore.Store
 	names *names.Names
 
-	legacy   *lru.Cache[string, struct{}] // keys of legacy sessions
+	legacy   *lru.Cache[string, struct{}] // keys of legacy sessions' records
 	sessions *lru.Cache[string, struct{}] // ids of Stytch sessions
 
-	// cookies are the tokens and JWTs of sessions that were logged out before
-	// their id was known here. Anybody can fill it.
+	// cookies are tokens and JWTs that were logged out before their session's id was
+	// known here. Strangers can fill it.
 	cookies *lru.Cache[CookieHash, struct{}]
 }
 
-// New returns Endings that nothing has come to yet.
-func New(v *sealedstore.Store, n *names.Names) *Tombstones {
+// New returns Tombstones without a mark of their own.
+func New(store *sealedstore.Store, n *names.Names) *Tombstones {
 	return &Tombstones{
-		store: v, names: n,
-		legacy: cache.LRU[string, struct{}](maxEach), sessions: cache.LRU[string, struct{}](maxEach), cookies: cache.LRU[CookieHash, struct{}](maxEach),
+		store: store, names: n,
+		legacy: cache.LRU[string, struct{}](maxOfEach), sessions: cache.LRU[string, struct{}](maxOfEach), cookies: cache.LRU[CookieHash, struct{}](maxOfEach),
 	}
 }
 
-// Cookie is the SHA-256 of what a browser sent and nobody vouches for, by its
-// kind. It is for memories that anybody can fill with cookies of any length.
-type CookieHash [sha256.Size]byte
-
-// CookieOf is of a token ('t') or a JWT ('j').
-func HashCookie(kind byte, value string) CookieHash {
-	return sha256.Sum256(append([]byte{kind}, value...))
+// MarkLegacy marks a legacy session on every machine. An error means that other
+// machines may not learn of it.
+func (t *Tombstones) MarkLegacy(ctx context.Context, key string) error {
+	t.MarkLegacyLocal(key)
+	return t.store.Mark(ctx, legacyKey(key), TTL)
 }
 
-// EndLegacy makes a legacy session refused from now on, on every machine. An error
-// means that others may not know. EndLegacyHere is for this process alone.
-func (e *Tombstones) MarkLegacy(ctx context.Context, key string) error {
-	e.MarkLegacyLocal(key)
-	return e.store.Mark(ctx, legacyKey(key), TTL)
-}
-
-func (e *Tombstones) MarkLegacyLocal(key string) { e.legacy.Add(key, struct{}{}) }
-
-// LegacyHere reports whether a legacy session was logged out, as far as this process
-// knows, and LegacyEverywhere whether it was on any machine.
-func (e *Tombstones) LegacyEndedLocal(key string) bool { return e.legacy.Contains(key) }
-
-func (e *Tombstones) LegacyEnded(ctx context.Context, key string) bool {
-	if e.LegacyEndedLocal(key) {
+// LegacyEnded reports whether a legacy session was marked on any machine. If the store
+// can't tell, it is what this process knows.
+func (t *Tombstones) LegacyEnded(ctx context.Context, key string) bool {
+	if t.LegacyEndedLocal(key) {
 		return true
 	}
-	ended := e.store.HasMark(ctx, legacyKey(key))
+	ended := t.store.HasMark(ctx, legacyKey(key))
 	if ended {
-		e.MarkLegacyLocal(key)
+		t.MarkLegacyLocal(key)
 	}
 	return ended
 }
 
+// MarkLegacyLocal marks a legacy session in this process alone.
+func (t *Tombstones) MarkLegacyLocal(key string) { t.legacy.Add(key, struct{}{}) }
+
+// LegacyEndedLocal reports whether this process has marked a legacy session.
+func (t *Tombstones) LegacyEndedLocal(key string) bool { return t.legacy.Contains(key) }
+
 func legacyKey(key string) string { return key + ".ended" }
 
-// EndSessionElsewhere keeps calls for a Stytch session that are under way on other
-// machines from handing it out. SessionElsewhere is their question.
-func (e *Tombstones) MarkSessionShared(ctx context.Context, id string) error {
-	return e.store.Mark(ctx, e.sessionKey(id), TTL)
+// MarkSessionShared marks a Stytch session in the store alone. That keeps calls that are
+// on their way on other machines from bringing it back.
+func (t *Tombstones) MarkSessionShared(ctx context.Context, id string) error {
+	return t.store.Mark(ctx, t.sessionKey(id), TTL)
 }
 
-func (e *Tombstones) SessionEndedShared(ctx context.Context, id string) bool {
-	return e.store.HasMark(ctx, e.sessionKey(id))
+// SessionEndedShared reports whether a Stytch session was marked in the store. If the
+// store can't tell, it is false.
+func (t *Tombstones) SessionEndedShared(ctx context.Context, id string) bool {
+	return t.store.HasMark(ctx, t.sessionKey(id))
 }
 
-func (e *Tombstones) sessionKey(id string) string { return e.names.Session(id) + ".over" }
+func (t *Tombstones) sessionKey(id string) string { return t.names.Session(id) + ".over" }
 
-// EndSessionHere makes this process refuse a Stytch session from now on, though its
-// JWT verifies. It reports whether it did so already.
-func (e *Tombstones) MarkSessionLocal(id string) (already bool) {
-	already, _ = e.sessions.ContainsOrAdd(id, struct{}{})
+// MarkSessionLocal makes this process refuse a Stytch session from now on, even if its
+// JWT verifies. It reports whether the session was marked already.
+func (t *Tombstones) MarkSessionLocal(id string) (already bool) {
+	already, _ = t.sessions.ContainsOrAdd(id, struct{}{})
 	return already
 }
 
-func (e *Tombstones) SessionEndedLocal(id string) bool { return e.sessions.Contains(id) }
+// SessionEndedLocal reports whether this process has marked a Stytch session.
+func (t *Tombstones) SessionEndedLocal(id string) bool { return t.sessions.Contains(id) }
 
-// EndCookieHere is EndSessionHere for a session of which nothing but a cookie is
-// known yet.
-func (e *Tombstones) MarkCookie(c CookieHash) { e.cookies.Add(c, struct{}{}) }
+// CookieHash stands for a cookie that nothing vouches for. It is a hash because
+// strangers can send such cookies, of any length.
+type CookieHash [sha256.Size]byte
 
-func (e *Tombstones) CookieEnded(c CookieHash) bool { return e.cookies.Contains(c) }
+// HashCookie returns the hash of a token (kind 't') or a JWT (kind 'j').
+func HashCookie(kind byte, value string) CookieHash {
+	return sha256.Sum256(append([]byte{kind}, value...))
+}
 
-// AnyCookie reports whether any ended: few do, and each JWT that comes would have to
-// be hashed.
-func (e *Tombstones) HasCookies() bool { return e.cookies.Len() > 0 }
+// MarkCookie makes this process refuse the session of a cookie from now on, though the
+// session's id is not known yet.
+func (t *Tombstones) MarkCookie(c CookieHash) { t.cookies.Add(c, struct{}{}) }
+
+// CookieEnded reports whether a cookie was marked.
+func (t *Tombstones) CookieEnded(c CookieHash) bool { return t.cookies.Contains(c) }
+
+// HasCookies reports whether any cookie was marked. Ask it first: it saves the hash of
+// each JWT that comes, and there are few marked cookies.
+func (t *Tombstones) HasCookies() bool { return t.cookies.Len() > 0 }
