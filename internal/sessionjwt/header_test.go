@@ -41,6 +41,7 @@ func headerRows() []row {
 		{"alg is absent", without("alg"), refused},
 		{"alg is null", with("alg", nil), refused},
 		{"alg is an array", with("alg", []string{"RS256"}), refused},
+		{"alg is empty", with("alg", ""), refused},
 		{"alg is lower case", with("alg", "rs256"), refused},
 		{"alg ends with a space", with("alg", "RS256 "), refused},
 		{"alg has a capital name", both(without("alg"), with("ALG", "RS256")), refused},
@@ -100,9 +101,11 @@ func TestUnsignedTokensAreRefused(t *testing.T) {
 		refuses(t, string(none)+" without dot", unsigned)
 		refuses(t, string(none)+" with a signature", unsigned+"."+encode("signature"))
 	}
-	parts := strings.Split(token(t, asIs), ".")
-	_, _, err := fresh(t, parts[0]+"."+parts[1]+".")
+	good := token(t, asIs)
+	_, _, err := fresh(t, good[:strings.LastIndex(good, ".")+1])
 	assert.ErrorIs(t, err, refused, "RS256 without a signature")
+	_, _, err = fresh(t, good[:len(good)-2])
+	assert.ErrorIs(t, err, refused, "a signature cut short")
 }
 
 // Each of these is a token that a library verifies when a caller lets the token
@@ -160,6 +163,7 @@ func TestTokensThatAreNoTokensAreRefused(t *testing.T) {
 		"padded signature": good + "==", "space before": " " + good, "space after": good + " ",
 		"line end after": good + "\n", "line end in signature": good[:len(good)-4] + "\r\n" + good[len(good)-4:],
 		"line end in header": good[:4] + "\n" + good[4:], "tab in payload": p[0] + ".\t" + p[1] + "." + p[2],
+		"space in payload": p[0] + "." + p[1][:9] + " " + p[1][9:] + "." + p[2],
 		"base64 with plus": p[0] + "." + p[1] + ".+" + p[2][1:], "Bearer": "Bearer " + good,
 		"opaque token": strings.Repeat("A", 44), "null byte": good + "\x00",
 		"too long":           encode(`{"alg":"RS256","kid":"` + keyID + `","x":"` + strings.Repeat("x", 8<<10) + `"}`),

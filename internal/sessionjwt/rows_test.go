@@ -43,6 +43,7 @@ func issRows() []row {
 		{"iss is the custom domain with a slash", with("iss", domain+"/"), refused},
 		{"iss is a domain not configured", with("iss", "https://login.example.org"), refused},
 		{"iss is another project", with("iss", "stytch.com/project-test-2"), refused},
+		{"iss is the live project of the same id", with("iss", strings.Replace(issuer, "-test-", "-live-", 1)), refused},
 		{"iss is a prefix", with("iss", issuer[:len(issuer)-1]), refused},
 		{"iss begins with ours", with("iss", issuer+"1"), refused},
 		{"iss is of another case", with("iss", strings.ToUpper(issuer)), refused},
