@@ -1,22 +1,26 @@
 package stories_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
-	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// outages is every way in which an authenticate call can fail to say yes or no.
+// The story of outages of Stytch: calls fail, the key set is missing, the clocks differ, or
+// Stytch has lost its sessions. No outage signs anyone out. No outage causes an exchange of a
+// legacy session beside a Stytch session that may be alive.
+
+// outages returns every way in which a call of authenticate can fail to say yes or no.
 func outages() map[string]stytchtest.Fault {
 	answer := func(change func(body apptest.Object)) stytchtest.Fault { return stytchtest.Mutate(change) }
 	without := func(name string) stytchtest.Fault { return answer(func(b apptest.Object) { delete(b, name) }) }
@@ -69,12 +73,11 @@ func outages() map[string]stytchtest.Fault {
 	}
 }
 
-// anyJWT reads as a session JWT of another session than the one that it comes with.
+// anyJWT is a session JWT of another session than the one that it comes with.
 var anyJWT = apptest.EncodeSegment(`{"alg":"RS256","kid":"k"}`) + "." + apptest.EncodeSegment(`{"iss":"i","aud":["a"],"sub":"user-test-ada","iat":1,"exp":2,`+
-	`"`+sessionClaim+`":{"id":"session-test-1"}}`) + ".AAAA"
+	`"https://stytch.com/session":{"id":"session-test-1"}}`) + ".AAAA"
 
-// No outage clears a cookie, or has the legacy session exchanged beside a
-// Stytch session that may be alive. A JWT that verifies does without Stytch.
+// The cookies stay, and a JWT that verifies does without Stytch.
 func TestOutageSignsNobodyOut(t *testing.T) {
 	for name, fault := range outages() {
 		for _, cookies := range []string{"session", "jwt", "both", "valid"} {
@@ -105,15 +108,45 @@ func outageRow(a *apptest.App, cookies string) (sent, want string) {
 	return sent, "unavailable | - | - | authenticate"
 }
 
-// onceEach is the reply without second tries of a call: how often one is tried
-// is told elsewhere.
+// onceEach is the reply without the second tries of a call: package outbound tests those.
 func onceEach(r *apptest.Reply) string {
 	return strings.ReplaceAll(r.String(), "authenticate authenticate", "authenticate")
 }
 
-// A transport that fails in a way of its own, panics even, is an outage too.
+// Error types that mean that there is no such session. The same status with another error
+// type means nothing.
+func TestErrorTypesOnAuthenticate(t *testing.T) {
+	const unknown = "unavailable | - | - | authenticate"
+	for _, row := range []struct {
+		status     int
+		error_type string
+		want       string
+	}{
+		{404, "session_not_found", apptest.SignedOut},
+		{400, "invalid_session_token", apptest.SignedOut},
+		{400, "unable_to_parse_session_jwt", apptest.SignedOut},
+		{400, "jwt_invalid_audience", apptest.SignedOut},
+		{400, "jwt_invalid_claims", apptest.SignedOut},
+		{400, "jwt_invalid_issuer", apptest.SignedOut},
+		{404, "route_not_found", unknown},
+		{404, "project_not_found", unknown},
+		{400, "bad_request", unknown},
+		{400, "an_error_of_next_year", unknown},
+		{409, "user_not_found", unknown},
+	} {
+		t.Run(row.error_type, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				cookies, _ := a.Expired(a.Ada, "session")
+				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(row.status, row.error_type))
+				assert.Equal(t, row.want, a.Get(cookies).String())
+			})
+		})
+	}
+}
+
+// A transport that fails, or even panics, is an outage too.
 func TestBrokenTransport(t *testing.T) {
-	for name, transport := range map[string]roundTripper{
+	for name, transport := range map[string]apptest.RoundTripper{
 		"error": func(*http.Request) (*http.Response, error) { return nil, errors.New("out of order") },
 		"panic": func(*http.Request) (*http.Response, error) { panic("out of order") },
 	} {
@@ -122,66 +155,182 @@ func TestBrokenTransport(t *testing.T) {
 				cookies, _ := a.Expired(a.Ada, "both")
 				assert.Equal(t, "unavailable | - | - | -", a.Get(cookies+"; sid=bob-1").String())
 				cookies, _ = a.SignedIn(a.Ada)
-				assert.Equal(t, "unavailable | - | - | -", a.Get(cookies).String(), "without keys not even a valid JWT is told")
-			}, func(c *stytchmigrate.Config) { c.HTTPClient = &http.Client{Transport: transport} })
+				assert.Equal(t, "unavailable | - | - | -", a.Get(cookies).String(), "without keys a valid JWT can't be verified")
+			}, apptest.Through(transport))
 		})
 	}
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// Stytch is silent: what a request asks about first uses up its time, and no call
-// is made that nobody waits for.
-func TestSilenceIsAskedOnce(t *testing.T) {
+// A JWT that verifies says who the user is while Stytch is silent. The rest of the user is
+// there once Stytch has answered.
+func TestValidJWTWhileStytchIsSilent(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Silence())
-		got := a.Get("stytch_session=A; stytch_session=B; stytch_session=C")
-		synctest.Wait()
-		assert.Equal(t, "unavailable"+apptest.Untouched+"authenticate authenticate", got.String())
-		for _, c := range a.Stytch.Calls() {
-			assert.Equal(t, "A", c.SessionToken)
+		var hold stytchtest.Hold
+		a.Stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}.WithHold(&hold))
+		cookies, s := a.SignedIn(a.Ada)
+		a.Handler = func(_ http.ResponseWriter, r *http.Request) {
+			session, _ := stytchmigrate.SessionFromContext(r.Context())
+			assert.Equal(t, s.ID, session.SessionID)
+			assert.Equal(t, a.Ada.ID, session.UserID)
+			assert.WithinDuration(t, s.ExpiresAt, session.ExpiresAt, time.Second)
+			assert.Len(t, session.AuthenticationFactors, 1)
 		}
+		start := time.Now()
+		assert.Equal(t, "authenticated partial ada | - | - | authenticate", a.Get(cookies).String())
+		assert.LessOrEqual(t, time.Since(start), 600*time.Millisecond)
+		assert.Equal(t, "authenticated partial ada | - | - | -", a.Get(cookies).String(), "and no request waits again so soon")
+
+		hold.Release()
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, apptest.FromJWT+"-", a.Get(cookies).String(), "the answer came after all")
 	})
 }
 
-// A token that Stytch does not know is not asked about again for a minute.
-func TestUnknownTokenIsRemembered(t *testing.T) {
+// The outage lasts longer than the JWT. The user stays signed in.
+func TestJWTExpiresDuringAnOutage(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		const cleared = "anonymous | -stytch_session -stytch_session_jwt | no-store | "
-		made := "stytch_session=" + strings.Repeat("a", 44)
-		assert.Equal(t, cleared+"authenticate", a.Get(made).String())
-		time.Sleep(time.Minute - time.Nanosecond)
-		assert.Equal(t, cleared+"-", a.Get(made).String())
-		assert.Equal(t, cleared+"authenticate", a.Get(made+"b").String(), "that one alone")
-		time.Sleep(time.Nanosecond)
-		assert.Equal(t, cleared+"authenticate", a.Get(made).String())
+		cookies, _ := a.SignedIn(a.Ada)
+		require.Equal(t, apptest.FromJWT+"authenticate", a.Get(cookies).String())
+		a.Stytch.FailAll(stytchtest.Any, stytchtest.Error(503, "server_unavailable"))
+		time.Sleep(6 * time.Minute)
+		assert.Equal(t, "unavailable | - | - | authenticate authenticate", a.Get(cookies+"; sid=bob-1").String())
+		a.Stytch.Heal(stytchtest.Any)
+		time.Sleep(time.Minute)
+		assert.Equal(t, apptest.Refreshed, a.Get(cookies).String())
 	})
 }
 
-// The JWT is still good, and the answer comes after the half second for which a
-// request waits: who asks next hears of it, and need not ask again.
-func TestALateNoIsRemembered(t *testing.T) {
-	for name, slow := range map[string]func(a *apptest.App, s *storetest.Memory){
-		"Stytch is slow": func(a *apptest.App, _ *storetest.Memory) {
-			a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Delay(600*time.Millisecond))
-		},
-		"the store is silent": func(a *apptest.App, s *storetest.Memory) {
-			a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Delay(100*time.Millisecond))
-			s.Fail(func(string, string) error { time.Sleep(5 * time.Second); return nil })
-		},
+// Stytch's schema allows a session without expires_at.
+func TestRefreshWithoutExpiry(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		_, s := a.SignedIn(a.Ada)
+		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Mutate(func(b apptest.Object) { b["session"].(apptest.Object)["expires_at"] = nil }))
+		assert.Equal(t, "authenticated ada", a.Get("stytch_session="+s.Token).Saw)
+	})
+}
+
+// While there is no key to verify a JWT with, Stytch is asked instead.
+func TestNoKeySet(t *testing.T) {
+	ec := `{"kty":"EC","crv":"P-256","kid":"k","use":"sig","x":"AQAB","y":"AQAB"}`
+	for name, fault := range map[string]stytchtest.Fault{
+		"down":         stytchtest.Reset(),
+		"unavailable":  stytchtest.Error(503, "server_unavailable"),
+		"an object":    stytchtest.Respond(200, "{}"),
+		"no keys":      stytchtest.Respond(200, `{"keys":[]}`),
+		"only EC keys": stytchtest.Respond(200, `{"keys":[`+ec+`]}`),
+		"HTML":         stytchtest.Respond(200, "<html>"),
+		"10 MiB":       stytchtest.Huge(10 << 20),
+		"silence":      stytchtest.Silence(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
-				cookies := a.On(m[0]).Get("sid=ada-1").Jar("")
-				time.Sleep(time.Minute)
-				a.Stytch.RevokeAll()
-				slow(a, s)
-				assert.Equal(t, "authenticated partial ada", a.On(m[1]).Get(cookies).Saw)
-				time.Sleep(11 * time.Second)
-				assert.Equal(t, strings.Replace(apptest.SignedOut, "authenticate", "-", 1), a.On(m[1]).Get(cookies).String())
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Stytch.FailAll(stytchtest.JWKS, fault)
+				both, _ := a.SignedIn(a.Ada)
+				start := time.Now()
+				first := a.Get(both)
+				assert.Equal(t, apptest.Refreshed, first.String())
+				assert.LessOrEqual(t, time.Since(start), 2*time.Second)
+				assert.Equal(t, apptest.FromJWT+"-", a.Get(first.Jar(both)).String(), "known by now")
+
+				other, _ := a.SignedIn(a.Bob)
+				_, jwt, _ := strings.Cut(other, "; ")
+				assert.Equal(t, strings.Replace(apptest.Refreshed, "ada", "bob", 1), a.Get(jwt).String(), "without a token")
 			})
 		})
 	}
+}
+
+// Clocks are never quite right. If the dates of a JWT leave a doubt, Stytch decides.
+func TestClocks(t *testing.T) {
+	for name, row := range map[string]struct {
+		ahead       time.Duration // of Stytch's clock
+		first, next string
+	}{
+		"20 s ahead":   {20 * time.Second, apptest.FromJWT + "authenticate", apptest.FromJWT + "-"},
+		"20 s behind":  {-20 * time.Second, apptest.FromJWT + "authenticate", apptest.FromJWT + "-"},
+		"2 min ahead":  {2 * time.Minute, apptest.Refreshed, apptest.FromJWT + "-"},
+		"2 min behind": {-2 * time.Minute, apptest.FromJWT + "authenticate", apptest.FromJWT + "-"},
+		"6 min behind": {-6 * time.Minute, apptest.Refreshed, apptest.Refreshed},
+		"6 min ahead":  {6 * time.Minute, apptest.Refreshed, apptest.FromJWT + "-"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Stytch.SetClock(func() time.Time { return time.Now().Add(row.ahead) })
+				cookies, _ := a.SignedIn(a.Ada)
+				first := a.Get(cookies)
+				assert.Equal(t, row.first, first.String())
+				assert.Equal(t, row.next, a.Get(first.Jar(cookies)).String())
+			})
+		})
+	}
+}
+
+// The wrong project's keys were deployed: Stytch knows no session, for five minutes.
+func TestStytchKnowsNobody(t *testing.T) {
+	for name, n := range map[string]int{"a few users": 6, "many users": 30} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				tabs := a.Tabs(n)
+				seen := map[string]int{}
+				comeEvery20Seconds := func(during time.Duration) {
+					for start := time.Now(); time.Since(start) < during; {
+						for _, b := range tabs {
+							out := b.Visit()
+							seen[out.Saw[:4]+" "+strings.Join(out.Cookies(), " ")]++
+							time.Sleep(20 * time.Second / time.Duration(n))
+						}
+					}
+				}
+				for _, b := range tabs { // they first come at various times, so that their JWTs expire at various times
+					require.Contains(t, b.Visit().String(), "authenticated")
+					time.Sleep(5 * time.Minute / time.Duration(n))
+				}
+				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(404, apptest.SuddenNo))
+				comeEvery20Seconds(5*time.Minute + time.Second)
+				assert.Greater(t, seen["unav "], 3*n)
+				delete(seen, "unav ")
+				delete(seen, "auth ")                                    // the JWT is good still,
+				delete(seen, "auth +stytch_session +stytch_session_jwt") // or a newer one is in memory
+				assert.Empty(t, seen, "no user lost a cookie")
+				require.NotEmpty(t, a.Heard())
+				assert.Contains(t, a.Log.String(), `"level":"ERROR","msg":"stytchmigrate: authenticate: Stytch suddenly knows too few`)
+				assert.LessOrEqual(t, len(a.Events), 6, "once a minute")
+				assert.Equal(t, "brake", a.Events[0].Kind)
+
+				a.Stytch.Heal(stytchtest.Any)
+				for _, b := range tabs {
+					assert.Contains(t, b.Visit().String(), "authenticated")
+				}
+				told := a.Told("brake")
+				assert.Equal(t, "brake recovered", told[len(told)-1])
+				assert.NotContains(t, told[:len(told)-1], "brake recovered")
+			})
+		})
+	}
+}
+
+// In an outage an expired JWT still says that the legacy session beside it is another
+// user's.
+func TestNoLegacySessionBesideAnothersJWT(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = startedLongAgo
+		bob, _ := a.SignedIn(a.Bob)
+		time.Sleep(6 * time.Minute)
+		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"))
+		got := a.Get("sid=ada-1; " + bob)
+		assert.Empty(t, a.LegacySeen.Identity.Subject, got.String())
+	})
+}
+
+// A deadline of an outer middleware does not mean that the client has left: the handler
+// answers.
+func TestDeadlineOfAnOuterMiddleware(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Silence())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		got := a.Get("sid=ada-1", func(r *http.Request) { *r = *r.WithContext(ctx) })
+		assert.NotEqual(t, "handler not run", got.Saw)
+		time.Sleep(time.Minute)
+	})
 }
