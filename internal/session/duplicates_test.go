@@ -69,6 +69,7 @@ func TestPlantedCookies(t *testing.T) {
 		"a token and a JWT among more":               {"", "Tb Eb J.1 J.2 J.3 J.4 Ta Ea", "ambiguous | Tb? Ta?"},
 		"a token among more than are asked about":    {"", "Tb X1 X2 Ta", "ambiguous | Tb? X1? X2?"},
 		"tokens that memory knows, more than read":   {"Tb Tb Tb Tb Tb", "Tb Tb Tb Tb Tb Ta", "ambiguous | -"},
+		"as many as are read, all of one user":       {"Tb", "Tb Tb Tb Tb Tb", "b memory | -"},
 		"a token that memory knows, an expired JWT":  {"Tb", "Tb Ta Ea", "a asked, write | Ea"},
 		"a session that memory knows, a valid JWT":   {"Jb", "Tb Jb Ta Ja", "ambiguous | Ta?"},
 		"one of two tokens, which memory knows":      {"Tb", "Tb Ta", "ambiguous | Ta?"},
@@ -178,6 +179,14 @@ func TestAnswerAboutSomebodyElse(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Even if that answer has the session's own id.
+func TestAnswerOfAnotherUserWithTheSameID(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *machine) {
+		m.stytch.after = func(_ context.Context, out *stytch.Session) { out.UserID, out.JWT = "user-b", "unreadable" }
+		assert.Equal(t, "none, clear, mismatch | Ja", m.get("Ja"))
+	})
 }
 
 // Cookies of another project are left alone. The log says so, once: the project may be

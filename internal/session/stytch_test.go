@@ -25,6 +25,7 @@ type fakeStytch struct {
 	calls    []string // what was asked about, and for how many minutes; "?": not vouched for
 	revoked  []string
 
+	verify func()                                                 // called by Verify, if set
 	before func(ctx context.Context, ref stytch.SessionRef) error // called before a call is answered, if set
 	after  func(ctx context.Context, out *stytch.Session)         // called with the answer, if set
 	revoke func() error                                           // called by Revoke, if set
@@ -65,6 +66,9 @@ func (f *fakeStytch) sign(prefix, id string) string {
 
 // Verify accepts what sign made.
 func (f *fakeStytch) Verify(_ context.Context, jwt string) (*sessionjwt.Claims, error) {
+	if f.verify != nil {
+		f.verify()
+	}
 	c, err := f.Read(jwt)
 	f.mu.Lock()
 	defer f.mu.Unlock()

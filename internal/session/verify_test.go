@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -66,6 +67,18 @@ func TestPartialUser(t *testing.T) {
 		m.stytch.before = nil
 		time.Sleep(10 * time.Second)
 		assert.Equal(t, "d asked | Ed", m.get("Ed"))
+	})
+}
+
+// What stays in memory of a JWT cookie is a copy: a Cookie header may be as long as the
+// server lets it be, and would be kept alive as a whole.
+func TestMemoryKeepsNoHeaderAlive(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *machine) {
+		m.stytch.before = func(context.Context, stytch.SessionRef) error { return errDown }
+		jwt := m.stytch.sign("J", "a")
+		live := m.Find(t.Context(), []string{jwt}, nil).Live
+		assert.Equal(t, jwt, string(live.Session.JWT))
+		assert.NotSame(t, unsafe.StringData(jwt), unsafe.StringData(string(live.Session.JWT)))
 	})
 }
 

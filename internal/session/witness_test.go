@@ -77,8 +77,8 @@ func TestWhoIsNoWitness(t *testing.T) {
 		"it logged out here":          {func(m *machine) { alive(m); m.End("w") }, 0, "Eu0", ended},
 		"its token logged out here":   {func(m *machine) { alive(m); m.logOut("Tw") }, 0, "Eu0", ended},
 		"Stytch can't tell about it":  {func(m *machine) { alive(m); m.failFor("Tw") }, 0, "Eu0 Tw", ended},
-		"it is the session itself":    {func(m *machine) { m.get("Eu0"); m.forgetUser("Tu0") }, 5 * time.Minute, "Tu0", ended},
-		"another after that asks it,": {func(m *machine) { m.get("Eu1"); m.forgetUser("Tu0") }, 5 * time.Minute, "Tu0 Tu1", held},
+		"it is the session itself":    {func(m *machine) { m.get("Eu0"); m.addUnreadable("Tu0") }, 5 * time.Minute, "Tu0", ended},
+		"another after that asks it,": {func(m *machine) { m.get("Eu1"); m.addUnreadable("Tu0") }, 5 * time.Minute, "Tu0 Tu1", held},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, m *machine) {
