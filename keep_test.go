@@ -1,7 +1,6 @@
 package stytchmigrate_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -23,8 +22,19 @@ const (
 	leftLater = "authenticated ada | -sid -stytch_session -stytch_session_jwt -sid | no-store | revoke"
 )
 
+// An old logout handler ends the Stytch session too where the rollout leaves both.
+func TestOldLogoutOfAHeldBackSession(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		first := a.Get("sid=ada-1", apptest.Method(http.MethodPost))
+		both := first.Jar("sid=ada-1") + "; sid=ada-1"
+		a.Roll(t, stytchmigrate.Rollout{HoldBack: 100})
+		a.Handler = apptest.LegacyLogout
+		assert.Equal(t, leftLater, a.Get(both).Settled())
+	})
+}
+
 // The browser and the handler have both, and each request tells the same.
-func TestKeep(t *testing.T) {
+func TestKeepLeavesBothCookies(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("theme=dark; sid=ada-1")
 		assert.Equal(t, movedKept, first.String())
@@ -67,9 +77,29 @@ func TestKeepTwoSessions(t *testing.T) {
 	}
 }
 
+// Where cookies may not change, none does and none is shown.
+func TestKeepWhereNoCookiesMayChange(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		assert.Equal(t, "migrated ada"+apptest.Untouched+"migrate", a.Get("sid=ada-1", apptest.FetchMetadata("same-origin no-cors image")).String())
+		assert.Equal(t, "sid=ada-1", a.PassedOn[0])
+	}, apptest.Stage(stytchmigrate.StageKeep))
+}
+
+// A Stytch session that ran out was ended by nobody.
+func TestKeepMovesAgainAfterTheStytchSessionRanOut(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate migrate", a.Get("sid=ada-1").String())
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate authenticate migrate", a.Get(cookies).String())
+		assert.Len(t, a.Stytch.Sessions(), 3)
+	}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.SessionDuration = time.Hour })
+}
+
 // Each row is what the old code does with its cookie on the last of some visits,
 // and what is left of the user then.
-func TestKeepOldLogout(t *testing.T) {
+func TestOldLogoutEndsBothSessions(t *testing.T) {
 	set := func(value string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			http.SetCookie(w, &http.Cookie{Name: "sid", Value: value, Path: "/"})
@@ -130,9 +160,29 @@ func TestKeepOldLogout(t *testing.T) {
 	}
 }
 
+// Each row is a date of the past as old servers write it and browsers read it
+// (RFC 6265 section 5.1.1): the value stays, and the cookie goes.
+func TestOldLogoutByADateInAnOldForm(t *testing.T) {
+	for date, want := range map[string]string{
+		"Thu, 01-Jan-70 00:00:10 GMT":      leftLater,
+		"Thursday, 01-Jan-70 00:00:10 GMT": leftLater,
+		"Thu Jan  1 00:00:10 1970":         leftLater,
+		"Thu, 1 Jan 1970 00:00:10 GMT":     leftLater,
+		"Thu, 01-Jan-60 00:00:10 GMT":      "authenticated ada | +sid | no-store | -", // 2060
+		"0":                                "authenticated ada | +sid | no-store | -", // no date
+	} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+			a.Handler = apptest.SetCookie("sid=ada-1; Path=/; Expires=" + date)
+			want := strings.Replace(want, "-sid -stytch", "+sid -stytch", 1) // as net/http reads it
+			assert.Equal(t, want, a.Get(cookies).Settled(), date)
+		}, apptest.Stage(stytchmigrate.StageKeep))
+	}
+}
+
 // Each row is a visitor's cookie of another name, or a session that is saved in
 // the format of another entry: nobody has left.
-func TestKeepBesideAnotherCookie(t *testing.T) {
+func TestOtherCookieIsNoLogout(t *testing.T) {
 	for line, want := range map[string]string{
 		"older=visitor": "migrated ada | +older +stytch_session +stytch_session_jwt | no-store | migrate",
 		"sid=ada-2":     "migrated ada | +sid +stytch_session +stytch_session_jwt | no-store | migrate",
@@ -150,64 +200,62 @@ func TestKeepBesideAnotherCookie(t *testing.T) {
 	}
 }
 
-// Each row is a request with ada's Stytch cookies that the old code serves, as
-// Stytch can't be asked or somebody signed in later, and logs out: whoever comes
-// next at that browser is nobody.
-func TestOldLogoutBesideAStytchSession(t *testing.T) {
-	down := func(a *apptest.App) { a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down")) }
-	bob := func(a *apptest.App) { a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down")) }
+// The old code gives its cookie another name, and saves the session under it: nobody
+// has left. Who logs out under every name has, whatever was saved before.
+func TestRenamedLegacyCookieIsNoLogout(t *testing.T) {
+	const gone = "sid=; Path=/; Max-Age=0"
+	renamed, left := apptest.SetCookie(gone, "older=ada-1; Path=/"), apptest.SetCookie("older=ada-1; Path=/", gone, "older=; Path=/; Max-Age=0")
+	down := func(a *apptest.App) { a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down")) }
 	for name, row := range map[string]struct {
 		script  func(a *apptest.App)
-		sid     string
-		rollout stytchmigrate.Rollout
+		stage   stytchmigrate.Stage
+		handler http.HandlerFunc
 		want    string
 	}{
-		"Stytch is down":              {down, "ada-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
-		"Stytch is down, a later one": {down, "ada-2", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
-		"Stytch is down, another one": {down, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve}, "unavailable"},
-		"Stytch is down, in replace":  {down, "ada-1", stytchmigrate.Rollout{HoldBack: 100}, "unavailable"},
-		"a later one, held back":      {nil, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 100}, "legacy"},
-		"a later one, in an outage":   {bob, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "unavailable"},
-		"a later one, who is refused": {func(a *apptest.App) { a.Stytch.RemoveUser(a.Bob.ID) }, "bob-1", stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, "refused"},
+		"as it moves":            {nil, stytchmigrate.StageKeep, renamed, "migrated ada | -sid +older +stytch_session +stytch_session_jwt | no-store | migrate"},
+		"as it moves, in POST":   {nil, stytchmigrate.StageReplace, renamed, "migrated ada | -sid +older +stytch_session +stytch_session_jwt -sid | no-store | migrate"},
+		"in an outage":           {down, stytchmigrate.StageReplace, renamed, "unavailable | -sid +older | no-store | migrate migrate"},
+		"a logout in an outage":  {down, stytchmigrate.StageReplace, left, "unavailable | +older -sid -older -stytch_session -stytch_session_jwt -sid | no-store | migrate migrate"},
+		"a logout, as it moves":  {nil, stytchmigrate.StageKeep, left, "migrated ada | +older -sid -older -stytch_session -stytch_session_jwt -sid | no-store | migrate revoke"},
+		"a visitor's, under one": {nil, stytchmigrate.StageKeep, apptest.SetCookie(gone, "older=visitor; Path=/"), "migrated ada | -sid +older -stytch_session -stytch_session_jwt -sid | no-store | migrate revoke"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Resolve = signedInAt(time.Now().Add(time.Minute))
-				stytch := a.Get("sid=ada-1").Jar("")
-				time.Sleep(6 * time.Minute)
-				if strings.HasPrefix(name, "a later one") { // of a session that is known, for the rows are about bob
-					stytch = a.Get(stytch).Jar(stytch)
-				}
-				a.Roll(t, row.rollout)
 				if row.script != nil {
 					row.script(a)
 				}
-				a.Handler = apptest.LegacyLogout
-				out := a.Get(stytch + "; sid=" + row.sid)
-				assert.Equal(t, row.want+" | -sid -stytch_session -stytch_session_jwt -sid | no-store", strings.Join(strings.Split(out.String(), " | ")[:3], " | "))
-				synctest.Wait()
-				a.Handler = nil
-				a.Stytch.Heal(stytchtest.Any)
-				time.Sleep(10 * time.Second) // until the breaker closes
-				assert.NotContains(t, a.Get(stytch).Saw, "ada", "nor by a copy")
-				assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid="+row.sid).String())
-			}, apptest.Stage(stytchmigrate.StageKeep))
+				a.Handler = row.handler
+				assert.Equal(t, row.want, a.Get("sid=ada-1", apptest.Method(http.MethodPost)).Settled())
+			}, apptest.Stage(row.stage), olderCookie)
 		})
 	}
 }
 
-// signedInAt resolves the sessions of ada and bob, who signed in at a time.
-func signedInAt(at time.Time) func(string) (stytchmigrate.LegacySession, error) {
-	return func(v string) (stytchmigrate.LegacySession, error) {
-		name, _, _ := strings.Cut(v, "-")
-		s := apptest.LegacySession(name, v)
-		s.StartedAt = at
-		return s, nil
-	}
+// What the old code makes of a cookie without a session is no logout.
+func TestExpiringACookieWithoutASessionIsNoLogout(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("")
+		a.Handler = apptest.LegacyLogout
+		assert.Equal(t, "authenticated ada | -sid | - | -", a.Get(cookies+"; sid=nobody").Settled())
+		assert.True(t, a.Stytch.Sessions()[0].Live)
+	}, apptest.Stage(stytchmigrate.StageKeep))
+}
+
+// The Stytch session came from a sign-in before the last one: a logout ends both.
+func TestOldLogoutOfALaterSignIn(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := strings.Replace(a.Get("sid=ada-1").Jar("sid=ada-1"), "ada-1", "ada-2", 1)
+		a.Handler = apptest.LegacyLogout
+		assert.Equal(t, leftLater, a.Get(cookies).Settled())
+		a.Handler = nil
+		for _, sid := range []string{"sid=ada-1", "sid=ada-2"} {
+			assert.Equal(t, apptest.RefusedUntouched+"-", a.Get(sid).String())
+		}
+	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
 // A proxy to the old code gives up in the midst of the logout's answer.
-func TestKeepOldLogoutThatPanics(t *testing.T) {
+func TestOldLogoutThatPanicsOnceItHasAnswered(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Handler = func(w http.ResponseWriter, r *http.Request) {
 			apptest.LegacyLogout(w, r)
@@ -223,7 +271,7 @@ func TestKeepOldLogoutThatPanics(t *testing.T) {
 }
 
 // Nor is anybody logged out by a handler that panics before it has answered.
-func TestKeepPanicBeforeTheAnswer(t *testing.T) {
+func TestOldLogoutThatPanicsBeforeItAnswers(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Handler = func(w http.ResponseWriter, r *http.Request) {
 			apptest.LegacyLogout(w, r)
@@ -235,31 +283,8 @@ func TestKeepPanicBeforeTheAnswer(t *testing.T) {
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
-// The Stytch session came from a sign-in before the last one: a logout ends both.
-func TestKeepOldLogoutOfALaterSignIn(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		cookies := strings.Replace(a.Get("sid=ada-1").Jar("sid=ada-1"), "ada-1", "ada-2", 1)
-		a.Handler = apptest.LegacyLogout
-		assert.Equal(t, leftLater, a.Get(cookies).Settled())
-		a.Handler = nil
-		for _, sid := range []string{"sid=ada-1", "sid=ada-2"} {
-			assert.Equal(t, apptest.RefusedUntouched+"-", a.Get(sid).String())
-		}
-	}, apptest.Stage(stytchmigrate.StageKeep))
-}
-
-// What the old code makes of a cookie without a session is no logout.
-func TestKeepCleansUpNoSession(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		cookies := a.Get("sid=ada-1").Jar("")
-		a.Handler = apptest.LegacyLogout
-		assert.Equal(t, "authenticated ada | -sid | - | -", a.Get(cookies+"; sid=nobody").Settled())
-		assert.True(t, a.Stytch.Sessions()[0].Live)
-	}, apptest.Stage(stytchmigrate.StageKeep))
-}
-
 // Where nobody knows whose the legacy session is, it is taken for the user's.
-func TestKeepOldLogoutOfNobodyKnowsWhom(t *testing.T) {
+func TestOldLogoutWithoutIdentity(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))
 		cookies, _ := a.SignedIn(a.Ada)
@@ -271,7 +296,7 @@ func TestKeepOldLogoutOfNobodyKnowsWhom(t *testing.T) {
 
 // So it is where the rollout has left the stage, or leaves that session alone: both
 // cookies stay. Only where the old one was to be replaced it is not the user's.
-func TestOldLogoutOfNobodyKnowsWhomLater(t *testing.T) {
+func TestOldLogoutWithoutIdentityInEachStage(t *testing.T) {
 	for r, want := range map[stytchmigrate.Rollout]string{
 		{Stage: stytchmigrate.StageKeep, HoldBack: 100}:    leftLater,
 		{Stage: stytchmigrate.StageObserve}:                leftLater,
@@ -292,7 +317,7 @@ func TestOldLogoutOfNobodyKnowsWhomLater(t *testing.T) {
 }
 
 // Nor is it where the response has the Stytch cookies to write anew.
-func TestOldLogoutOfNobodyKnowsWhomBesideARefresh(t *testing.T) {
+func TestOldLogoutWithoutIdentityBesideARefresh(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))
 		cookies, s := a.Expired(a.Ada, "both")
@@ -301,44 +326,4 @@ func TestOldLogoutOfNobodyKnowsWhomBesideARefresh(t *testing.T) {
 		assert.Equal(t, "authenticated ada | -sid +stytch_session +stytch_session_jwt | no-store | authenticate", got.Settled())
 		assert.Equal(t, "authenticated ada", a.Get("stytch_session="+s.Token).Saw)
 	})
-}
-
-// Where cookies may not change, none does and none is shown.
-func TestKeepWhereNoCookiesMayChange(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		assert.Equal(t, "migrated ada"+apptest.Untouched+"migrate", a.Get("sid=ada-1", apptest.FetchMetadata("same-origin no-cors image")).String())
-		assert.Equal(t, "sid=ada-1", a.PassedOn[0])
-	}, apptest.Stage(stytchmigrate.StageKeep))
-}
-
-// A Stytch session that ran out was ended by nobody.
-func TestKeepRunsOut(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
-		time.Sleep(2 * time.Hour)
-		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate migrate", a.Get("sid=ada-1").String())
-		time.Sleep(2 * time.Hour)
-		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate authenticate migrate", a.Get(cookies).String())
-		assert.Len(t, a.Stytch.Sessions(), 3)
-	}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.SessionDuration = time.Hour })
-}
-
-// Half of the machines run the old code alone, and browsers meet either at each
-// of their requests: everybody is signed in all the time, on both.
-func TestKeepOnHalfOfTheMachines(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
-		for i := range apptest.Load(400) {
-			sid := fmt.Sprint("sid=ada-", i)
-			cookies := a.Get(sid).Jar(sid)
-			for _, step := range []int{i % 3, i % 5} {
-				assert.True(t, strings.HasPrefix(cookies, sid+"; "), "for the machines without the middleware")
-				time.Sleep(time.Duration(step) * time.Minute)
-				got := a.Get(cookies)
-				cookies = got.Jar(cookies)
-				assert.Equal(t, "authenticated ada", got.Saw)
-			}
-		}
-		assert.Len(t, a.Stytch.Sessions(), apptest.Load(400))
-	}, apptest.Stage(stytchmigrate.StageKeep))
 }

@@ -5,17 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
-	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -55,8 +52,53 @@ func TestDuplicateLegacyCookies(t *testing.T) {
 	}
 }
 
+// Each row is a request on an application with several old cookies: "new", with
+// "cart" beside it, and "sid" in two formats.
+func TestSeveralLegacyCookies(t *testing.T) {
+	only := func(prefix string) func(*http.Request, string) (stytchmigrate.LegacySession, error) {
+		return func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
+			if rest, found := strings.CutPrefix(v, prefix); found {
+				return apptest.ResolveDuplicates(rest)
+			}
+			return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+		}
+	}
+	setting := func(c *stytchmigrate.Config) {
+		c.Legacy = []stytchmigrate.LegacyCookie{
+			{Name: "new", Also: []string{"cart"}, Resolve: only("")},
+			{Name: "sid", Resolve: only("v2:")},
+			{Name: "sid", Resolve: only("v1:"), Scopes: []stytchmigrate.CookieScope{{Domain: "example.com"}, {Path: "/app"}}},
+		}
+	}
+	const one = "migrated ada | +stytch_session +stytch_session_jwt "
+	for name, row := range map[string]struct{ cookies, want, passedOn string }{
+		"the first":                          {"new=ada-1", one + "-new -cart | no-store | migrate", ""},
+		"what belongs to it goes with it":    {"cart=7; new=ada-1; theme=x", one + "-new -cart | no-store | migrate", "theme=x"},
+		"what belongs to it is no session":   {"cart=ada-1", apptest.Anonymous, "cart=ada-1"},
+		"the second format of a name":        {"sid=v2:ada-1", one + "-sid | no-store | migrate", ""},
+		"the third, in the scopes it had":    {"sid=v1:ada-1", one + "-sid -sid | no-store | migrate", ""},
+		"the first with a session decides":   {"sid=v2:bob-1; new=ada-1", one + "-new -cart | no-store | migrate", "sid=v2:bob-1"},
+		"one without a session decides not":  {"new=nobody; sid=v1:ada-1", one + "-sid -sid | no-store | migrate", "new=nobody"},
+		"two people in the first: no second": {"new=ada-1; new=bob-1; sid=v1:ada-1", apptest.Anonymous, "new=ada-1; new=bob-1; sid=v1:ada-1"},
+		"an outage of the first: no second":  {"new=error; sid=v1:ada-1", unavailable, "new=error; sid=v1:ada-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				assert.Equal(t, row.want, a.Get(row.cookies).String())
+				var kept []string // without the Stytch cookies
+				for c := range strings.SplitSeq(a.PassedOn[0], "; ") {
+					if !strings.HasPrefix(c, "stytch_session") {
+						kept = append(kept, c)
+					}
+				}
+				assert.Equal(t, row.passedOn, strings.Join(kept, "; "))
+			}, setting)
+		})
+	}
+}
+
 // Each row is what a browser sends, and the values that Resolve is given.
-func TestResolveGetsTheBytes(t *testing.T) {
+func TestResolveIsGivenTheValueAsSent(t *testing.T) {
 	for name, row := range map[string]struct {
 		cookie string
 		want   []string
@@ -88,7 +130,7 @@ func TestResolveGetsTheBytes(t *testing.T) {
 }
 
 // Each row is what Resolve says of a value, in the words of its result.
-func TestResolveResults(t *testing.T) {
+func TestWhatResolveReturns(t *testing.T) {
 	ada := func(change func(*stytchmigrate.LegacySession)) stytchmigrate.LegacySession {
 		s := apptest.LegacySession("ada", "ada-1")
 		change(&s)
@@ -140,108 +182,12 @@ func TestResolveResults(t *testing.T) {
 	}
 }
 
-// A session that lives longer than usual is not shortened by moving.
-func TestLegacyExpiry(t *testing.T) {
-	const day = 24 * time.Hour
-	for name, row := range map[string]struct {
-		left time.Duration // zero: unknown
-		want int           // minutes that Stytch is asked for
-	}{
-		"unknown":                {0, 30 * 24 * 60},
-		"sooner than usual":      {day, 30 * 24 * 60},
-		"later than usual":       {90*day + time.Second, 90*24*60 + 1},
-		"later than Stytch goes": {1000 * day, 366 * 24 * 60},
-	} {
-		t.Run(name, func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
-					s := apptest.LegacySession("ada", "ada-1")
-					if row.left != 0 {
-						s.ExpiresAt = time.Now().Add(row.left)
-					}
-					return s, nil
-				}
-				require.Equal(t, apptest.Swapped, a.Get("sid=1").String())
-				assert.Equal(t, row.want, a.Stytch.Calls()[0].DurationMinutes)
-			})
-		})
-	}
-}
-
-// Each row is a request on an application with several old cookies: "new", with
-// "cart" beside it, and "sid" in two formats.
-func TestSeveralLegacyCookies(t *testing.T) {
-	only := func(prefix string) func(*http.Request, string) (stytchmigrate.LegacySession, error) {
-		return func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
-			if rest, found := strings.CutPrefix(v, prefix); found {
-				return apptest.ResolveDuplicates(rest)
-			}
-			return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
-		}
-	}
-	setting := func(c *stytchmigrate.Config) {
-		c.Legacy = []stytchmigrate.LegacyCookie{
-			{Name: "new", Also: []string{"cart"}, Resolve: only("")},
-			{Name: "sid", Resolve: only("v2:")},
-			{Name: "sid", Resolve: only("v1:"), Scopes: []stytchmigrate.CookieScope{{Domain: "example.com"}, {Path: "/app"}}},
-		}
-	}
-	const one = "migrated ada | +stytch_session +stytch_session_jwt "
-	for name, row := range map[string]struct{ cookies, want, passedOn string }{
-		"the first":                          {"new=ada-1", one + "-new -cart | no-store | migrate", ""},
-		"what belongs to it goes with it":    {"cart=7; new=ada-1; theme=x", one + "-new -cart | no-store | migrate", "theme=x"},
-		"what belongs to it is no session":   {"cart=ada-1", apptest.Anonymous, "cart=ada-1"},
-		"the second format of a name":        {"sid=v2:ada-1", one + "-sid | no-store | migrate", ""},
-		"the third, in the scopes it had":    {"sid=v1:ada-1", one + "-sid -sid | no-store | migrate", ""},
-		"the first with a session decides":   {"sid=v2:bob-1; new=ada-1", one + "-new -cart | no-store | migrate", "sid=v2:bob-1"},
-		"one without a session decides not":  {"new=nobody; sid=v1:ada-1", one + "-sid -sid | no-store | migrate", "new=nobody"},
-		"two people in the first: no second": {"new=ada-1; new=bob-1; sid=v1:ada-1", apptest.Anonymous, "new=ada-1; new=bob-1; sid=v1:ada-1"},
-		"an outage of the first: no second":  {"new=error; sid=v1:ada-1", unavailable, "new=error; sid=v1:ada-1"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				assert.Equal(t, row.want, a.Get(row.cookies).String())
-				var kept []string // without the Stytch cookies
-				for c := range strings.SplitSeq(a.PassedOn[0], "; ") {
-					if !strings.HasPrefix(c, "stytch_session") {
-						kept = append(kept, c)
-					}
-				}
-				assert.Equal(t, row.passedOn, strings.Join(kept, "; "))
-			}, setting)
-		})
-	}
-}
-
 // A panic of the application's own is its request's alone.
-func TestResolvePanics(t *testing.T) {
+func TestPanicOfResolveReachesItsOwnRequest(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("mine") }
 		assert.PanicsWithValue(t, "mine", func() { a.Get("sid=ada-1") })
 		a.Resolve = nil
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
 	})
-}
-
-// Stytch calls the application back, over sockets, to learn whose a ticket is.
-func TestTicketsOverSockets(t *testing.T) {
-	tickets, setting := apptest.WithTickets(t)
-	mux := http.NewServeMux()
-	mux.Handle("/userinfo", userinfo.Handler(tickets.Redeem))
-	a := apptest.New(t, stytchtest.Config{}, setting)
-	srv := httptest.NewServer(a.Middleware.Handler(mux))
-	t.Cleanup(srv.Close)
-	a.Stytch.SetUserInfoURL(srv.URL + "/userinfo")
-
-	first := a.Get("sid=ada-1")
-	assert.Equal(t, apptest.Swapped, first.String())
-	call := a.Stytch.Calls()[0]
-	assert.NoError(t, call.UserInfoErr)
-	assert.NotContains(t, call.SessionToken, "example")
-	assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(first.Jar("sid=ada-1")).String())
-	assert.Equal(t, "migrated ada", a.Get("sid=ada-1").Saw)
-	assert.Empty(t, a.Stytch.Calls(), "the cookie's value stands for the session")
-
-	a.Stytch.SetUserInfoURL(srv.URL + "/nowhere")
-	assert.Equal(t, "unavailable"+apptest.Untouched+"migrate", a.Get("sid=bob-1").String(), "Stytch could not ask")
 }

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -243,54 +242,6 @@ func TestLogoutRevokesDuplicates(t *testing.T) {
 	})
 }
 
-// A logout comes while the exchange that would sign in again is under way.
-func TestLogoutDuringAnExchange(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		var hold stytchtest.Hold
-		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(&hold).AfterWork())
-		replies := make([]*apptest.Reply, 5)
-		var wg sync.WaitGroup
-		for i := range replies {
-			wg.Go(func() { replies[i] = a.Parallel("sid=ada-1") })
-		}
-		<-hold.Arrived()
-		synctest.Wait()
-		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
-		r.Header.Set("Cookie", "sid=ada-1")
-		assert.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), r))
-		hold.Release()
-		wg.Wait()
-		for _, got := range replies {
-			assert.Equal(t, "refused", got.Saw)
-			assert.Empty(t, got.Cookies())
-		}
-		assert.False(t, a.Stytch.Sessions()[0].Live)
-		assert.Equal(t, "refused"+apptest.Untouched+"-", a.Ask(t, "sid=ada-1").String())
-	})
-}
-
-// A logout comes while Stytch is asked whether the session is still alive.
-func TestLogoutDuringARefreshOfOneBrowser(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		cookies, _ := a.SignedIn(a.Ada)
-		time.Sleep(10 * time.Minute)
-		var hold stytchtest.Hold
-		a.Stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}.WithHold(&hold).AfterWork())
-		var got *apptest.Reply
-		var wg sync.WaitGroup
-		wg.Go(func() { got = a.Parallel(cookies) })
-		<-hold.Arrived()
-		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
-		r.Header.Set("Cookie", cookies)
-		assert.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), r))
-		hold.Release()
-		wg.Wait()
-		assert.Equal(t, "anonymous", got.Saw)
-		assert.Equal(t, "-stytch_session -stytch_session_jwt", strings.Join(got.Cookies(), " "))
-		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.Ask(t, cookies).String())
-	})
-}
-
 // A handler that serves whoever has not moved by the old session must not serve
 // a user who logged out, unless it may be a new sign-in under the old id.
 func TestLegacySessionAfterLogout(t *testing.T) {
@@ -323,4 +274,48 @@ func TestLogoutFetchesNoKeys(t *testing.T) {
 		a.LogOut(a.Get("sid=ada-1").Jar("sid=ada-1"))
 		assert.Zero(t, a.Stytch.Count(stytchtest.JWKS))
 	})
+}
+
+func sorted(s []string) []string { slices.Sort(s); return s }
+
+// Logout ends the old session too, whose cookie the handler never saw.
+func TestLogoutEndsBothSessions(t *testing.T) {
+	var ended []stytchmigrate.Secret
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), nil)
+		cookies, _ := a.SignedIn(a.Ada)
+		a.Asks(t, cookies)
+		a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
+		out := a.Get(cookies + "; sid=ada")
+		assert.Equal(t, "authenticated ada | -stytch_session -stytch_session_jwt -sid | no-store | revoke", out.String())
+		assert.Equal(t, cookies, a.PassedOn[1])
+		assert.Equal(t, []stytchmigrate.Secret{"ada"}, ended)
+		a.Handler = nil
+		assert.Equal(t, apptest.Refused, a.Get("sid=ada").String())
+	}, func(c *stytchmigrate.Config) {
+		c.Legacy[0].End = func(_ context.Context, s stytchmigrate.LegacySession) error {
+			ended = append(ended, s.ID)
+			return nil
+		}
+	})
+}
+
+// Of two people's sessions neither counts, and the handler sees no cookie of
+// them. A logout ends what the browser sent all the same.
+func TestLogoutEndsTheSessionsOfTwoPeople(t *testing.T) {
+	for _, dest := range []string{"document", "image"} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.Resolve = apptest.Accounts(time.Now(), nil)
+			cookies, s := a.SignedIn(a.Ada)
+			a.Asks(t, cookies)
+			a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
+			out := a.Get(cookies+"; sid=bob", func(r *http.Request) {
+				r.Header.Set("Sec-Fetch-Site", "same-origin")
+				r.Header.Set("Sec-Fetch-Dest", dest)
+			})
+			assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | revoke", out.String())
+			ended, _ := a.Stytch.Session(s.ID)
+			assert.False(t, ended.Live)
+		})
+	}
 }

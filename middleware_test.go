@@ -1,6 +1,8 @@
 package stytchmigrate_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -11,10 +13,11 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/stytchtest"
 )
 
 // The road: a legacy cookie goes in, a Stytch user comes out, and stays.
-func TestRoad(t *testing.T) {
+func TestLegacyCookieBecomesAStytchSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("theme=dark; sid=ada-1")
 		assert.Equal(t, apptest.Swapped, first.String())
@@ -41,40 +44,6 @@ func TestRoad(t *testing.T) {
 	})
 }
 
-// Each row is a request on an application that nobody has visited yet.
-func TestDecision(t *testing.T) {
-	for name, row := range map[string]struct {
-		cookies string
-		change  func(*http.Request)
-		want    string
-	}{
-		"no cookie":                   {"", nil, "anonymous" + apptest.Untouched + "-"},
-		"a legacy cookie":             {"sid=ada-1", nil, apptest.Swapped},
-		"a legacy cookie, no session": {"sid=nobody", nil, "anonymous" + apptest.Untouched + "-"},
-		"cors preflight": {"sid=ada-1", func(r *http.Request) {
-			r.Method = "OPTIONS"
-			r.Header.Set("Access-Control-Request-Method", "PUT")
-		}, "anonymous" + apptest.Untouched + "-"},
-		"a token that is in no cookie": {"", func(r *http.Request) {
-			r.Header.Set("Authorization", "Bearer ada-1")
-			r.URL.RawQuery = "sid=ada-1&stytch_session=ada-1"
-		}, "anonymous" + apptest.Untouched + "-"},
-		"skipped": {"sid=ada-1", func(r *http.Request) { r.URL.Path = "/skip" }, "anonymous" + apptest.Untouched + "-"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				var change []func(*http.Request)
-				if row.change != nil {
-					change = append(change, row.change)
-				}
-				assert.Equal(t, row.want, a.Get(row.cookies, change...).String())
-			}, func(c *stytchmigrate.Config) {
-				c.Skip = func(r *http.Request) bool { return r.URL.Path == "/skip" }
-			})
-		})
-	}
-}
-
 // A browser comes with a JWT that is good for a while: asking for the user gives
 // a newer one. That must be what it gets when its own has expired.
 func TestOlderJWTIsReplacedByTheNewest(t *testing.T) {
@@ -93,7 +62,7 @@ func TestOlderJWTIsReplacedByTheNewest(t *testing.T) {
 	})
 }
 
-func TestHandlerWrappedTwice(t *testing.T) {
+func TestHandlerWrappedTwiceActsOnce(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		for _, cookies := range []string{"", "sid=nobody", "sid=ada-1"} {
 			a.Requests = nil
@@ -107,9 +76,26 @@ func TestHandlerWrappedTwice(t *testing.T) {
 	})
 }
 
+// A middleware inside another one, of another project, finds for itself.
+func TestInnerMiddlewareOfAnotherProjectDecidesForItself(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies, _ := a.SignedIn(a.Ada)
+		inner := apptest.New(t, stytchtest.Config{InProcess: true}, func(c *stytchmigrate.Config) {
+			c.OnEvent, c.Cookies.SessionName, c.Cookies.JWTName = nil, "other_session", "other_jwt"
+		})
+		a.Handler = func(w http.ResponseWriter, r *http.Request) {
+			inner.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				assert.Equal(t, "anonymous", a.Who(r.Context()), "the inner one found nobody")
+			})).ServeHTTP(w, r)
+		}
+		assert.Equal(t, "authenticated ada", a.Get(cookies).Saw)
+		assert.Equal(t, "authenticated ada", a.Get(cookies).Saw, "known")
+	})
+}
+
 // A request of which there is nothing to tell is passed on as it came, and not as
 // a copy: what is at the edge of a site is asked for by more robots than users.
-func TestPassedOnAsItCame(t *testing.T) {
+func TestAnonymousRequestIsPassedOnAsItCame(t *testing.T) {
 	const replace, retired = stytchmigrate.StageReplace, stytchmigrate.StageRetired
 	for name, row := range map[string]struct {
 		stage   stytchmigrate.Stage
@@ -134,5 +120,162 @@ func TestPassedOnAsItCame(t *testing.T) {
 				assert.Equal(t, row.same, got == r)
 			}, apptest.Stage(row.stage), func(c *stytchmigrate.Config) { c.OnEvent = nil })
 		})
+	}
+}
+
+// Each row is what nearly all requests carry, and how many allocations the
+// middleware adds: the context and the copy of the request that has it.
+func TestAllocationsOfTheFastPath(t *testing.T) { // not in parallel: it counts those of the process
+	a := apptest.New(t, stytchtest.Config{InProcess: true}, func(c *stytchmigrate.Config) { c.OnEvent = nil })
+	cookies, _ := a.SignedIn(a.Ada)
+	for name, row := range map[string]struct {
+		cookies string
+		want    float64
+	}{
+		"no cookie":                   {"", 0},
+		"other cookies":               {"theme=dark; consent=1", 0},
+		"a known session":             {cookies, 2},
+		"a known session, and others": {"theme=dark; " + cookies + "; consent=1", 2},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
+		if row.cookies != "" {
+			r.Header.Set("Cookie", row.cookies)
+		}
+		w := httptest.NewRecorder()
+		var found bool
+		h := a.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, found = stytchmigrate.UserFromContext(r.Context())
+		}))
+		h.ServeHTTP(w, r)
+		assert.Equal(t, row.want, testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) }), name)
+		assert.Equal(t, row.want > 0, found, name)
+	}
+}
+
+// Each row is what a request carries in stage Keep, and how many allocations it
+// adds that somebody hears of it. Where no cookie matters those are the context and
+// the copy of the request, by which a Handler within knows that it was told.
+func TestAllocationsOfAnEvent(t *testing.T) { // not in parallel: it counts those of the process
+	quiet := apptest.New(t, stytchtest.Config{InProcess: true}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.OnEvent = nil })
+	heard := apptest.New(t, stytchtest.Config{InProcess: true}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) {
+		c.OnEvent = func(context.Context, stytchmigrate.Event) {}
+	})
+	for name, row := range map[string]struct {
+		cookies func(a *apptest.App) string
+		want    float64
+	}{
+		"no cookie":                           {func(*apptest.App) string { return "" }, 2},
+		"a known session":                     {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c }, 0},
+		"a known session, and the old cookie": {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c + "; sid=ada-1" }, 0},
+	} {
+		assert.Equal(t, row.want, allocations(heard, row.cookies(heard))-allocations(quiet, row.cookies(quiet)), name)
+	}
+}
+
+// allocations are those of a request that is like the one before. Whatever else the
+// process does can only add to them.
+func allocations(a *apptest.App, cookies string) float64 {
+	h := a.Middleware.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r, w := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil), httptest.NewRecorder()
+	r.Header.Set("Cookie", cookies)
+	h.ServeHTTP(w, r)
+	count := func() float64 { return testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) }) }
+	return min(count(), count(), count())
+}
+
+// Each row is a request for a page that needs a user.
+func TestRequireUser(t *testing.T) {
+	down := func(header ...string) func(*apptest.App) {
+		f := stytchtest.Error(503, "service_unavailable")
+		if header != nil {
+			f = f.WithHeader("Retry-After", header[0])
+		}
+		return func(a *apptest.App) { a.Stytch.FailAll(stytchtest.Migrate, f) }
+	}
+	none := func(*apptest.App) {}
+	for name, row := range map[string]struct {
+		prepare      func(*apptest.App)
+		cookies      string
+		status       int
+		authenticate string
+		retry        string
+	}{
+		"a user":                        {none, "sid=ada-1", 200, "", ""},
+		"nobody":                        {none, "", 401, `Cookie cookie-name="stytch_session"`, ""},
+		"no session":                    {none, "sid=nobody", 401, `Cookie cookie-name="stytch_session"`, ""},
+		"refused":                       {func(a *apptest.App) { a.Stytch.RemoveUser(a.Ada.ID) }, "sid=ada-1", 401, `Cookie cookie-name="stytch_session"`, ""},
+		"can't tell":                    {down(), "sid=ada-1", 503, "", "5"},
+		"can't tell, and Stytch says":   {down("30"), "sid=ada-1", 503, "", "30"},
+		"can't tell, for an hour":       {down("3600"), "sid=ada-1", 503, "", "60"},
+		"can't tell, for who knows":     {down("soon"), "sid=ada-1", 503, "", "5"},
+		"can't tell, for less than now": {down("-1"), "sid=ada-1", 503, "", "5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				row.prepare(a)
+				a.Handler = a.Middleware.RequireUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP
+				got := a.Ask(t, row.cookies)
+				assert.Equal(t, row.status, got.Code)
+				assert.Equal(t, row.authenticate, got.Header().Get("WWW-Authenticate"))
+				assert.Equal(t, row.retry, got.Header().Get("Retry-After"))
+				assert.Equal(t, "no-store", got.Header().Get("Cache-Control"))
+				assert.Equal(t, row.status == 200, len(got.Cookies()) > 0)
+			})
+		})
+	}
+}
+
+func TestDenyAnswersForRequireUser(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Handler = a.Middleware.RequireUser(http.NotFoundHandler()).ServeHTTP
+		got := a.Ask(t, "")
+		assert.Equal(t, http.StatusTeapot, got.Code)
+		assert.Empty(t, got.Header(), "the answer is the application's alone")
+	}, func(c *stytchmigrate.Config) {
+		c.Deny = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			assert.Equal(t, stytchmigrate.OutcomeAnonymous, stytchmigrate.OutcomeFromContext(r.Context()))
+			w.WriteHeader(http.StatusTeapot)
+		})
+	})
+}
+
+// NewContext is how tests of handlers sign somebody in.
+func TestNewContext(t *testing.T) {
+	a := apptest.New(t, stytchtest.Config{InProcess: true})
+	user, session := &stytchmigrate.User{UserID: "user-1"}, &stytchmigrate.Session{SessionID: "session-1"}
+	for name, row := range map[string]struct {
+		ctx    context.Context
+		status int
+	}{
+		"empty":              {t.Context(), 401},
+		"a user":             {stytchmigrate.NewContext(t.Context(), user, nil), 200},
+		"user and session":   {stytchmigrate.NewContext(t.Context(), user, session), 200},
+		"nobody":             {stytchmigrate.NewContext(t.Context(), nil, nil), 401},
+		"nobody, afterwards": {stytchmigrate.NewContext(stytchmigrate.NewContext(t.Context(), user, session), nil, nil), 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(row.ctx)
+			a.Middleware.RequireUser(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				got, _ := stytchmigrate.UserFromContext(r.Context())
+				assert.Same(t, user, got)
+			})).ServeHTTP(w, r)
+			assert.Equal(t, row.status, w.Code)
+			assert.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(stytchmigrate.NewContext(t.Context(), user, nil))))
+		})
+	}
+}
+
+// A Middleware in a log tells no secret.
+func TestMiddlewarePrintsNoSecret(t *testing.T) {
+	cfg := liveConfig()
+	cfg.RecordKey = "canary-of-not-fewer-than-32-bytes"
+	m, err := stytchmigrate.New(cfg)
+	require.NoError(t, err)
+	for _, verb := range []string{"%v", "%+v", "%#v"} { // those that go vet does not report
+		assert.NotContains(t, fmt.Sprintf(verb, cfg), "canary", verb)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%t"} { // and those for which fmt follows pointers
+		assert.NotContains(t, fmt.Sprintf(verb, m), "canary", verb)
 	}
 }

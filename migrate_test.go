@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,55 +17,6 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
-
-// What Stytch is told in an exchange, and by whom.
-func TestExchangeAsReceived(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1", func(r *http.Request) { r.Header.Set("X-Telemetry", "telemetry-1") }).String())
-		call := a.Stytch.Calls()[0]
-		assert.Equal(t, "POST /v1/sessions/migrate", call.Method+" "+call.Path)
-		assert.True(t, call.BasicAuth)
-		assert.Equal(t, "ada-token", call.SessionToken)
-		assert.Equal(t, 45*24*60, call.DurationMinutes)
-		assert.Equal(t, "telemetry-1", call.TelemetryID)
-		assert.Equal(t, "application/json", call.Header.Get("Content-Type"))
-		assert.Regexp(t, `^stytchmigrate-go/\d`, call.Header.Get("User-Agent"))
-		assert.Empty(t, call.Header.Get("Cookie"))
-
-		origin, _ := call.CustomClaims["legacy_session"].(string)
-		key, err := base64.RawURLEncoding.DecodeString(origin)
-		require.NoError(t, err)
-		assert.Len(t, key, 32)
-		delete(call.CustomClaims, "legacy_session")
-		assert.Equal(t, map[string]any{"plan": "gold", "of": "ada"}, call.CustomClaims)
-	}, func(c *stytchmigrate.Config) {
-		c.SessionDuration = 45 * 24 * time.Hour
-		c.TelemetryID = func(r *http.Request) string { return r.Header.Get("X-Telemetry") }
-		c.SessionClaims = func(s stytchmigrate.LegacySession) map[string]any {
-			return map[string]any{"plan": "gold", "of": s.Identity.Subject}
-		}
-	})
-}
-
-// Custom claims are in the session's JWT, and so in the context whatever becomes
-// of Stytch and of this process.
-func TestClaimsAreThereAtAllTimes(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		var claims []any
-		a.Handler = func(_ http.ResponseWriter, r *http.Request) {
-			s, _ := stytchmigrate.SessionFromContext(r.Context())
-			claims = append(claims, s.CustomClaims["user"])
-		}
-		cookies := a.Get("sid=ada-1").Jar("")
-		a.Get(cookies)
-		time.Sleep(6 * time.Minute)
-		cookies = a.Get(cookies).Jar("")
-		a.Restart(t)
-		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
-		assert.Equal(t, "authenticated partial ada", a.Get(cookies).Saw)
-		assert.Equal(t, []any{"17", "17", "17", "17"}, claims)
-	}, claiming("user", "17"))
-}
 
 // The claim that names where a session came from is another for each legacy
 // session, user, cookie and project, and holds nothing of them.
@@ -104,6 +56,7 @@ func TestDurationOfSession(t *testing.T) {
 		"sooner":               {time.Hour, 30 * day},
 		"later":                {90 * 24 * time.Hour, 90 * day},
 		"later by a second":    {30*24*time.Hour + time.Second, 30*day + 1},
+		"90 days and a second": {90*24*time.Hour + time.Second, 90*day + 1},
 		"later than Stytch's":  {500 * 24 * time.Hour, 366 * day},
 		"in a century or more": {292 * 365 * 24 * time.Hour, 366 * day},
 		"at the end of time":   {-1, 366 * day},
@@ -122,31 +75,6 @@ func TestDurationOfSession(t *testing.T) {
 				}
 				require.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
 				assert.Equal(t, row.want, a.Stytch.Calls()[0].DurationMinutes)
-			})
-		})
-	}
-}
-
-// How long answers are remembered, to the second.
-func TestRemembered(t *testing.T) {
-	for name, row := range map[string]struct {
-		fault       stytchtest.Fault
-		first, kept string
-		lasts       time.Duration
-	}{
-		"a no":              {stytchtest.Error(404, "user_not_found"), apptest.RefusedUntouched + "migrate", apptest.RefusedUntouched + "-", time.Minute},
-		"UserInfo's no":     {stytchtest.Error(400, "migrate_from_external_unexpected_response"), apptest.UnavailableUntouched + "migrate", apptest.UnavailableUntouched + "-", 5 * time.Second},
-		"a no, told slowly": {stytchtest.Error(404, "user_not_found").WithDelay(2 * time.Second), apptest.RefusedUntouched + "migrate", apptest.RefusedUntouched + "-", time.Minute},
-	} {
-		t.Run(name, func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Stytch.FailAll(stytchtest.Migrate, row.fault)
-				assert.Equal(t, row.first, a.Get("sid=ada-1").String())
-				time.Sleep(row.lasts - time.Nanosecond)
-				assert.Equal(t, row.kept, a.Get("sid=ada-1").String())
-				time.Sleep(time.Nanosecond)
-				assert.Equal(t, row.first, a.Get("sid=ada-1").String())
-				assert.Equal(t, apptest.Swapped, func() string { a.Stytch.Heal(stytchtest.Any); return a.Get("sid=ada-2").String() }(), "of that session alone")
 			})
 		})
 	}
@@ -174,9 +102,106 @@ func TestEndedSessionIsNotHandedOut(t *testing.T) {
 	})
 }
 
+// Stytch calls the application back, over sockets, to learn whose a ticket is.
+func TestTicketsOverSockets(t *testing.T) {
+	tickets, setting := apptest.WithTickets(t)
+	mux := http.NewServeMux()
+	mux.Handle("/userinfo", userinfo.Handler(tickets.Redeem))
+	a := apptest.New(t, stytchtest.Config{}, setting)
+	srv := httptest.NewServer(a.Middleware.Handler(mux))
+	t.Cleanup(srv.Close)
+	a.Stytch.SetUserInfoURL(srv.URL + "/userinfo")
+
+	first := a.Get("sid=ada-1")
+	assert.Equal(t, apptest.Swapped, first.String())
+	call := a.Stytch.Calls()[0]
+	assert.NoError(t, call.UserInfoErr)
+	assert.NotContains(t, call.SessionToken, "example")
+	assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(first.Jar("sid=ada-1")).String())
+	assert.Equal(t, "migrated ada", a.Get("sid=ada-1").Saw)
+	assert.Empty(t, a.Stytch.Calls(), "the cookie's value stands for the session")
+
+	a.Stytch.SetUserInfoURL(srv.URL + "/nowhere")
+	assert.Equal(t, "unavailable"+apptest.Untouched+"migrate", a.Get("sid=bob-1").String(), "Stytch could not ask")
+}
+
+// What Stytch is told in an exchange, and by whom.
+func TestWhatStytchIsSent(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1", func(r *http.Request) { r.Header.Set("X-Telemetry", "telemetry-1") }).String())
+		call := a.Stytch.Calls()[0]
+		assert.Equal(t, "POST /v1/sessions/migrate", call.Method+" "+call.Path)
+		assert.True(t, call.BasicAuth)
+		assert.Equal(t, "ada-token", call.SessionToken)
+		assert.Equal(t, 45*24*60, call.DurationMinutes)
+		assert.Equal(t, "telemetry-1", call.TelemetryID)
+		assert.Equal(t, "application/json", call.Header.Get("Content-Type"))
+		assert.Regexp(t, `^stytchmigrate-go/\d`, call.Header.Get("User-Agent"))
+		assert.Empty(t, call.Header.Get("Cookie"))
+
+		origin, _ := call.CustomClaims["legacy_session"].(string)
+		key, err := base64.RawURLEncoding.DecodeString(origin)
+		require.NoError(t, err)
+		assert.Len(t, key, 32)
+		delete(call.CustomClaims, "legacy_session")
+		assert.Equal(t, map[string]any{"plan": "gold", "of": "ada"}, call.CustomClaims)
+	}, func(c *stytchmigrate.Config) {
+		c.SessionDuration = 45 * 24 * time.Hour
+		c.TelemetryID = func(r *http.Request) string { return r.Header.Get("X-Telemetry") }
+		c.SessionClaims = func(s stytchmigrate.LegacySession) map[string]any {
+			return map[string]any{"plan": "gold", "of": s.Identity.Subject}
+		}
+	})
+}
+
+// Custom claims are in the session's JWT, and so in the context whatever becomes
+// of Stytch and of this process.
+func TestSessionClaimsAreThereAtAllTimes(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		var claims []any
+		a.Handler = func(_ http.ResponseWriter, r *http.Request) {
+			s, _ := stytchmigrate.SessionFromContext(r.Context())
+			claims = append(claims, s.CustomClaims["user"])
+		}
+		cookies := a.Get("sid=ada-1").Jar("")
+		a.Get(cookies)
+		time.Sleep(6 * time.Minute)
+		cookies = a.Get(cookies).Jar("")
+		a.Restart(t)
+		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
+		assert.Equal(t, "authenticated partial ada", a.Get(cookies).Saw)
+		assert.Equal(t, []any{"17", "17", "17", "17"}, claims)
+	}, claiming("user", "17"))
+}
+
+// How long answers are remembered, to the second.
+func TestRefusalIsRememberedForAMinute(t *testing.T) {
+	for name, row := range map[string]struct {
+		fault       stytchtest.Fault
+		first, kept string
+		lasts       time.Duration
+	}{
+		"a no":              {stytchtest.Error(404, "user_not_found"), apptest.RefusedUntouched + "migrate", apptest.RefusedUntouched + "-", time.Minute},
+		"UserInfo's no":     {stytchtest.Error(400, "migrate_from_external_unexpected_response"), apptest.UnavailableUntouched + "migrate", apptest.UnavailableUntouched + "-", 5 * time.Second},
+		"a no, told slowly": {stytchtest.Error(404, "user_not_found").WithDelay(2 * time.Second), apptest.RefusedUntouched + "migrate", apptest.RefusedUntouched + "-", time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Stytch.FailAll(stytchtest.Migrate, row.fault)
+				assert.Equal(t, row.first, a.Get("sid=ada-1").String())
+				time.Sleep(row.lasts - time.Nanosecond)
+				assert.Equal(t, row.kept, a.Get("sid=ada-1").String())
+				time.Sleep(time.Nanosecond)
+				assert.Equal(t, row.first, a.Get("sid=ada-1").String())
+				assert.Equal(t, apptest.Swapped, func() string { a.Stytch.Heal(stytchtest.Any); return a.Get("sid=ada-2").String() }(), "of that session alone")
+			})
+		})
+	}
+}
+
 // Each row is what the application's own function returns, or its custom
 // claims. A wrong setting is loud, and signs nobody out.
-func TestWrongSetting(t *testing.T) {
+func TestWrongSettingIsLoggedAndSignsNobodyOut(t *testing.T) {
 	rows := map[string]struct {
 		change func(*stytchmigrate.Config)
 		log    string

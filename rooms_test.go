@@ -77,7 +77,7 @@ var allowedImports = map[string]string{
 const (
 	maxFiles     = 14
 	maxLines     = 350
-	maxTestFiles = 35
+	maxTestFiles = 27
 	maxRequires  = 8 // direct dependencies in go.mod
 )
 

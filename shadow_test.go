@@ -17,7 +17,7 @@ const triedOut = "legacy" + apptest.Untouched + "migrate revoke"
 
 // Each legacy session is tried out once. Nobody sees anything of it, and it moves
 // later as if it had not been.
-func TestShadow(t *testing.T) {
+func TestShadowTriesEachSessionOnce(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		assert.Equal(t, triedOut, a.Get("sid=ada-1").Settled())
 		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").Settled())
@@ -33,7 +33,7 @@ func TestShadow(t *testing.T) {
 
 // What is tried out counts as an exchange, and its session would not live long if
 // it could not be revoked.
-func TestShadowPace(t *testing.T) {
+func TestShadowCountsInPerSecond(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		assert.Equal(t, triedOut, a.Get("sid=ada-1").Settled())
 		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").Settled())
@@ -45,7 +45,7 @@ func TestShadowPace(t *testing.T) {
 }
 
 // A user who is another person at Stytch is told of, once.
-func TestShadowMismatch(t *testing.T) {
+func TestShadowReportsAnotherPerson(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.UpdateUser(a.Ada.ID, func(u *stytchtest.User) { u.ExternalID = "eve" })
 		assert.Equal(t, triedOut, a.Get("sid=ada-1").Settled())
@@ -59,7 +59,7 @@ func TestShadowMismatch(t *testing.T) {
 }
 
 // No request waits, no more than a few exchanges are under way, and no user is made.
-func TestShadowIsNoBurden(t *testing.T) {
+func TestShadowDelaysNoRequestAndCreatesNoUser(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Everybody
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
@@ -78,7 +78,7 @@ func TestShadowIsNoBurden(t *testing.T) {
 }
 
 // What could not be told is tried again.
-func TestShadowInAnOutage(t *testing.T) {
+func TestShadowTriesAgainAfterAnOutage(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(401, "unauthorized_credentials"))
 		assert.Equal(t, "legacy"+apptest.Untouched+"migrate", a.Get("sid=ada-1").Settled())
@@ -107,7 +107,7 @@ func TestShadowSparesUserInfo(t *testing.T) {
 }
 
 // Who could not move is told of, whether Stytch says so or is not even asked.
-func TestShadowRefused(t *testing.T) {
+func TestShadowReportsWhoCouldNotMove(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.RemoveUser(a.Ada.ID)
 		assert.Equal(t, "legacy"+apptest.Untouched+"migrate", a.Get("sid=ada-1").Settled())
@@ -124,7 +124,7 @@ func TestShadowRefused(t *testing.T) {
 }
 
 // A wrong setting is as loud in the shadow as it is later: that is what the shadow is for.
-func TestShadowOfWrongSetting(t *testing.T) {
+func TestShadowLogsAWrongSetting(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
 			s := apptest.LegacySession("ada", v)

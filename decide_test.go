@@ -17,6 +17,40 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
+// Each row is a request on an application that nobody has visited yet.
+func TestDecision(t *testing.T) {
+	for name, row := range map[string]struct {
+		cookies string
+		change  func(*http.Request)
+		want    string
+	}{
+		"no cookie":                   {"", nil, "anonymous" + apptest.Untouched + "-"},
+		"a legacy cookie":             {"sid=ada-1", nil, apptest.Swapped},
+		"a legacy cookie, no session": {"sid=nobody", nil, "anonymous" + apptest.Untouched + "-"},
+		"cors preflight": {"sid=ada-1", func(r *http.Request) {
+			r.Method = "OPTIONS"
+			r.Header.Set("Access-Control-Request-Method", "PUT")
+		}, "anonymous" + apptest.Untouched + "-"},
+		"a token that is in no cookie": {"", func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer ada-1")
+			r.URL.RawQuery = "sid=ada-1&stytch_session=ada-1"
+		}, "anonymous" + apptest.Untouched + "-"},
+		"skipped": {"sid=ada-1", func(r *http.Request) { r.URL.Path = "/skip" }, "anonymous" + apptest.Untouched + "-"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				var change []func(*http.Request)
+				if row.change != nil {
+					change = append(change, row.change)
+				}
+				assert.Equal(t, row.want, a.Get(row.cookies, change...).String())
+			}, func(c *stytchmigrate.Config) {
+				c.Skip = func(r *http.Request) bool { return r.URL.Path == "/skip" }
+			})
+		})
+	}
+}
+
 const (
 	staysAnd = "authenticated ada | -sid | no-store | -"
 	neither  = "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | -"
@@ -101,7 +135,7 @@ func TestTwoSessions(t *testing.T) {
 }
 
 // Of the events, and of the sessions at Stytch, after each kind of ruling.
-func TestTwoSessionsAfterwards(t *testing.T) {
+func TestConflictIsReportedAndAnOlderSessionRevoked(t *testing.T) {
 	for name, row := range map[string]struct {
 		sid    string
 		alive  string // whose sessions Stytch still has
@@ -139,7 +173,7 @@ func TestTwoSessionsAfterwards(t *testing.T) {
 
 // The legacy session that the Stytch session came from is no other person's,
 // whatever Resolve says of it by now.
-func TestOriginIsTheSame(t *testing.T) {
+func TestOriginIsTheSamePerson(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		id := "ada@example.com"
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
@@ -152,7 +186,7 @@ func TestOriginIsTheSame(t *testing.T) {
 }
 
 // What can't be judged leaves the Stytch session as it is.
-func TestResolveFailsBesideStytch(t *testing.T) {
+func TestStytchSessionStaysWhenResolveFails(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
 		a.Asks(t, cookies)
@@ -171,8 +205,54 @@ func TestResolveFailsBesideStytch(t *testing.T) {
 	})
 }
 
+// A Stytch session known by its token alone is judged like any other.
+func TestTwoSessionsWithATokenAlone(t *testing.T) {
+	for name, row := range map[string]struct{ sid, want string }{
+		"the same person": {"ada", "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate"},
+		"later":           {"bob+1h", "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate revoke"},
+		"earlier":         {"bob-1h", "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate"},
+		"unknown when":    {"bob", "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | authenticate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = apptest.Accounts(time.Now(), nil)
+				_, s := a.SignedIn(a.Ada)
+				assert.Equal(t, row.want, a.Get("stytch_session="+s.Token+"; sid="+row.sid).Settled())
+			})
+		})
+	}
+}
+
+// Where Stytch can't say who the user is, only the origin can be judged: nobody
+// is taken for another person on a guess.
+func TestTwoSessionsWhileStytchIsDown(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
+		cookies, _ := a.SignedIn(a.Ada)
+		assert.Equal(t, "authenticated partial ada"+apptest.Untouched+"authenticate authenticate", a.Get(cookies+"; sid=bob").String())
+		a.Stytch.Heal(stytchtest.Any)
+		time.Sleep(11 * time.Second)
+		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | authenticate", a.Get(cookies+"; sid=bob").String())
+	})
+}
+
+// The session that was older is not the user's when the newer one runs out.
+func TestEarlierLegacySessionNeverComesBack(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), nil)
+		s := a.Stytch.NewSession(a.Ada.ID, time.Hour)
+		cookies := "stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT
+		a.Asks(t, cookies)
+		browser := a.Get(cookies + "; sid=bob-1h").Jar(cookies + "; sid=bob-1h")
+		assert.Equal(t, cookies, browser)
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.Get(browser).String())
+	}, func(c *stytchmigrate.Config) { c.FixedExpiry = true })
+}
+
 // Each row is a further request, and whether it is judged anew.
-func TestJudgedOnce(t *testing.T) {
+func TestRulingIsRememberedForTheSameCookies(t *testing.T) {
 	const minute = time.Minute
 	for name, row := range map[string]struct {
 		after time.Duration
@@ -211,7 +291,7 @@ func TestJudgedOnce(t *testing.T) {
 }
 
 // What was ruled of a legacy session counts for a minute, or for as long as it lives.
-func TestJudgedUntilItRunsOut(t *testing.T) {
+func TestRulingIsRememberedForAMinute(t *testing.T) {
 	const minute, half = time.Minute, time.Minute / 2
 	for _, row := range []struct {
 		runsOut, after time.Duration // 0: it is unknown when it runs out
@@ -233,56 +313,8 @@ func TestJudgedUntilItRunsOut(t *testing.T) {
 	}
 }
 
-// olderCookie adds a second legacy cookie, "older", of the same values.
-func olderCookie(c *stytchmigrate.Config) {
-	c.Legacy = append(c.Legacy, stytchmigrate.LegacyCookie{Name: "older", Resolve: c.Legacy[0].Resolve})
-}
-
-// A ruling on one cookie is none on another that happens to have its value.
-func TestJudgementIsOfTheCookie(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
-		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
-		assert.Equal(t, staysAnd, a.Get(cookies+"; sid=ada").String())
-		assert.Equal(t, "authenticated ada | -older | no-store | -", a.Get(cookies+"; older=ada").String())
-	}, olderCookie)
-}
-
-// A Stytch session known by its token alone is judged like any other.
-func TestTwoSessionsByToken(t *testing.T) {
-	for name, row := range map[string]struct{ sid, want string }{
-		"the same person": {"ada", "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate"},
-		"later":           {"bob+1h", "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate revoke"},
-		"earlier":         {"bob-1h", "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate"},
-		"unknown when":    {"bob", "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | authenticate"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Resolve = apptest.Accounts(time.Now(), nil)
-				_, s := a.SignedIn(a.Ada)
-				assert.Equal(t, row.want, a.Get("stytch_session="+s.Token+"; sid="+row.sid).Settled())
-			})
-		})
-	}
-}
-
-// Where Stytch can't say who the user is, only the origin can be judged: nobody
-// is taken for another person on a guess.
-func TestTwoSessionsPartial(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
-		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
-		cookies, _ := a.SignedIn(a.Ada)
-		assert.Equal(t, "authenticated partial ada"+apptest.Untouched+"authenticate authenticate", a.Get(cookies+"; sid=bob").String())
-		a.Stytch.Heal(stytchtest.Any)
-		time.Sleep(11 * time.Second)
-		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | authenticate", a.Get(cookies+"; sid=bob").String())
-	})
-}
-
 // A legacy session that was judged is none any more once it has expired.
-func TestJudgedUntilItExpires(t *testing.T) {
+func TestRulingEndsWithTheLegacySession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		ends := time.Now().Add(30 * time.Second)
 		a.Resolve = apptest.Accounts(time.Now(), func(s *stytchmigrate.LegacySession) { s.ExpiresAt = ends })
@@ -294,4 +326,20 @@ func TestJudgedUntilItExpires(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=ada").String())
 	})
+}
+
+// A ruling on one cookie is none on another that happens to have its value.
+func TestRulingIsOfOneCookieName(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), nil)
+		cookies, _ := a.SignedIn(a.Ada)
+		a.Asks(t, cookies)
+		assert.Equal(t, staysAnd, a.Get(cookies+"; sid=ada").String())
+		assert.Equal(t, "authenticated ada | -older | no-store | -", a.Get(cookies+"; older=ada").String())
+	}, olderCookie)
+}
+
+// olderCookie adds a second legacy cookie, "older", of the same values.
+func olderCookie(c *stytchmigrate.Config) {
+	c.Legacy = append(c.Legacy, stytchmigrate.LegacyCookie{Name: "older", Resolve: c.Legacy[0].Resolve})
 }

@@ -1,7 +1,6 @@
-package stytchmigrate_test
+package stories_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,9 +16,15 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// Each row is what Stytch says when a later sign-in is exchanged. The page of
-// the person before is never shown, and that session not ended either.
-func TestOvertakenButNotMoved(t *testing.T) {
+// Ada has a Stytch session. Then bob signs in at the same browser with the old
+// login. His legacy session started later than her Stytch session, so he is the one
+// at the browser. These tests are about what can go wrong on the way.
+
+const bobWins = "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate revoke"
+
+// Each row is what becomes of bob's exchange. Ada's page is never shown, and her
+// session is not ended either.
+func TestLaterSignInThatDoesNotMove(t *testing.T) {
 	for name, row := range map[string]struct {
 		script func(a *apptest.App)
 		want   string
@@ -50,8 +55,8 @@ func TestOvertakenButNotMoved(t *testing.T) {
 	}
 }
 
-// Whether Stytch can be told or not, the session that was overtaken is over.
-func TestOvertakenIsOver(t *testing.T) {
+// Ada's session is over on this machine before Stytch has answered the revoke.
+func TestLaterSignInEndsTheSessionBefore(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Accounts(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
@@ -66,22 +71,8 @@ func TestOvertakenIsOver(t *testing.T) {
 	})
 }
 
-// The session that was older is not the user's when the newer one runs out.
-func TestOlderLegacyNeverComesBack(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
-		s := a.Stytch.NewSession(a.Ada.ID, time.Hour)
-		cookies := "stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT
-		a.Asks(t, cookies)
-		browser := a.Get(cookies + "; sid=bob-1h").Jar(cookies + "; sid=bob-1h")
-		assert.Equal(t, cookies, browser)
-		time.Sleep(2 * time.Hour)
-		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.Get(browser).String())
-	}, func(c *stytchmigrate.Config) { c.FixedExpiry = true })
-}
-
-// Of parallel requests that are overtaken, one tells Stytch so.
-func TestOvertakenOnce(t *testing.T) {
+// Of 50 parallel requests, one revokes ada's session.
+func TestLaterSignInRevokesOnce(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Accounts(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
@@ -112,15 +103,8 @@ func TestOvertakenOnce(t *testing.T) {
 // panicOnRevoke is a transport with a bug in it.
 type panicOnRevoke struct{ http.RoundTripper }
 
-func (p panicOnRevoke) RoundTrip(r *http.Request) (*http.Response, error) {
-	if strings.HasSuffix(r.URL.Path, "/revoke") {
-		panic("a transport's")
-	}
-	return p.RoundTripper.RoundTrip(r)
-}
-
-// What panics where no request waits is not the process's end.
-func TestOvertakenByAPanic(t *testing.T) {
+// A panic of the transport in the background does not end the process.
+func TestLaterSignInWhoseRevokePanics(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Accounts(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
@@ -132,44 +116,9 @@ func TestOvertakenByAPanic(t *testing.T) {
 	})
 }
 
-// Logout ends the old session too, whose cookie the handler never saw.
-func TestLogoutWithTwoSessions(t *testing.T) {
-	var ended []stytchmigrate.Secret
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
-		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
-		a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
-		out := a.Get(cookies + "; sid=ada")
-		assert.Equal(t, "authenticated ada | -stytch_session -stytch_session_jwt -sid | no-store | revoke", out.String())
-		assert.Equal(t, cookies, a.PassedOn[1])
-		assert.Equal(t, []stytchmigrate.Secret{"ada"}, ended)
-		a.Handler = nil
-		assert.Equal(t, apptest.Refused, a.Get("sid=ada").String())
-	}, func(c *stytchmigrate.Config) {
-		c.Legacy[0].End = func(_ context.Context, s stytchmigrate.LegacySession) error {
-			ended = append(ended, s.ID)
-			return nil
-		}
-	})
-}
-
-// Of two people's sessions neither counts, and the handler sees no cookie of
-// them. A logout ends what the browser sent all the same.
-func TestLogoutOfAConflict(t *testing.T) {
-	for _, dest := range []string{"document", "image"} {
-		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-			a.Resolve = apptest.Accounts(time.Now(), nil)
-			cookies, s := a.SignedIn(a.Ada)
-			a.Asks(t, cookies)
-			a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
-			out := a.Get(cookies+"; sid=bob", func(r *http.Request) {
-				r.Header.Set("Sec-Fetch-Site", "same-origin")
-				r.Header.Set("Sec-Fetch-Dest", dest)
-			})
-			assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | revoke", out.String())
-			ended, _ := a.Stytch.Session(s.ID)
-			assert.False(t, ended.Live)
-		})
+func (p panicOnRevoke) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/revoke") {
+		panic("a transport's")
 	}
+	return p.RoundTripper.RoundTrip(r)
 }

@@ -3,8 +3,6 @@ package stytchmigrate_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -21,7 +19,7 @@ import (
 
 // Each row is a request, S for ada's Stytch cookies, and why it came to what it
 // did, by the event of the last of its requests.
-func TestCause(t *testing.T) {
+func TestCauseOfEachOutcome(t *testing.T) {
 	const observe, shadow, retired = stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageRetired
 	stages := func(s stytchmigrate.Stage, percent float64) func(*testing.T, *apptest.App) {
 		return func(t *testing.T, a *apptest.App) { a.Roll(t, stytchmigrate.Rollout{Stage: s, HoldBack: percent}) }
@@ -116,25 +114,42 @@ func TestCause(t *testing.T) {
 	}
 }
 
-// One more than is in flight is left alone, and says so.
-func TestCauseOfNoPlace(t *testing.T) {
+// The stage is of the moment, and also of requests that nothing had to be looked
+// up for.
+func TestEventHasTheStageInForce(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
-		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
-		a.Crowd(33, func(i int, r *http.Request) (*http.Request, time.Duration) {
-			r.Header.Set("Cookie", fmt.Sprint("sid=ada-", i))
-			return r, 0
-		})
-		causes := map[string]int{}
-		for _, e := range a.Requests {
-			causes[e.Outcome.String()+" "+e.Cause]++
+		cookies, _ := a.SignedIn(a.Ada)
+		for _, s := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageShadow} {
+			a.Roll(t, stytchmigrate.Rollout{Stage: s})
+			a.Requests = nil
+			for _, sent := range []string{"", "sid=ada-1", cookies, cookies} {
+				a.Get(sent)
+			}
+			for _, e := range a.Requests {
+				assert.Equal(t, s, e.Stage, e.Outcome)
+			}
+			assert.Contains(t, a.Requests[0].LogValue().String(), "stage="+s.String())
 		}
-		assert.Equal(t, map[string]int{"migrated exchange": 32, "legacy in_flight": 1}, causes)
+	})
+}
+
+// What is served at a glance takes no time, and says so.
+func TestDurationIsZeroOnTheFastPath(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies, _ := a.SignedIn(a.Ada)
+		a.Asks(t, cookies)
+		a.Requests = nil
+		a.Get(cookies)
+		a.Get("")
+		require.Len(t, a.Requests, 2)
+		for _, e := range a.Requests {
+			assert.Zero(t, e.Duration, e.Outcome)
+		}
 	})
 }
 
 // What was told to fail is told to work again, once.
-func TestKeySetRecovers(t *testing.T) {
+func TestKeySetFailureAndRecoveryAreReported(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
 		a.Stytch.FailAll(stytchtest.JWKS, stytchtest.Error(503, "down"))
@@ -151,7 +166,7 @@ func TestKeySetRecovers(t *testing.T) {
 	})
 }
 
-func TestStoreRecovers(t *testing.T) {
+func TestStoreFailureAndRecoveryAreReported(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		store := new(storetest.Memory)
 		a.On(a.Machines(t, 1, apptest.SharedStore(store))[0])
@@ -162,6 +177,26 @@ func TestStoreRecovers(t *testing.T) {
 		a.Get("sid=ada-2")
 		a.Get("sid=ada-3")
 		assert.Equal(t, []string{"store failed", "store failed", "store failed", "store recovered"}, a.Told("store"))
+	})
+}
+
+// Calls names what is held back, and Cause how it stands.
+func TestBreakerEventsNameTheCalls(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
+		for range 5 {
+			a.Get("sid=ada-1")
+		}
+		time.Sleep(6 * time.Second)
+		a.Stytch.Heal(stytchtest.Any)
+		a.Get("sid=ada-1")
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(429, "too_few_tokens_authenticated").WithHeader("Retry-After", "20"))
+		a.Get("sid=bob-1")
+		var got []string
+		for _, e := range a.Heard() {
+			got = append(got, e.Kind+" "+e.Calls+" "+e.Cause)
+		}
+		assert.Equal(t, []string{"breaker exchange open", "breaker exchange half_open", "breaker exchange closed", "paused exchange paused"}, got)
 	})
 }
 
@@ -228,43 +263,4 @@ func TestEventsOffRequestsComeInOrder(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Calls names what is held back, and Cause how it stands.
-func TestCallsOfABreaker(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
-		for range 5 {
-			a.Get("sid=ada-1")
-		}
-		time.Sleep(6 * time.Second)
-		a.Stytch.Heal(stytchtest.Any)
-		a.Get("sid=ada-1")
-		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(429, "too_few_tokens_authenticated").WithHeader("Retry-After", "20"))
-		a.Get("sid=bob-1")
-		var got []string
-		for _, e := range a.Heard() {
-			got = append(got, e.Kind+" "+e.Calls+" "+e.Cause)
-		}
-		assert.Equal(t, []string{"breaker exchange open", "breaker exchange half_open", "breaker exchange closed", "paused exchange paused"}, got)
-	})
-}
-
-// The stage is of the moment, and also of requests that nothing had to be looked
-// up for.
-func TestStageOfEvents(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		cookies, _ := a.SignedIn(a.Ada)
-		for _, s := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageShadow} {
-			a.Roll(t, stytchmigrate.Rollout{Stage: s})
-			a.Requests = nil
-			for _, sent := range []string{"", "sid=ada-1", cookies, cookies} {
-				a.Get(sent)
-			}
-			for _, e := range a.Requests {
-				assert.Equal(t, s, e.Stage, e.Outcome)
-			}
-			assert.Contains(t, a.Requests[0].LogValue().String(), "stage="+s.String())
-		}
-	})
 }
