@@ -1,9 +1,13 @@
 package stytchmigrate_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -261,6 +265,47 @@ func TestEventsOffRequestsComeInOrder(t *testing.T) {
 				synctest.Wait()
 				assert.Equal(t, []string{"failed", "recovered"}, order)
 			})
+		})
+	}
+}
+
+// errorOf returns Stytch's answer to an exchange as an event of the request has it.
+func errorOf(t *testing.T, status int, body []byte) (out *stytchmigrate.Error) {
+	t.Helper()
+	cfg := liveConfig()
+	cfg.HTTPClient, cfg.Logger = &http.Client{Transport: apptest.Answering(status, bytes.NewReader(body))}, apptest.DiscardLog
+	cfg.Legacy = []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: func(*http.Request, string) (stytchmigrate.LegacySession, error) {
+		return apptest.LegacySession("ada", "ada-1"), nil
+	}}}
+	cfg.OnEvent = func(_ context.Context, e stytchmigrate.Event) { require.ErrorAs(t, e.Err, &out) }
+	m, err := stytchmigrate.New(cfg)
+	require.NoError(t, err)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", "sid=ada-1")
+	m.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
+	return out
+}
+
+func TestErrorInAnEventIsStytchsAnswer(t *testing.T) {
+	id := strings.Repeat("r", 100)
+	rows := []struct{ name, body, want string }{
+		{"Stytch's", `{"status_code":404,"request_id":"req-1","error_type":"session_not_found","error_message":"no such","error_url":"https://stytch.com/docs/a#b"}`,
+			"404 session_not_found (request_id req-1) no such https://stytch.com/docs/a#b"},
+		{"another status in the body", `{"status_code":200,"error_type":"t"}`, "404 t"},
+		{"HTML", `<h1>404</h1>`, "404"},
+		{"nothing", ``, "404"},
+		{"null", `null`, "404"},
+		{"cut off", `{"error_type":"session_not_found"`, "404"},
+		{"wrong types, one by one", `{"request_id":{},"error_type":"a.b-c_D1","error_message":7,"error_url":null}`, "404 a.b-c_D1"},
+		{"names in other case", `{"Error_Type":"x","REQUEST_ID":"y"}`, "404"},
+		{"an address in place of ids", `{"request_id":"` + canary + `","error_type":"` + canary + `","error_url":"https://h/?e=` + canary + `"}`, "404"},
+		{"words in place of a type", `{"error_type":"Jane Doe","request_id":"J\u00f6rg"}`, "404"},
+		{"a type too long", `{"request_id":"` + id + `","error_type":"t` + id + `"}`, "404 (request_id " + id + ")"},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			got := errorOf(t, 404, []byte(row.body))
+			assert.Equal(t, "stytchmigrate: stytch answered "+row.want, strings.TrimSpace(got.Error()+" "+got.Message+" "+got.URL))
 		})
 	}
 }

@@ -1,7 +1,4 @@
-package stytchmigrate
-
-// These tests are inside the package, unlike the others: decode and decodeError
-// stand between a body and the exported types, and are not exported themselves.
+package stytchmigrate_test
 
 import (
 	"bytes"
@@ -19,6 +16,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/rawjson"
 )
 
 const canary = "Canary-9f2c@example.net" // must turn up in no text
@@ -36,17 +36,7 @@ func readSchema(t testing.TB) (s schema) {
 }
 
 // responses hold all other types between them.
-var responses = []reflect.Type{reflect.TypeFor[MigrateResponse](), reflect.TypeFor[AuthenticateResponse](), reflect.TypeFor[RevokeResponse]()}
-
-func TestTypesAreTheSchema(t *testing.T) {
-	s, seen := readSchema(t), map[string]reflect.Type{}
-	for _, typ := range responses {
-		s.compare(t, typ.Name(), typ, seen)
-	}
-	for name := range s {
-		assert.NotNil(t, seen[name], "nothing is of the schema's type %s", name)
-	}
-}
+var responses = []reflect.Type{reflect.TypeFor[stytchmigrate.MigrateResponse](), reflect.TypeFor[stytchmigrate.AuthenticateResponse](), reflect.TypeFor[stytchmigrate.RevokeResponse]()}
 
 // compare holds a Go type against the schema's type of that name, members that
 // only one of them has included. Several schema types may be one Go type.
@@ -57,7 +47,7 @@ func (s schema) compare(t *testing.T, name string, typ reflect.Type, seen map[st
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		member, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if typ == reflect.TypeFor[User]() && f.Name == "Partial" && member == "-" {
+		if typ == reflect.TypeFor[stytchmigrate.User]() && f.Name == "Partial" && member == "-" {
 			continue
 		}
 		assert.True(t, strings.EqualFold(f.Name, strings.ReplaceAll(member, "_", "")), "%s.%s is %q in JSON", name, f.Name, member)
@@ -76,7 +66,7 @@ func (s schema) compare(t *testing.T, name string, typ reflect.Type, seen map[st
 func describe(f reflect.StructField) (presence, kind string, of reflect.Type) {
 	required := f.Tag.Get("required") == "true"
 	presence, of = map[bool]string{true: "required ", false: "optional "}[required], f.Type
-	names := map[reflect.Type]string{reflect.TypeFor[time.Time](): "time", reflect.TypeFor[Secret](): "secret", reflect.TypeFor[map[string]any](): "object"}
+	names := map[reflect.Type]string{reflect.TypeFor[time.Time](): "time", reflect.TypeFor[stytchmigrate.Secret](): "secret", reflect.TypeFor[map[string]any](): "object"}
 	switch of.Kind() {
 	case reflect.Slice:
 		presence, of = presence+"[]", of.Elem()
@@ -149,11 +139,21 @@ func with(at any, path string, value any) any {
 
 var absent any = struct{}{}
 
-func encode(t testing.TB, v any) []byte {
+func toJSON(t testing.TB, v any) []byte {
 	t.Helper()
 	data, err := json.Marshal(v)
 	require.NoError(t, err)
 	return data
+}
+
+func TestTypesMatchTheSchema(t *testing.T) {
+	s, seen := readSchema(t), map[string]reflect.Type{}
+	for _, typ := range responses {
+		s.compare(t, typ.Name(), typ, seen)
+	}
+	for name := range s {
+		assert.NotNil(t, seen[name], "nothing is of the schema's type %s", name)
+	}
 }
 
 func TestDecodeChecksEveryMember(t *testing.T) {
@@ -170,7 +170,7 @@ func TestDecodeChecksEveryMember(t *testing.T) {
 				continue // is a member of another of the types
 			}
 			decodeWith := func(value any) error {
-				return decode(encode(t, with(s.full(name, "", new([]member)), m.path, value)), reflect.New(typ).Interface())
+				return rawjson.Decode(toJSON(t, with(s.full(name, "", new([]member)), m.path, value)), reflect.New(typ).Interface())
 			}
 			assert.Regexp(t, "^"+regexp.QuoteMeta(m.path)+" is not [a-zA-Z ]+( 3339)?$", decodeWith(json.Number("8675309.5")))
 			switch {
@@ -208,8 +208,8 @@ func TestDecode(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			var got RevokeResponse
-			assert.Equal(t, cmp.Or(row.err, "<nil>"), fmt.Sprint(decode([]byte(row.body), &got)))
+			var got stytchmigrate.RevokeResponse
+			assert.Equal(t, cmp.Or(row.err, "<nil>"), fmt.Sprint(rawjson.Decode([]byte(row.body), &got)))
 			assert.Equal(t, row.want, got.RequestID)
 		})
 	}
@@ -219,7 +219,7 @@ func nested(depth int) string { return strings.Repeat("[", depth) + strings.Repe
 
 func TestDecodeReplacesDuplicateObjects(t *testing.T) { // encoding/json merges them
 	body := `{"visitor_id":"v","ip_address_details":{"is_new":true},"ip_address_details":{}}`
-	assert.EqualError(t, decode([]byte(body), new(DeviceInfo)), "ip_address_details.is_new is missing")
+	assert.EqualError(t, rawjson.Decode([]byte(body), new(stytchmigrate.DeviceInfo)), "ip_address_details.is_new is missing")
 }
 
 func TestDecodeTimes(t *testing.T) {
@@ -233,25 +233,25 @@ func TestDecodeTimes(t *testing.T) {
 		rows["2031-05-04T03:02:01."+"123456789"[:digits]+"Z"] = second.Add(time.Duration(nanos))
 	}
 	for text, want := range rows {
-		var got DeviceAttributeDetails
-		require.NoError(t, decode([]byte(`{"is_new":true,"last_seen_at":"`+text+`"}`), &got), text)
+		var got stytchmigrate.DeviceAttributeDetails
+		require.NoError(t, rawjson.Decode([]byte(`{"is_new":true,"last_seen_at":"`+text+`"}`), &got), text)
 		assert.Equal(t, want, got.LastSeenAt, text)
 	}
 	for _, text := range []string{"", canary, "2031-05-04", "2031-05-04 03:02:01Z", "2031-05-04T03:02:01", "2031-02-30T00:00:00Z", "9999-12-31T23:59:59-01:00"} {
-		err := decode([]byte(`{"is_new":true,"last_seen_at":"`+text+`"}`), new(DeviceAttributeDetails))
+		err := rawjson.Decode([]byte(`{"is_new":true,"last_seen_at":"`+text+`"}`), new(stytchmigrate.DeviceAttributeDetails))
 		assert.EqualError(t, err, "last_seen_at is not a time of RFC 3339", text)
 	}
 }
 
-func TestDecodeAndEncodeLosesNothing(t *testing.T) {
+func TestDecodeAndEncodeLoseNothing(t *testing.T) {
 	s := readSchema(t)
 	for _, typ := range responses {
 		fresh := func() any { return reflect.New(typ).Interface() }
 		var members []member
 		body := s.full(typ.Name(), "", &members)
 		first, again := fresh(), map[string]any{}
-		require.NoError(t, decode(encode(t, body), first))
-		require.NoError(t, decode(encode(t, first), &again))
+		require.NoError(t, rawjson.Decode(toJSON(t, body), first))
+		require.NoError(t, rawjson.Decode(toJSON(t, first), &again))
 		assert.Equal(t, body, again, "every member is there again")
 
 		for _, m := range members { // an object that is gone comes back as null, for its members
@@ -260,23 +260,23 @@ func TestDecodeAndEncodeLosesNothing(t *testing.T) {
 			}
 		}
 		first, second := fresh(), fresh()
-		require.NoError(t, decode(encode(t, body), first))
-		require.NoError(t, decode(encode(t, first), second))
+		require.NoError(t, rawjson.Decode(toJSON(t, body), first))
+		require.NoError(t, rawjson.Decode(toJSON(t, first), second))
 		assert.Equal(t, first, second, "without what is optional")
 	}
 }
 
 func TestNothingPrintsASecret(t *testing.T) {
-	user, session := User{UserID: "user-1", Emails: []Email{{Email: canary}}}, Session{SessionID: "session-1"}
-	migrate := MigrateResponse{"req-1", "user-1", canary, canary, user, 200, &session, nil}
-	authenticate := AuthenticateResponse{"req-1", session, canary, canary, user, 200, nil}
-	secret, apiError := Secret(canary), Error{StatusCode: 404, RequestID: "req-1", Type: "session_not_found", Message: canary}
+	user, session := stytchmigrate.User{UserID: "user-1", Emails: []stytchmigrate.Email{{Email: canary}}}, stytchmigrate.Session{SessionID: "session-1"}
+	migrate := stytchmigrate.MigrateResponse{"req-1", "user-1", canary, canary, user, 200, &session, nil}
+	authenticate := stytchmigrate.AuthenticateResponse{"req-1", session, canary, canary, user, 200, nil}
+	secret, apiError := stytchmigrate.Secret(canary), stytchmigrate.Error{StatusCode: 404, RequestID: "req-1", Type: "session_not_found", Message: canary}
 	const failure = "stytchmigrate: stytch answered 404 session_not_found (request_id req-1)"
 	rows := []struct {
 		text, logged string
 		values       []any
 	}{
-		{"[redacted]", `"[redacted]"`, []any{secret, &secret, Secret("")}},
+		{"[redacted]", `"[redacted]"`, []any{secret, &secret, stytchmigrate.Secret("")}},
 		{failure, `{"status_code":404,"error_type":"session_not_found","request_id":"req-1"}`, []any{apiError, &apiError}},
 		{"[request_id=req-1 user_id=user-1 session_id=session-1 status_code=200]", `{"request_id":"req-1","user_id":"user-1","session_id":"session-1","status_code":200}`,
 			[]any{migrate, &migrate, authenticate, &authenticate}},
@@ -294,57 +294,33 @@ func TestNothingPrintsASecret(t *testing.T) {
 			assert.Contains(t, asJSON.String(), `"v":`+row.logged, "%T", value)
 		}
 	}
-	assert.NotContains(t, fmt.Sprint(MigrateResponse{RequestID: canary, UserID: canary, Session: &Session{SessionID: canary}}), canary, "in place of ids")
+	assert.NotContains(t, fmt.Sprint(stytchmigrate.MigrateResponse{RequestID: canary, UserID: canary, Session: &stytchmigrate.Session{SessionID: canary}}), canary, "in place of ids")
 	assert.Equal(t, "[redacted]", slog.AnyValue(secret).Resolve().Any(), "for handlers that are not slog's")
-	held := struct{ S Secret }{canary}
-	assert.Equal(t, `{"S":"[redacted]"}`, string(encode(t, held)))
-	assert.JSONEq(t, `{"status_code":404,"error_type":"session_not_found","request_id":"req-1","error_url":""}`, string(encode(t, apiError)))
+	held := struct{ S stytchmigrate.Secret }{canary}
+	assert.Equal(t, `{"S":"[redacted]"}`, string(toJSON(t, held)))
+	assert.JSONEq(t, `{"status_code":404,"error_type":"session_not_found","request_id":"req-1","error_url":""}`, string(toJSON(t, apiError)))
 	assert.EqualError(t, fmt.Errorf("%w, %[1]v", &apiError), failure+", "+failure)
 	require.NoError(t, json.Unmarshal([]byte(`{"S":"decoded"}`), &held))
-	assert.Equal(t, Secret("decoded"), held.S)
-}
-
-func TestDecodeError(t *testing.T) {
-	id := strings.Repeat("r", 100)
-	rows := []struct{ name, body, want string }{
-		{"Stytch's", `{"status_code":404,"request_id":"req-1","error_type":"session_not_found","error_message":"no such","error_url":"https://stytch.com/docs/a#b"}`,
-			"404 session_not_found (request_id req-1) no such https://stytch.com/docs/a#b"},
-		{"another status in the body", `{"status_code":200,"error_type":"t"}`, "404 t"},
-		{"HTML", `<h1>404</h1>`, "404"},
-		{"nothing", ``, "404"},
-		{"null", `null`, "404"},
-		{"cut off", `{"error_type":"session_not_found"`, "404"},
-		{"wrong types, one by one", `{"request_id":{},"error_type":"a.b-c_D1","error_message":7,"error_url":null}`, "404 a.b-c_D1"},
-		{"names in other case", `{"Error_Type":"x","REQUEST_ID":"y"}`, "404"},
-		{"an address in place of ids", `{"request_id":"` + canary + `","error_type":"` + canary + `","error_url":"https://h/?e=` + canary + `"}`, "404"},
-		{"words in place of a type", `{"error_type":"Jane Doe","request_id":"J\u00f6rg"}`, "404"},
-		{"a type too long", `{"request_id":"` + id + `","error_type":"t` + id + `"}`, "404 (request_id " + id + ")"},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			got := decodeError(404, []byte(row.body))
-			assert.Equal(t, "stytchmigrate: stytch answered "+row.want, strings.TrimSpace(got.Error()+" "+got.Message+" "+got.URL))
-		})
-	}
+	assert.Equal(t, stytchmigrate.Secret("decoded"), held.S)
 }
 
 func FuzzDecode(f *testing.F) {
 	for _, typ := range responses { // without factors: go test spends its time on shortening a long seed
-		f.Add(encode(f, with(readSchema(f).full(typ.Name(), "", new([]member)), "session.authentication_factors", []any{})))
+		f.Add(toJSON(f, with(readSchema(f).full(typ.Name(), "", new([]member)), "session.authentication_factors", []any{})))
 	}
 	for _, seed := range []string{``, `null`, `{"user":[]}`, `{"error_type":"` + canary + `"}`, `{"session":{"expires_at":"9999-12-31T23:59:59-01:00"}}`, nested(50)} {
 		f.Add([]byte(seed))
 	}
 	errorText := regexp.MustCompile(`^[a-z_0-9.\[\]]+ is (missing|null|not (one JSON value|an? (object|array|string|integer|time of RFC 3339)|true or false))$`)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		assert.Regexp(t, `^stytchmigrate: stytch answered 400[\w. ()-]*$`, decodeError(400, data).Error())
+		assert.Regexp(t, `^stytchmigrate: stytch answered 400[\w. ()-]*$`, errorOf(t, 400, data).Error())
 		for _, typ := range responses {
 			first, second := reflect.New(typ).Interface(), reflect.New(typ).Interface()
-			if err := decode(data, first); err != nil {
+			if err := rawjson.Decode(data, first); err != nil {
 				assert.Regexp(t, errorText, err.Error())
 				continue
 			}
-			require.NoError(t, decode(encode(t, first), second))
+			require.NoError(t, rawjson.Decode(toJSON(t, first), second))
 			assert.True(t, reflect.DeepEqual(first, second), "decoded, encoded and decoded again is equal")
 		}
 	})

@@ -1,19 +1,17 @@
-package stytchmigrate_test
+package stories_test
 
 import (
 	"bytes"
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/base64"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -31,111 +29,19 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// canaries are what must be seen nowhere, by a name for the failure.
-type canaries map[string]string
+// Everything goes wrong at once, and each part that fails puts every secret that it
+// knows into its error: the application's functions, the transport, and Stytch. The
+// tests then search the log, the events, the pages, and all that the package returns.
 
-func planted() canaries {
-	return canaries{
-		"project secret": "canary-secret-5QxR", "record key": "canary-record-key-6TzW-0123456789abcdef",
-		"hash key": "canary-hash-key-7UaX-0123456789abcdef", "block key": "canary-block-8VbY-0123456789abcd"[:32],
-		"legacy token": "canary-token-9WcZ", "legacy id": "canary-id-1XdA", "legacy value": "canary-value-2YeB",
-		"peer's text": "canary-text-3ZfC", "ada": "ada@example.com", "bob": "bob@example.com",
-	}
-}
-
-func (c canaries) all() string {
-	var b strings.Builder
-	for _, v := range c {
-		b.WriteString(v + " ")
-	}
-	return b.String()
-}
-
-func (c canaries) without(names ...string) canaries {
-	out := canaries{}
-	for name, v := range c {
-		out[name] = v
-	}
-	for _, name := range names {
-		delete(out, name)
-	}
-	return out
-}
-
-// in names the canaries in a text: as they are, in hex as %x prints them, and
-// in base64 wherever in a longer text they were.
-func (c canaries) in(text string) (found []string) {
-	lower := strings.ToLower(text)
-	for name, v := range c {
-		forms := []string{strings.ToLower(v), hex.EncodeToString([]byte(v))}
-		if strings.HasPrefix(v, "canary-") { // for the others, made in each request, these two have to do
-			forms = append(forms, fmt.Sprintf("% x", v), strings.Trim(fmt.Sprint([]byte(v)), "[]"))
-			for before := range 3 {
-				b := base64.StdEncoding.EncodeToString([]byte("..."[:before] + v))
-				b = strings.ToLower(b[(before+2)/3*4 : len(b)-4])
-				forms = append(forms, b, strings.NewReplacer("+", "-", "/", "_").Replace(b))
-			}
-		}
-		if slices.ContainsFunc(forms, func(f string) bool { return strings.Contains(lower, f) }) {
-			found = append(found, name)
-		}
-	}
-	return found
-}
-
-func TestCanaryIsSeen(t *testing.T) {
-	c := canaries{"x": "canary-secret-5QxR"}
-	v := c["x"]
-	for _, text := range []string{v, fmt.Sprintf("%x", v), fmt.Sprintf("%X", v), fmt.Sprintf("% x", v), fmt.Sprintf("%q", v), fmt.Sprintf("%d", []byte(v)),
-		base64.StdEncoding.EncodeToString([]byte("a" + v)), base64.URLEncoding.EncodeToString([]byte("project:" + v + "!"))} {
-		assert.Equal(t, []string{"x"}, c.in("before "+text+" after"), text)
-	}
-	assert.Empty(t, c.in("nothing"))
-}
-
-// printed is v in every form in which fmt and slog print it: itself, behind a
-// pointer, and inside of other values.
-func printed(v any) string {
-	var b bytes.Buffer
-	type holder struct{ V any }
-	for _, x := range []any{v, &v, holder{v}, &holder{v}, []any{v}, map[string]any{"v": v}} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%d", "%s", "%q", "%x", "%X", "% x", "%10.50s", "%t", "%08b"} {
-			fmt.Fprintf(&b, verb+"\n", x)
-		}
-	}
-	for _, h := range []slog.Handler{slog.NewTextHandler(&b, nil), slog.NewJSONHandler(&b, nil)} {
-		log := slog.New(h)
-		log.Info("m", "v", v)
-		log.With("v", v).WithGroup("g").Info("m", slog.Group("h", "v", v))
-	}
-	return b.String()
-}
-
-func asJSON(v any) string {
-	b, err := json.Marshal(v)
-	return fmt.Sprint(string(b), err)
-}
-
-// twoHandlers gives each record to both.
-type twoHandlers [2]slog.Handler
-
-func (h twoHandlers) Enabled(context.Context, slog.Level) bool { return true }
-func (h twoHandlers) WithAttrs([]slog.Attr) slog.Handler       { panic("not used") }
-func (h twoHandlers) WithGroup(string) slog.Handler            { panic("not used") }
-func (h twoHandlers) Handle(ctx context.Context, r slog.Record) error {
-	return errors.Join(h[0].Handle(ctx, r.Clone()), h[1].Handle(ctx, r))
-}
-
-// leaky is an application in which everything that can go wrong says all the
-// secrets there are.
+// leaky is an application whose every failure has all secrets in its text.
 type leaky struct {
 	*apptest.App
 	c    canaries
-	does atomic.Pointer[apptest.RoundTripper] // in place of the transport, if set; calls outlive their request
-	out  told                                 // what the application got to see
+	does atomic.Pointer[apptest.RoundTripper] // replaces the transport if set; atomic, for calls outlive their request
+	out  told                                 // what the application saw
 }
 
-// told is a set of lines: much of what is said is said often.
+// told is a set of lines, for most lines come many times.
 type told map[string]bool
 
 func (s told) WriteString(text string) {
@@ -161,7 +67,7 @@ func newLeaky(t *testing.T) *leaky {
 			}
 			return usual.RoundTrip(r)
 		})}
-		c.RecordKey, c.Tickets, c.UserInfoURL = stytchmigrate.Secret(l.c["record key"]), tickets, userInfoURL
+		c.RecordKey, c.Tickets, c.UserInfoURL = stytchmigrate.Secret(l.c["record key"]), tickets, "https://app.example.com/userinfo"
 		c.Logger = slog.New(twoHandlers{slog.NewTextHandler(&text, debug), slog.NewJSONHandler(&objects, debug)})
 		c.Legacy[0].End = func(context.Context, stytchmigrate.LegacySession) error { return errors.New(l.c.all()) }
 		l.out.WriteString(printed(*c) + printed(c.Legacy) + asJSON(c.Secret) + asJSON(c.Tickets))
@@ -199,7 +105,7 @@ func newLeaky(t *testing.T) *leaky {
 	return l
 }
 
-// visit sends a legacy cookie, and the Stytch cookies that are given.
+// visit sends a legacy cookie beside the given cookies.
 func (l *leaky) visit(kind, cookies string) *apptest.Reply {
 	if cookies != "" {
 		cookies += "; "
@@ -207,18 +113,18 @@ func (l *leaky) visit(kind, cookies string) *apptest.Reply {
 	sid := kind + l.c["legacy value"]
 	denied := l.Required(cookies + "sid=" + sid + "2")
 	l.learn()
-	denied.Header().Del("Set-Cookie") // which has to hold tokens
+	denied.Header().Del("Set-Cookie") // it has to hold tokens
 	l.out.WriteString(denied.Body.String() + fmt.Sprint(denied.Header()) + "\n")
 	out := l.Get(cookies + "sid=" + sid)
 	l.learn()
 	return out
 }
 
-// learn makes the tokens of all sessions canaries.
+// learn adds the tokens of all sessions to the canaries.
 func (l *leaky) learn() {
 	for _, s := range l.Stytch.Sessions() {
 		signature := s.JWT[strings.LastIndexByte(s.JWT, '.')+1:]
-		l.c["token of "+s.ID], l.c["JWT of "+s.ID] = s.Token, signature[:30] // whoever tells the JWT tells that
+		l.c["token of "+s.ID], l.c["JWT of "+s.ID] = s.Token, signature[:30] // part of every copy of the JWT
 	}
 	for _, c := range l.Stytch.Calls() {
 		if c.SessionToken != "" {
@@ -240,7 +146,7 @@ func (l *leaky) mustHide(t *testing.T, where, text string, c canaries) {
 	}
 }
 
-// failures are what becomes of calls to Stytch, each telling all there is.
+// failures are the ways in which calls to Stytch fail. Each has all secrets in its text.
 func (l *leaky) failures(r *http.Request) []func(*http.Request) (*http.Response, error) {
 	text := l.c.all() + r.Header.Get("Authorization")
 	cert := &x509.Certificate{DNSNames: []string{l.c["peer's text"]}, Subject: pkix.Name{CommonName: text}}
@@ -271,11 +177,11 @@ func (l *leaky) failures(r *http.Request) []func(*http.Request) (*http.Response,
 	return out
 }
 
-// run visits the application in good order, and then under each failure.
+// run visits the application while all is well, and then under each failure.
 func (l *leaky) run(t *testing.T) {
 	t.Helper()
 	logout := func(w http.ResponseWriter, r *http.Request) {
-		err := l.Middleware.Logout(w, r) // wraps what End returned, which is the application's own
+		err := l.Middleware.Logout(w, r) // it wraps the error of End, which is the application's own
 		require.ErrorContains(t, err, "End of cookie")
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			if !strings.Contains(line, "End of cookie") {
@@ -309,8 +215,8 @@ func (l *leaky) run(t *testing.T) {
 	}
 }
 
-// No secret and no email is in anything that the middleware says, however the
-// calls to Stytch and the application's own functions end.
+// No secret and no email is in a log, an event or an answer, however the calls to
+// Stytch and the functions of the application fail.
 func TestNoSecretIsTold(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -329,7 +235,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	})
 }
 
-// The values that the package hands out, filled with secrets.
+// The exported values, filled with secrets.
 func TestNoSecretIsPrinted(t *testing.T) {
 	c := planted().without("ada", "bob")
 	secret := stytchmigrate.Secret(c.all())
@@ -348,4 +254,19 @@ func TestNoSecretIsPrinted(t *testing.T) {
 	_, err := stytchmigrate.New(cfg)
 	require.Error(t, err)
 	assert.Empty(t, c.in(printed(err)), "New")
+}
+
+// No finding of Check holds a secret, however Stytch and the endpoint fail.
+func TestCheckTellsNoSecret(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLeaky(t)
+		for i := range l.failures(httptest.NewRequest("GET", "/", nil)) {
+			// Made for each call: it tells what that call sent, a ticket too.
+			does := apptest.RoundTripper(func(r *http.Request) (*http.Response, error) { return l.failures(r)[i](r) })
+			l.does.Store(&does)
+			err := l.Middleware.Check(t.Context())
+			l.mustHide(t, "finding", printed(err)+asJSON(err), l.c)
+			assert.NotContains(t, printed(err), "stytchmigrate-check", "the ticket's identity")
+		}
+	})
 }
