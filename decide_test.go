@@ -17,38 +17,73 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// Each row is a request on an application that nobody has visited yet.
-func TestDecision(t *testing.T) {
+// Each row is a row of the README's table "What happens to a request": what was before,
+// the cookies that the request carries, and the outcome, the cookies that the response
+// changes and the calls to Stytch.
+func TestWhatHappensToARequest(t *testing.T) {
+	const known, tried = "authenticated ada" + apptest.Untouched, apptest.Untouched + "migrate migrate"
+	nothing := func(*apptest.App) {}
+	moved := func(a *apptest.App) { a.Get("sid=ada-1") }
+	down := func(a *apptest.App) {
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
+		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
+	}
 	for name, row := range map[string]struct {
-		cookies string
-		change  func(*http.Request)
+		before  func(*apptest.App)
+		cookies string // J for a JWT that verifies, E for one that has expired, T for a token
 		want    string
 	}{
-		"no cookie":                   {"", nil, "anonymous" + apptest.Untouched + "-"},
-		"a legacy cookie":             {"sid=ada-1", nil, apptest.Swapped},
-		"a legacy cookie, no session": {"sid=nobody", nil, "anonymous" + apptest.Untouched + "-"},
-		"cors preflight": {"sid=ada-1", func(r *http.Request) {
-			r.Method = "OPTIONS"
-			r.Header.Set("Access-Control-Request-Method", "PUT")
-		}, "anonymous" + apptest.Untouched + "-"},
-		"a token that is in no cookie": {"", func(r *http.Request) {
-			r.Header.Set("Authorization", "Bearer ada-1")
-			r.URL.RawQuery = "sid=ada-1&stytch_session=ada-1"
-		}, "anonymous" + apptest.Untouched + "-"},
-		"skipped": {"sid=ada-1", func(r *http.Request) { r.URL.Path = "/skip" }, "anonymous" + apptest.Untouched + "-"},
+		"a JWT that verifies":            {nothing, "J", known + "authenticate"},
+		"a JWT that is known":            {func(a *apptest.App) { a.Get("stytch_session_jwt=" + a.Stytch.Sessions()[0].JWT) }, "J", known + "-"},
+		"a JWT, while Stytch is down":    {down, "J", "authenticated partial ada" + apptest.Untouched + "authenticate authenticate"},
+		"a token":                        {nothing, "T", apptest.Refreshed},
+		"a token, while Stytch is down":  {down, "T", apptest.UnavailableUntouched + "authenticate authenticate"},
+		"a JWT that has expired":         {nothing, "E", apptest.Refreshed},
+		"an expired JWT, Stytch is down": {down, "E", apptest.UnavailableUntouched + "authenticate authenticate"},
+		"a legacy cookie":                {nothing, "sid=ada-1", apptest.Swapped},
+		"a legacy cookie that has moved": {moved, "sid=ada-1", apptest.HandedOut + "-"},
+		"the same, 10 seconds later":     {func(a *apptest.App) { moved(a); time.Sleep(10 * time.Second) }, "sid=ada-1", apptest.HandedOut + "authenticate"},
+		"a legacy cookie, logged out":    {func(a *apptest.App) { a.LogOut("sid=ada-1") }, "sid=ada-1", apptest.Refused},
+		"one that Stytch refuses":        {func(a *apptest.App) { a.Stytch.RemoveUser(a.Ada.ID) }, "sid=ada-1", apptest.RefusedUntouched + "migrate"},
+		"one that a rule refuses": {func(a *apptest.App) {
+			a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{Subject: "ada"}))
+		}, "sid=ada", apptest.Refused},
+		"one that can't be resolved now":  {func(a *apptest.App) { a.Resolve = apptest.ResolveDuplicates }, "sid=error", apptest.UnavailableUntouched + "-"},
+		"a legacy cookie, Stytch is down": {down, "sid=ada-1", "unavailable" + tried},
+		"a legacy cookie, but no session": {nothing, "sid=nobody", apptest.Anonymous},
+		"cookies of some other purpose":   {nothing, "theme=dark", apptest.Anonymous},
+		"no cookie":                       {nothing, "", apptest.Anonymous},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				var change []func(*http.Request)
-				if row.change != nil {
-					change = append(change, row.change)
+				cookies := row.cookies
+				switch both, s := a.SignedIn(a.Ada); cookies {
+				case "E":
+					time.Sleep(6 * time.Minute)
+					fallthrough
+				case "J":
+					_, cookies, _ = strings.Cut(both, "; ")
+				case "T":
+					cookies = "stytch_session=" + s.Token
 				}
-				assert.Equal(t, row.want, a.Get(row.cookies, change...).String())
-			}, func(c *stytchmigrate.Config) {
-				c.Skip = func(r *http.Request) bool { return r.URL.Path == "/skip" }
+				row.before(a)
+				assert.Equal(t, row.want, a.Get(cookies).String())
 			})
 		})
 	}
+}
+
+// A token or a legacy value elsewhere in a request signs no user in.
+func TestOnlyTheCookieHeaderSaysWhoTheUserIs(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		_, s := a.SignedIn(a.Ada)
+		for _, value := range []string{"ada-1", s.Token, s.JWT} {
+			assert.Equal(t, apptest.Anonymous, a.Get("", func(r *http.Request) {
+				r.Header.Set("Authorization", "Bearer "+value)
+				r.URL.RawQuery = "sid=" + value + "&stytch_session=" + value + "&stytch_session_jwt=" + value
+			}).String())
+		}
+	})
 }
 
 const (
@@ -61,7 +96,7 @@ func setIdentity(id userinfo.Identity) func(*stytchmigrate.LegacySession) {
 	return func(s *stytchmigrate.LegacySession) { s.Identity = id }
 }
 
-// Each row is a native Stytch session of ada and a legacy cookie.
+// Each row is a native Stytch session of ada, beside a legacy cookie.
 func TestTwoSessions(t *testing.T) {
 	image := func(r *http.Request) {
 		r.Header.Set("Sec-Fetch-Dest", "image")
@@ -72,11 +107,11 @@ func TestTwoSessions(t *testing.T) {
 	nobody := setIdentity(userinfo.Identity{})
 	for name, row := range map[string]struct {
 		sid      string
-		legacy   func(*stytchmigrate.LegacySession) // nil: as resolved
-		user     func(*stytchtest.User)             // nil: ada as she is
-		request  func(*http.Request)                // nil: a page
+		legacy   func(*stytchmigrate.LegacySession) // changes what Resolve returns
+		user     func(*stytchtest.User)             // changes ada at Stytch
+		request  func(*http.Request)                // nil: a GET for a page
 		want     string
-		passedOn string // S for the Stytch cookies of ada, N for new ones
+		passedOn string // what the handler sees: S for ada's Stytch cookies, N for new ones
 	}{
 		"the same person":               {"ada", nil, nil, nil, staysAnd, "S"},
 		"the same person, later":        {"ada+1h", nil, nil, nil, staysAnd, "S"},
@@ -95,16 +130,16 @@ func TestTwoSessions(t *testing.T) {
 		"another person, unknown when, a form":                     {"bob", nil, nil, post, neither, ""},
 		"another person, unknown when, an image":                   {"bob", nil, nil, image, apptest.Anonymous, ""},
 
-		"nobody knows whose":                       {"bob", nobody, nil, nil, apptest.StaysAlone, "S sid=bob"},
-		"no email":                                 {"bob", setIdentity(userinfo.Identity{Subject: "bob"}), nil, nil, apptest.StaysAlone, "S sid=bob"},
-		"her email, which nobody verified":         {"ada", unverified, nil, nil, apptest.StaysAlone, "S sid=ada"},
-		"her email, which Stytch has not verified": {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified, u.HasPasskey = false, true }, nil, apptest.StaysAlone, "S sid=ada"},
-		"her email, and she has nothing else":      {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified = false }, nil, staysAnd, "S"},
+		"without Identity":                    {"bob", nobody, nil, nil, apptest.StaysAlone, "S sid=bob"},
+		"without an email":                    {"bob", setIdentity(userinfo.Identity{Subject: "bob"}), nil, nil, apptest.StaysAlone, "S sid=bob"},
+		"her email, unverified":               {"ada", unverified, nil, nil, apptest.StaysAlone, "S sid=ada"},
+		"her email, unverified at Stytch":     {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified, u.HasPasskey = false, true }, nil, apptest.StaysAlone, "S sid=ada"},
+		"her email, and she has nothing else": {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified = false }, nil, staysAnd, "S"},
 		"her second email": {"ada", nil, func(u *stytchtest.User) {
 			u.Emails = append([]stytchtest.Email{{Email: "a@example.com", Verified: true}}, u.Emails...)
 		}, nil, staysAnd, "S"},
-		"another's email, which nobody verified":    {"bob", unverified, nil, nil, neither, ""},
-		"later, another's email, nobody verified":   {"bob+1h", unverified, nil, nil, apptest.Refused, "S sid=bob+1h"},
+		"another's email, unverified":               {"bob", unverified, nil, nil, neither, ""},
+		"another's email, unverified, later":        {"bob+1h", unverified, nil, nil, apptest.Refused, "S sid=bob+1h"},
 		"her external id, another email":            {"bob", nil, func(u *stytchtest.User) { u.ExternalID = "bob" }, nil, staysAnd, "S"},
 		"her email, another external id":            {"ada", nil, func(u *stytchtest.User) { u.ExternalID = "another" }, nil, neither, ""},
 		"her email, another external id, earlier":   {"ada-1h", nil, func(u *stytchtest.User) { u.ExternalID = "another" }, nil, staysAnd, "S"},
@@ -134,11 +169,12 @@ func TestTwoSessions(t *testing.T) {
 	}
 }
 
-// Of the events, and of the sessions at Stytch, after each kind of ruling.
+// Each row is a ruling, and which sessions Stytch still has and which events there
+// were afterwards.
 func TestConflictIsReportedAndAnOlderSessionRevoked(t *testing.T) {
 	for name, row := range map[string]struct {
 		sid    string
-		alive  string // whose sessions Stytch still has
+		alive  string // whose sessions are alive at Stytch
 		events []string
 	}{
 		"the same person":         {"ada", "ada", nil},
@@ -171,8 +207,8 @@ func TestConflictIsReportedAndAnOlderSessionRevoked(t *testing.T) {
 	}
 }
 
-// The legacy session that the Stytch session came from is no other person's,
-// whatever Resolve says of it by now.
+// The legacy session that a Stytch session came from is the same person's, whatever
+// Resolve returns for it now.
 func TestOriginIsTheSamePerson(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		id := "ada@example.com"
@@ -180,12 +216,12 @@ func TestOriginIsTheSamePerson(t *testing.T) {
 			return stytchmigrate.LegacySession{ID: "1", Identity: userinfo.Identity{Subject: "17", Email: id, EmailVerified: true}, Token: "ada-token"}, nil
 		}
 		cookies := a.Get("sid=1").Jar("")
-		id = "bob@example.com" // an address that changed in the old system
+		id = "bob@example.com" // the address changed in the old system
 		assert.Equal(t, staysAnd, a.Get(cookies+"; sid=1").String())
 	})
 }
 
-// What can't be judged leaves the Stytch session as it is.
+// If Resolve fails, the request is decided by the Stytch session alone.
 func TestStytchSessionStaysWhenResolveFails(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
@@ -201,11 +237,11 @@ func TestStytchSessionStaysWhenResolveFails(t *testing.T) {
 		assert.PanicsWithValue(t, "mine", func() { a.Get(cookies + "; sid=bob") })
 
 		a.Resolve = apptest.Accounts(time.Now(), nil)
-		assert.Equal(t, neither, a.Get(cookies+"; sid=bob").String(), "it is judged when it can be")
+		assert.Equal(t, neither, a.Get(cookies+"; sid=bob").String(), "and by both once Resolve works")
 	})
 }
 
-// A Stytch session known by its token alone is judged like any other.
+// A request with a token and no JWT is decided by the same rules.
 func TestTwoSessionsWithATokenAlone(t *testing.T) {
 	for name, row := range map[string]struct{ sid, want string }{
 		"the same person": {"ada", "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate"},
@@ -223,35 +259,7 @@ func TestTwoSessionsWithATokenAlone(t *testing.T) {
 	}
 }
 
-// Where Stytch can't say who the user is, only the origin can be judged: nobody
-// is taken for another person on a guess.
-func TestTwoSessionsWhileStytchIsDown(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
-		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
-		cookies, _ := a.SignedIn(a.Ada)
-		assert.Equal(t, "authenticated partial ada"+apptest.Untouched+"authenticate authenticate", a.Get(cookies+"; sid=bob").String())
-		a.Stytch.Heal(stytchtest.Any)
-		time.Sleep(11 * time.Second)
-		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | authenticate", a.Get(cookies+"; sid=bob").String())
-	})
-}
-
-// The session that was older is not the user's when the newer one runs out.
-func TestEarlierLegacySessionNeverComesBack(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
-		s := a.Stytch.NewSession(a.Ada.ID, time.Hour)
-		cookies := "stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT
-		a.Asks(t, cookies)
-		browser := a.Get(cookies + "; sid=bob-1h").Jar(cookies + "; sid=bob-1h")
-		assert.Equal(t, cookies, browser)
-		time.Sleep(2 * time.Hour)
-		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.Get(browser).String())
-	}, func(c *stytchmigrate.Config) { c.FixedExpiry = true })
-}
-
-// Each row is a further request, and whether it is judged anew.
+// Each row is a further request, and how often Resolve has been called after it.
 func TestRulingIsRememberedForTheSameCookies(t *testing.T) {
 	const minute = time.Minute
 	for name, row := range map[string]struct {
@@ -290,45 +298,37 @@ func TestRulingIsRememberedForTheSameCookies(t *testing.T) {
 	}
 }
 
-// What was ruled of a legacy session counts for a minute, or for as long as it lives.
-func TestRulingIsRememberedForAMinute(t *testing.T) {
+// A ruling counts for a minute, or until the legacy session expires if that is sooner.
+// Then the legacy session is none.
+func TestRulingIsRememberedForAMinuteAtMost(t *testing.T) {
 	const minute, half = time.Minute, time.Minute / 2
 	for _, row := range []struct {
-		runsOut, after time.Duration // 0: it is unknown when it runs out
+		expires, after time.Duration // expires 0: unknown
 		calls          int
-	}{{0, minute - 1, 1}, {0, minute, 2}, {time.Hour, minute - 1, 1}, {time.Hour, minute, 2}, {half, half - 1, 1}, {half, half, 2}} {
+		want           string
+	}{
+		{0, minute - 1, 1, staysAnd}, {0, minute, 2, staysAnd},
+		{time.Hour, minute - 1, 1, staysAnd}, {time.Hour, minute, 2, staysAnd},
+		{half, half - 1, 1, staysAnd}, {half, half, 2, apptest.StaysAlone},
+	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			cookies, _ := a.SignedIn(a.Ada)
 			a.Asks(t, cookies)
 			calls, s := 0, apptest.LegacySession("ada", "ada-1")
-			if row.runsOut != 0 {
-				s.ExpiresAt = time.Now().Add(row.runsOut)
+			if row.expires != 0 {
+				s.ExpiresAt = time.Now().Add(row.expires)
 			}
 			a.Resolve = func(string) (stytchmigrate.LegacySession, error) { calls++; return s, nil }
-			require.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=ada-1").String())
+			require.Equal(t, staysAnd, a.Get(cookies+"; sid=ada-1").String())
 			time.Sleep(row.after)
-			assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=ada-1").String())
+			assert.Equal(t, row.want, a.Get(cookies+"; sid=ada-1").String())
 			assert.Equal(t, row.calls, calls, "%v", row)
-		}, apptest.Stage(stytchmigrate.StageKeep))
+		})
 	}
 }
 
-// A legacy session that was judged is none any more once it has expired.
-func TestRulingEndsWithTheLegacySession(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		ends := time.Now().Add(30 * time.Second)
-		a.Resolve = apptest.Accounts(time.Now(), func(s *stytchmigrate.LegacySession) { s.ExpiresAt = ends })
-		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
-		assert.Equal(t, staysAnd, a.Get(cookies+"; sid=ada").String())
-		time.Sleep(30*time.Second - time.Nanosecond)
-		assert.Equal(t, staysAnd, a.Get(cookies+"; sid=ada").String())
-		time.Sleep(time.Nanosecond)
-		assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=ada").String())
-	})
-}
-
-// A ruling on one cookie is none on another that happens to have its value.
+// A ruling on one cookie does not count for a cookie of another name with the same
+// value.
 func TestRulingIsOfOneCookieName(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Accounts(time.Now(), nil)
@@ -339,7 +339,7 @@ func TestRulingIsOfOneCookieName(t *testing.T) {
 	}, olderCookie)
 }
 
-// olderCookie adds a second legacy cookie, "older", of the same values.
+// olderCookie adds a second legacy cookie, "older", that takes the same values.
 func olderCookie(c *stytchmigrate.Config) {
 	c.Legacy = append(c.Legacy, stytchmigrate.LegacyCookie{Name: "older", Resolve: c.Legacy[0].Resolve})
 }

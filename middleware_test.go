@@ -16,7 +16,8 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// The road: a legacy cookie goes in, a Stytch user comes out, and stays.
+// The whole life of a session: a legacy cookie comes in, a Stytch user comes out and
+// stays signed in, and a logout ends both.
 func TestLegacyCookieBecomesAStytchSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("theme=dark; sid=ada-1")
@@ -39,13 +40,13 @@ func TestLegacyCookieBecomesAStytchSession(t *testing.T) {
 		assert.Equal(t, "authenticated ada | -stytch_session -stytch_session_jwt -sid | no-store | revoke", out.String())
 		a.Handler = nil
 		assert.False(t, a.Stytch.Sessions()[0].Live)
-		assert.Equal(t, "refused | - | - | -", a.Get("sid=ada-1").String(), "the old cookie does not bring the user back")
+		assert.Equal(t, "refused | - | - | -", a.Get("sid=ada-1").String(), "the old cookie does not sign the user in again")
 		assert.Equal(t, "refused | -stytch_session -stytch_session_jwt | no-store | -", a.Get(cookies+"; sid=ada-1").String())
 	})
 }
 
-// A browser comes with a JWT that is good for a while: asking for the user gives
-// a newer one. That must be what it gets when its own has expired.
+// Stytch answers the first request with a newer JWT than the browser's. Once the
+// browser's own has expired, it gets that newer one, without another call.
 func TestOlderJWTIsReplacedByTheNewest(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, s := a.SignedIn(a.Ada)
@@ -59,6 +60,35 @@ func TestOlderJWTIsReplacedByTheNewest(t *testing.T) {
 		newest, _ := a.Stytch.Session(s.ID)
 		assert.Equal(t, "stytch_session="+s.Token+"; stytch_session_jwt="+newest.JWT, refreshed.Jar(cookies))
 		assert.NotEqual(t, s.JWT, newest.JWT)
+	})
+}
+
+// Neither a skipped request nor a preflight is changed or reported.
+func TestSkippedRequestsAndPreflightsArePassedOnUntouched(t *testing.T) {
+	for name, change := range map[string]func(*http.Request){
+		"skipped": func(r *http.Request) { r.URL.Path = "/skip" },
+		"a CORS preflight": func(r *http.Request) {
+			r.Method = http.MethodOptions
+			r.Header.Set("Access-Control-Request-Method", "PUT")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				assert.Equal(t, apptest.Anonymous, a.Get("sid=ada-1", change).String())
+				assert.Equal(t, []string{"sid=ada-1"}, a.PassedOn)
+				assert.Empty(t, a.Requests)
+			}, func(c *stytchmigrate.Config) {
+				c.Skip = func(r *http.Request) bool { return r.URL.Path == "/skip" }
+			})
+		})
+	}
+}
+
+// OPTIONS alone is no preflight.
+func TestOptionsRequestIsAuthenticated(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		assert.Equal(t, "migrated ada", a.Get("sid=ada-1", apptest.Method(http.MethodOptions)).Saw)
+		assert.Equal(t, "migrated ada", a.Get("sid=ada-1", apptest.Header("Access-Control-Request-Method", "PUT")).Saw)
 	})
 }
 
@@ -76,7 +106,7 @@ func TestHandlerWrappedTwiceActsOnce(t *testing.T) {
 	})
 }
 
-// A middleware inside another one, of another project, finds for itself.
+// Two projects, one Handler inside the other. Each finds its own user.
 func TestInnerMiddlewareOfAnotherProjectDecidesForItself(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
@@ -85,7 +115,7 @@ func TestInnerMiddlewareOfAnotherProjectDecidesForItself(t *testing.T) {
 		})
 		a.Handler = func(w http.ResponseWriter, r *http.Request) {
 			inner.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				assert.Equal(t, "anonymous", a.Who(r.Context()), "the inner one found nobody")
+				assert.Equal(t, "anonymous", a.Who(r.Context()), "the inner one's project has no user here")
 			})).ServeHTTP(w, r)
 		}
 		assert.Equal(t, "authenticated ada", a.Get(cookies).Saw)
@@ -93,8 +123,8 @@ func TestInnerMiddlewareOfAnotherProjectDecidesForItself(t *testing.T) {
 	})
 }
 
-// A request of which there is nothing to tell is passed on as it came, and not as
-// a copy: what is at the edge of a site is asked for by more robots than users.
+// Most requests of a public site come from robots. A request without a session is
+// passed on as it came: no copy, no context value.
 func TestAnonymousRequestIsPassedOnAsItCame(t *testing.T) {
 	const replace, retired = stytchmigrate.StageReplace, stytchmigrate.StageRetired
 	for name, row := range map[string]struct {
@@ -123,9 +153,9 @@ func TestAnonymousRequestIsPassedOnAsItCame(t *testing.T) {
 	}
 }
 
-// Each row is what nearly all requests carry, and how many allocations the
-// middleware adds: the context and the copy of the request that has it.
-func TestAllocationsOfTheFastPath(t *testing.T) { // not in parallel: it counts those of the process
+// Each row is a kind of request that is very frequent, and how many allocations the
+// middleware adds: the context value and the copy of the request that has it.
+func TestAllocationsOfTheFastPath(t *testing.T) { // not parallel: it counts the allocations of the process
 	a := apptest.New(t, stytchtest.Config{InProcess: true}, func(c *stytchmigrate.Config) { c.OnEvent = nil })
 	cookies, _ := a.SignedIn(a.Ada)
 	for name, row := range map[string]struct {
@@ -152,10 +182,10 @@ func TestAllocationsOfTheFastPath(t *testing.T) { // not in parallel: it counts 
 	}
 }
 
-// Each row is what a request carries in stage Keep, and how many allocations it
-// adds that somebody hears of it. Where no cookie matters those are the context and
-// the copy of the request, by which a Handler within knows that it was told.
-func TestAllocationsOfAnEvent(t *testing.T) { // not in parallel: it counts those of the process
+// Each row is a request in StageKeep, and how many allocations OnEvent adds. A request
+// without a session gets a context value and a copy for it: an inner Handler then
+// knows that the event was sent.
+func TestAllocationsOfAnEvent(t *testing.T) { // not parallel: it counts the allocations of the process
 	quiet := apptest.New(t, stytchtest.Config{InProcess: true}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.OnEvent = nil })
 	heard := apptest.New(t, stytchtest.Config{InProcess: true}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) {
 		c.OnEvent = func(context.Context, stytchmigrate.Event) {}
@@ -172,8 +202,8 @@ func TestAllocationsOfAnEvent(t *testing.T) { // not in parallel: it counts thos
 	}
 }
 
-// allocations are those of a request that is like the one before. Whatever else the
-// process does can only add to them.
+// allocations counts the allocations of a request that is like the one before. The
+// rest of the process can only add to them, so the least of three counts is taken.
 func allocations(a *apptest.App, cookies string) float64 {
 	h := a.Middleware.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	r, w := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil), httptest.NewRecorder()
@@ -183,7 +213,7 @@ func allocations(a *apptest.App, cookies string) float64 {
 	return min(count(), count(), count())
 }
 
-// Each row is a request for a page that needs a user.
+// Each row is a request for a page that RequireUser guards.
 func TestRequireUser(t *testing.T) {
 	down := func(header ...string) func(*apptest.App) {
 		f := stytchtest.Error(503, "service_unavailable")
@@ -239,7 +269,7 @@ func TestDenyAnswersForRequireUser(t *testing.T) {
 	})
 }
 
-// NewContext is how tests of handlers sign somebody in.
+// NewContext signs a user in for the test of a handler.
 func TestNewContext(t *testing.T) {
 	a := apptest.New(t, stytchtest.Config{InProcess: true})
 	user, session := &stytchmigrate.User{UserID: "user-1"}, &stytchmigrate.Session{SessionID: "session-1"}
@@ -266,16 +296,16 @@ func TestNewContext(t *testing.T) {
 	}
 }
 
-// A Middleware in a log tells no secret.
+// Package fmt prints no secret of a Middleware or a Config.
 func TestMiddlewarePrintsNoSecret(t *testing.T) {
 	cfg := liveConfig()
 	cfg.RecordKey = "canary-of-not-fewer-than-32-bytes"
 	m, err := stytchmigrate.New(cfg)
 	require.NoError(t, err)
-	for _, verb := range []string{"%v", "%+v", "%#v"} { // those that go vet does not report
+	for _, verb := range []string{"%v", "%+v", "%#v"} { // go vet reports the others
 		assert.NotContains(t, fmt.Sprintf(verb, cfg), "canary", verb)
 	}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%t"} { // and those for which fmt follows pointers
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%t"} { // %s and the others follow pointers
 		assert.NotContains(t, fmt.Sprintf(verb, m), "canary", verb)
 	}
 }

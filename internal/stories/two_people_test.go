@@ -16,13 +16,14 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// Ada has a Stytch session. Then bob signs in at the same browser with the old
-// login. His legacy session started later than her Stytch session, so he is the one
-// at the browser. These tests are about what can go wrong on the way.
+// Ada has a Stytch session, and the same browser sends a legacy session of bob's. If
+// that started later, bob is at the browser now, and his session is exchanged. These
+// tests are about what can go wrong on the way. Which of two sessions counts is in the
+// root's decide_test.go.
 
 const bobWins = "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate revoke"
 
-// Each row is what becomes of bob's exchange. Ada's page is never shown, and her
+// Bob's legacy session started later. Each row is what becomes of its exchange. Ada's page is never shown, and her
 // session is not ended either.
 func TestLaterSignInThatDoesNotMove(t *testing.T) {
 	for name, row := range map[string]struct {
@@ -121,4 +122,33 @@ func (p panicOnRevoke) RoundTrip(r *http.Request) (*http.Response, error) {
 		panic("a transport's")
 	}
 	return p.RoundTripper.RoundTrip(r)
+}
+
+// Bob's legacy session started earlier, so its cookie is expired. It does not sign him
+// in when ada's session runs out.
+func TestEarlierLegacySessionNeverComesBack(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), nil)
+		s := a.Stytch.NewSession(a.Ada.ID, time.Hour)
+		cookies := "stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT
+		a.Asks(t, cookies)
+		browser := a.Get(cookies + "; sid=bob-1h").Jar(cookies + "; sid=bob-1h")
+		assert.Equal(t, cookies, browser)
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.Get(browser).String())
+	}, func(c *stytchmigrate.Config) { c.FixedExpiry = true })
+}
+
+// While Stytch can't say whose a session is, ada's session stays: that it is not
+// bob's would be a guess. It is decided once Stytch answers.
+func TestTwoSessionsWhileStytchIsDown(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
+		cookies, _ := a.SignedIn(a.Ada)
+		assert.Equal(t, "authenticated partial ada"+apptest.Untouched+"authenticate authenticate", a.Get(cookies+"; sid=bob").String())
+		a.Stytch.Heal(stytchtest.Any)
+		time.Sleep(11 * time.Second)
+		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | authenticate", a.Get(cookies+"; sid=bob").String())
+	})
 }
