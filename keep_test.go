@@ -19,10 +19,11 @@ const (
 	movedKept = "migrated ada | +stytch_session +stytch_session_jwt | no-store | migrate"
 	bobKept   = "migrated bob | +stytch_session +stytch_session_jwt | no-store | migrate revoke"
 	leftBoth  = "migrated ada | -sid -stytch_session -stytch_session_jwt -sid | no-store | migrate revoke"
+	goneOfBob = " | -sid -stytch_session -stytch_session_jwt -sid | no-store | "
 	leftLater = "authenticated ada | -sid -stytch_session -stytch_session_jwt -sid | no-store | revoke"
 )
 
-// An old logout handler ends the Stytch session too where the rollout leaves both.
+// An old logout ends the Stytch session too if the legacy session is held back by now.
 func TestOldLogoutOfAHeldBackSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("sid=ada-1", apptest.Method(http.MethodPost))
@@ -33,7 +34,7 @@ func TestOldLogoutOfAHeldBackSession(t *testing.T) {
 	})
 }
 
-// The browser and the handler have both, and each request tells the same.
+// Browser and handler have both cookies, and each request has the same outcome.
 func TestKeepLeavesBothCookies(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("theme=dark; sid=ada-1")
@@ -51,11 +52,11 @@ func TestKeepLeavesBothCookies(t *testing.T) {
 		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate", refreshed.String())
 		both = refreshed.Jar(both)
 		a.Roll(t, stytchmigrate.Rollout{})
-		assert.Equal(t, staysAnd, a.Get(both).String(), "StageReplace expires it")
+		assert.Equal(t, staysAnd, a.Get(both).String(), "StageReplace expires the old cookie")
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
-// Each row is a native Stytch session of ada and a legacy cookie.
+// Each row is a native Stytch session of ada, beside a legacy cookie.
 func TestKeepTwoSessions(t *testing.T) {
 	for name, row := range map[string]struct{ sid, want, passedOn string }{
 		"the same person":              {"ada", apptest.StaysAlone, "S sid=ada"},
@@ -77,7 +78,7 @@ func TestKeepTwoSessions(t *testing.T) {
 	}
 }
 
-// Where cookies may not change, none does and none is shown.
+// Where no cookie may change, the handler sees the cookies that the browser has.
 func TestKeepWhereNoCookiesMayChange(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		assert.Equal(t, "migrated ada"+apptest.Untouched+"migrate", a.Get("sid=ada-1", apptest.FetchMetadata("same-origin no-cors image")).String())
@@ -85,7 +86,7 @@ func TestKeepWhereNoCookiesMayChange(t *testing.T) {
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
-// A Stytch session that ran out was ended by nobody.
+// A Stytch session that ran out was not logged out. The legacy session moves again.
 func TestKeepMovesAgainAfterTheStytchSessionRanOut(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
@@ -97,8 +98,8 @@ func TestKeepMovesAgainAfterTheStytchSessionRanOut(t *testing.T) {
 	}, apptest.Stage(stytchmigrate.StageKeep), func(c *stytchmigrate.Config) { c.SessionDuration = time.Hour })
 }
 
-// Each row is what the old code does with its cookie on the last of some visits,
-// and what is left of the user then.
+// Each row is what the old code does with its cookie in the last of some requests,
+// and whether the user is signed in afterwards.
 func TestOldLogoutEndsBothSessions(t *testing.T) {
 	set := func(value string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -160,8 +161,8 @@ func TestOldLogoutEndsBothSessions(t *testing.T) {
 	}
 }
 
-// Each row is a date of the past as old servers write it and browsers read it
-// (RFC 6265 section 5.1.1): the value stays, and the cookie goes.
+// Each row is a date in the past as old servers write it and browsers read it (RFC
+// 6265 section 5.1.1). The cookie has a value, and the date expires it.
 func TestOldLogoutByADateInAnOldForm(t *testing.T) {
 	for date, want := range map[string]string{
 		"Thu, 01-Jan-70 00:00:10 GMT":      leftLater,
@@ -174,14 +175,14 @@ func TestOldLogoutByADateInAnOldForm(t *testing.T) {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
 			a.Handler = apptest.SetCookie("sid=ada-1; Path=/; Expires=" + date)
-			want := strings.Replace(want, "-sid -stytch", "+sid -stytch", 1) // as net/http reads it
+			want := strings.Replace(want, "-sid -stytch", "+sid -stytch", 1) // net/http takes it for a cookie that is set
 			assert.Equal(t, want, a.Get(cookies).Settled(), date)
 		}, apptest.Stage(stytchmigrate.StageKeep))
 	}
 }
 
-// Each row is a visitor's cookie of another name, or a session that is saved in
-// the format of another entry: nobody has left.
+// Each row is a cookie that the handler sets: a visitor's under another name, or the
+// session in the format of another entry of Config.Legacy. None is a logout.
 func TestOtherCookieIsNoLogout(t *testing.T) {
 	for line, want := range map[string]string{
 		"older=visitor": "migrated ada | +older +stytch_session +stytch_session_jwt | no-store | migrate",
@@ -200,8 +201,8 @@ func TestOtherCookieIsNoLogout(t *testing.T) {
 	}
 }
 
-// The old code gives its cookie another name, and saves the session under it: nobody
-// has left. Who logs out under every name has, whatever was saved before.
+// The old code gives its cookie another name, and saves the session under that. This
+// is no logout. Expiring every name is one, whatever was saved before.
 func TestRenamedLegacyCookieIsNoLogout(t *testing.T) {
 	const gone = "sid=; Path=/; Max-Age=0"
 	renamed, left := apptest.SetCookie(gone, "older=ada-1; Path=/"), apptest.SetCookie("older=ada-1; Path=/", gone, "older=; Path=/; Max-Age=0")
@@ -231,7 +232,7 @@ func TestRenamedLegacyCookieIsNoLogout(t *testing.T) {
 	}
 }
 
-// What the old code makes of a cookie without a session is no logout.
+// The old code expires a cookie that holds no session. That logs no user out.
 func TestExpiringACookieWithoutASessionIsNoLogout(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies := a.Get("sid=ada-1").Jar("")
@@ -241,7 +242,7 @@ func TestExpiringACookieWithoutASessionIsNoLogout(t *testing.T) {
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
-// The Stytch session came from a sign-in before the last one: a logout ends both.
+// The Stytch session came from a sign-in before the last one. A logout ends both.
 func TestOldLogoutOfALaterSignIn(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies := strings.Replace(a.Get("sid=ada-1").Jar("sid=ada-1"), "ada-1", "ada-2", 1)
@@ -254,7 +255,41 @@ func TestOldLogoutOfALaterSignIn(t *testing.T) {
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
-// A proxy to the old code gives up in the midst of the logout's answer.
+// Bob signs in later, at the browser that has ada's Stytch cookies. The old code serves
+// him, and logs him out. Ada's cookies must not sign her in for the next person there.
+func TestOldLogoutBesideAnotherPersonsStytchSession(t *testing.T) {
+	for name, row := range map[string]struct {
+		rollout stytchmigrate.Rollout
+		knows   bool // Stytch knows bob
+		want    string
+	}{
+		"held back": {stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 100}, true, "legacy" + goneOfBob + "revoke"},
+		"observed":  {stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve}, true, "legacy" + goneOfBob + "revoke"},
+		"refused":   {stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}, false, "refused" + goneOfBob + "migrate revoke"},
+		"replaced":  {stytchmigrate.Rollout{}, false, "refused" + goneOfBob + "migrate revoke"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = apptest.Accounts(time.Now(), nil)
+				cookies, s := a.SignedIn(a.Ada)
+				a.Asks(t, cookies)
+				if !row.knows {
+					a.Stytch.RemoveUser(a.Bob.ID)
+				}
+				a.Roll(t, row.rollout)
+				a.Handler = apptest.LegacyLogout
+				assert.Equal(t, row.want, a.Get(cookies+"; sid=bob+1h").Settled())
+				a.Handler = nil
+				ended, _ := a.Stytch.Session(s.ID)
+				assert.False(t, ended.Live)
+				assert.Equal(t, apptest.EndedReply+"-", a.Get(cookies).String(), "nor by a copy")
+				assert.Equal(t, apptest.Refused, a.Get("sid=bob+1h").String())
+			})
+		})
+	}
+}
+
+// A proxy to the old code gives up in the middle of the logout's answer.
 func TestOldLogoutThatPanicsOnceItHasAnswered(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Handler = func(w http.ResponseWriter, r *http.Request) {
@@ -270,7 +305,7 @@ func TestOldLogoutThatPanicsOnceItHasAnswered(t *testing.T) {
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
-// Nor is anybody logged out by a handler that panics before it has answered.
+// A handler that panics before it has answered logs no user out.
 func TestOldLogoutThatPanicsBeforeItAnswers(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Handler = func(w http.ResponseWriter, r *http.Request) {
@@ -283,21 +318,11 @@ func TestOldLogoutThatPanicsBeforeItAnswers(t *testing.T) {
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
-// Where nobody knows whose the legacy session is, it is taken for the user's.
+// Without Identity the legacy session is taken for the user's own wherever both cookies
+// stay. Only where the old cookie would be replaced it is not.
 func TestOldLogoutWithoutIdentity(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))
-		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
-		a.Handler = apptest.LegacyLogout
-		assert.Equal(t, leftLater, a.Get(cookies+"; sid=ada").Settled())
-	}, apptest.Stage(stytchmigrate.StageKeep))
-}
-
-// So it is where the rollout has left the stage, or leaves that session alone: both
-// cookies stay. Only where the old one was to be replaced it is not the user's.
-func TestOldLogoutWithoutIdentityInEachStage(t *testing.T) {
 	for r, want := range map[stytchmigrate.Rollout]string{
+		{Stage: stytchmigrate.StageKeep}:                   leftLater,
 		{Stage: stytchmigrate.StageKeep, HoldBack: 100}:    leftLater,
 		{Stage: stytchmigrate.StageObserve}:                leftLater,
 		{Stage: stytchmigrate.StageShadow}:                 leftLater,
@@ -316,7 +341,7 @@ func TestOldLogoutWithoutIdentityInEachStage(t *testing.T) {
 	}
 }
 
-// Nor is it where the response has the Stytch cookies to write anew.
+// In StageReplace it is not, even if the response writes the Stytch cookies again.
 func TestOldLogoutWithoutIdentityBesideARefresh(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))

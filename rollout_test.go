@@ -1,7 +1,6 @@
 package stytchmigrate_test
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -14,10 +13,9 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
-	"example.com/stytchmigrate/stytchtest"
 )
 
-// Each row is a rollout, and what New and SetRollout have against it.
+// Each row is a rollout, and the error of New and SetRollout.
 func TestRolloutErrors(t *testing.T) {
 	type rollout = stytchmigrate.Rollout
 	for name, row := range map[string]struct {
@@ -34,9 +32,9 @@ func TestRolloutErrors(t *testing.T) {
 		"a percent of NaN":     {rollout{HoldBack: math.NaN()}, "stytchmigrate: Rollout.HoldBack NaN: must be from 0 to 100"},
 		"a negative pace":      {rollout{PerSecond: -1}, "stytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
 		"a pace of NaN":        {rollout{PerSecond: math.NaN()}, "stytchmigrate: Rollout.PerSecond NaN: must be 0 or a positive number"},
-		"a pace without end":   {rollout{PerSecond: math.Inf(1)}, "stytchmigrate: Rollout.PerSecond +Inf: must be 0 or a positive number"},
-		"a date without form":  {rollout{Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
-		"such a date in UTC":   {rollout{Until: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600))}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
+		"an infinite pace":     {rollout{PerSecond: math.Inf(1)}, "stytchmigrate: Rollout.PerSecond +Inf: must be 0 or a positive number"},
+		"a year of 5 digits":   {rollout{Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
+		"the same, in UTC":     {rollout{Until: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600))}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
 		"a date before year 0": {rollout{Until: time.Date(-1000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year -1000 has no form in RFC 3339"},
 		"everything is wrong":  {rollout{9, 101, -1, time.Time{}}, "stytchmigrate: Rollout.Stage 9: unknown\nstytchmigrate: Rollout.HoldBack 101: must be from 0 to 100\nstytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
 	} {
@@ -71,7 +69,7 @@ func TestStageNames(t *testing.T) {
 	assert.Equal(t, stytchmigrate.StageReplace, stytchmigrate.Rollout{}.Stage)
 }
 
-// A pace that is set again and again is no way around it.
+// Setting PerSecond again does not start a new second.
 func TestPerSecondHoldsWhenItIsSetAgain(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
@@ -86,8 +84,8 @@ func TestPerSecondHoldsWhenItIsSetAgain(t *testing.T) {
 	}, apptest.PerSecond(1))
 }
 
-// The later sign-in of another person waits its turn, and is not shown the page
-// of the one before.
+// The later sign-in of another person waits for a place. Meanwhile the other person's
+// Stytch session is not shown.
 func TestPerSecondBesideAStytchSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.Accounts(time.Now(), nil)
@@ -100,7 +98,7 @@ func TestPerSecondBesideAStytchSession(t *testing.T) {
 	}, apptest.PerSecond(1))
 }
 
-// From a moment on nobody moves, for ever, and nothing is deleted by that.
+// From Until on no session moves, and none is deleted.
 func TestUntilStopsExchangesForGood(t *testing.T) {
 	for _, s := range []stytchmigrate.Stage{stytchmigrate.StageReplace, stytchmigrate.StageKeep} {
 		t.Run(s.String(), func(t *testing.T) {
@@ -109,7 +107,7 @@ func TestUntilStopsExchangesForGood(t *testing.T) {
 				a.Roll(t, stytchmigrate.Rollout{Stage: s, Until: until})
 				time.Sleep(time.Hour - time.Nanosecond)
 				cookies := a.Get("sid=ada-1").Jar("")
-				assert.Len(t, a.Stytch.Sessions(), 1, "the last one")
+				assert.Len(t, a.Stytch.Sessions(), 1, "before Until")
 				time.Sleep(time.Nanosecond)
 				for _, later := range []time.Duration{0, time.Minute} {
 					time.Sleep(later)
@@ -123,39 +121,25 @@ func TestUntilStopsExchangesForGood(t *testing.T) {
 	}
 }
 
-// No date leads to a deletion, and none keeps what was retired in code.
-func TestNoDateLeadsToStageRetired(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		past := time.Now().Add(-time.Hour)
-		for s, want := range map[stytchmigrate.Stage]string{
-			stytchmigrate.StageReplace: apptest.LeftAlone, stytchmigrate.StageKeep: apptest.LeftAlone, stytchmigrate.StageShadow: apptest.LeftAlone,
-			stytchmigrate.StageObserve: apptest.LeftAlone, stytchmigrate.StageRetired: taken,
-		} {
-			a.Roll(t, stytchmigrate.Rollout{Stage: s, Until: past})
-			assert.Equal(t, want, a.Get("sid=ada-1").Settled(), s)
-		}
-	})
-}
-
-// holdBack leaves everybody alone.
+// holdBack holds every legacy session back.
 func holdBack(c *stytchmigrate.Config) { c.Rollout.HoldBack = 100 }
 
-// Each row is a request where every legacy session is left alone. Nothing is
-// called for one, and nothing touched.
+// Each row is a request while every legacy session is held back. Stytch is not called
+// for a legacy session, and its cookie stays.
 func TestHeldBackSessionIsLeftAlone(t *testing.T) {
 	for name, row := range map[string]struct {
 		cookies func(a *apptest.App, stytch string) string
 		want    string
-		legacy  stytchmigrate.Secret // ID of the session that LegacyFromContext gives
+		legacy  stytchmigrate.Secret // its ID, as LegacyFromContext returns it
 	}{
-		"a legacy session":     {func(*apptest.App, string) string { return "theme=dark; sid=ada" }, apptest.LeftAlone, "ada"},
-		"no session":           {func(*apptest.App, string) string { return "sid=nobody" }, apptest.Anonymous, ""},
-		"a Stytch session":     {func(_ *apptest.App, c string) string { return c }, apptest.StaysAlone, ""},
-		"the same person":      {func(_ *apptest.App, c string) string { return c + "; sid=ada" }, apptest.StaysAlone, ""},
-		"another, later":       {func(_ *apptest.App, c string) string { return c + "; sid=bob+1h" }, apptest.LeftAlone, "bob+1h"},
-		"another, earlier":     {func(_ *apptest.App, c string) string { return c + "; sid=bob-1h" }, staysAnd, ""},
-		"another, who knows":   {func(_ *apptest.App, c string) string { return c + "; sid=bob" }, neither, ""},
-		"a session that ended": {func(a *apptest.App, c string) string { a.LogOut(c); return c + "; sid=ada" }, "legacy | -stytch_session -stytch_session_jwt | no-store | -", "ada"},
+		"a legacy session":      {func(*apptest.App, string) string { return "theme=dark; sid=ada" }, apptest.LeftAlone, "ada"},
+		"no session":            {func(*apptest.App, string) string { return "sid=nobody" }, apptest.Anonymous, ""},
+		"a Stytch session":      {func(_ *apptest.App, c string) string { return c }, apptest.StaysAlone, ""},
+		"the same person":       {func(_ *apptest.App, c string) string { return c + "; sid=ada" }, apptest.StaysAlone, ""},
+		"another, later":        {func(_ *apptest.App, c string) string { return c + "; sid=bob+1h" }, apptest.LeftAlone, "bob+1h"},
+		"another, earlier":      {func(_ *apptest.App, c string) string { return c + "; sid=bob-1h" }, staysAnd, ""},
+		"another, unknown when": {func(_ *apptest.App, c string) string { return c + "; sid=bob" }, neither, ""},
+		"a session that ended":  {func(a *apptest.App, c string) string { a.LogOut(c); return c + "; sid=ada" }, "legacy | -stytch_session -stytch_session_jwt | no-store | -", "ada"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -172,14 +156,14 @@ func TestHeldBackSessionIsLeftAlone(t *testing.T) {
 				}
 				if row.legacy != "" {
 					a.Roll(t, stytchmigrate.Rollout{})
-					assert.True(t, strings.HasPrefix(a.Get(sent).Settled(), "migrated"), "and moves when it is its turn")
+					assert.True(t, strings.HasPrefix(a.Get(sent).Settled(), "migrated"), "and moves once HoldBack is 0")
 				}
 			}, holdBack)
 		})
 	}
 }
 
-// Who has moved stays where they are, though all others are left alone now.
+// A user who has moved keeps the Stytch session when HoldBack becomes 100.
 func TestHoldBackKeepsUsersWhoHaveMoved(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
@@ -191,7 +175,7 @@ func TestHoldBackKeepsUsersWhoHaveMoved(t *testing.T) {
 	})
 }
 
-// The old code serves whom RequireUser would turn away.
+// The event says so, and RequireUser turns the request away.
 func TestHeldBackRequestIsOutcomeLegacy(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").String())
@@ -203,149 +187,30 @@ func TestHeldBackRequestIsOutcomeLegacy(t *testing.T) {
 	}, holdBack)
 }
 
-const taken = "anonymous | -sid | no-store | -"
-
-// The way of a migration: everybody moves, nobody is signed out, and in the end
-// the legacy cookies are gone.
-func TestStagesInOrderSignNobodyOut(t *testing.T) {
+// Of 200 users, HoldBack holds back about as many as it says: the same ones after a
+// restart, and fewer, but no others, when it is lowered.
+func TestLoweringHoldBackOnlyAddsUsers(t *testing.T) {
+	key := func(c *stytchmigrate.Config) { c.RecordKey = stytchmigrate.Secret(strings.Repeat("k", 32)) }
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		cookies := "sid=ada-1"
-		for _, step := range []struct {
-			stage stytchmigrate.Stage
-			want  string
-		}{
-			{stytchmigrate.StageObserve, apptest.LeftAlone},
-			{stytchmigrate.StageKeep, movedKept},
-			{stytchmigrate.StageObserve, apptest.StaysAlone},
-			{stytchmigrate.StageKeep, apptest.StaysAlone},
-			{stytchmigrate.StageReplace, staysAnd},
-			{stytchmigrate.StageRetired, apptest.StaysAlone},
-		} {
-			a.Roll(t, stytchmigrate.Rollout{Stage: step.stage})
-			got := a.Get(cookies)
-			assert.Equal(t, step.want, got.Settled(), step.stage)
-			cookies = got.Jar(cookies)
-		}
-		assert.NotContains(t, cookies, "sid")
-	})
-}
-
-// Each row is a request in a stage in which nothing is exchanged, and what the
-// handler is shown: S for the Stytch cookies of ada.
-func TestObserveAndRetiredExchangeNothing(t *testing.T) {
-	const retired, observe = stytchmigrate.StageRetired, stytchmigrate.StageObserve
-	image, post := apptest.FetchMetadata("same-origin no-cors image"), apptest.Method(http.MethodPost)
-	for name, row := range map[string]struct {
-		stage    stytchmigrate.Stage
-		cookies  string
-		change   func(*http.Request)
-		want     string
-		passedOn string
-	}{
-		"observe, a legacy session":     {observe, "sid=ada", post, apptest.LeftAlone, "sid=ada"},
-		"observe, no session":           {observe, "sid=nobody", post, apptest.Anonymous, "sid=nobody"},
-		"observe, a Stytch session":     {observe, "S", post, apptest.StaysAlone, "S"},
-		"observe, the same person":      {observe, "S; sid=ada", post, apptest.StaysAlone, "S sid=ada"},
-		"observe, another, later":       {observe, "S; sid=bob+1h", post, apptest.LeftAlone, "S sid=bob+1h"},
-		"observe, another, earlier":     {observe, "S; sid=bob-1h", post, staysAnd, "S"},
-		"retired, a legacy session":     {retired, "theme=x; sid=ada", apptest.Method("GET"), taken, "theme=x"},
-		"retired, a form":               {retired, "sid=ada", post, taken, ""},
-		"retired, an image":             {retired, "sid=ada", image, apptest.Anonymous, ""},
-		"retired, another site's frame": {retired, "sid=ada", apptest.FetchMetadata("cross-site navigate iframe"), apptest.Anonymous, ""},
-		"retired, no session":           {retired, "sid=nobody", post, taken, ""},
-		"retired, no cookie":            {retired, "sid=; theme=x", post, apptest.Anonymous, "sid= theme=x"},
-		"retired, two cookies":          {retired, "sid=ada; older=bob", post, "anonymous | -sid -older | no-store | -", ""},
-		"retired, a Stytch session":     {retired, "S", post, apptest.StaysAlone, "S"},
-		"retired, the same person":      {retired, "S; sid=ada", post, staysAnd, "S"},
-		"retired, another, later":       {retired, "S; sid=bob+1h", post, staysAnd, "S"},
-		"retired, another, who knows":   {retired, "S; sid=bob; older=ada", image, apptest.StaysAlone, "S"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				stytch, _ := a.SignedIn(a.Ada)
-				a.Asks(t, stytch)
-				a.Resolve = apptest.Accounts(time.Now(), nil)
-				for range 2 {
-					got := a.Get(strings.Replace(row.cookies, "S", stytch, 1), row.change)
-					assert.Equal(t, row.want, got.Settled())
-					assert.Equal(t, row.passedOn, a.Short(stytch, a.PassedOn[len(a.PassedOn)-1]))
+		a.Resolve = func(v string) (stytchmigrate.LegacySession, error) { return apptest.LegacySession(v, v), nil }
+		heldBack := func(percent float64) (users []int) {
+			a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: percent})
+			for user := range 200 {
+				a.Get(fmt.Sprint("sid=", user))
+				if a.Requests[len(a.Requests)-1].Cause == "held_back" {
+					users = append(users, user)
 				}
-				assert.Empty(t, a.Events)
-				assert.Len(t, a.Stytch.Sessions(), 1)
-			}, apptest.Stage(row.stage), olderCookie)
-		})
-	}
-}
-
-// Where nothing is held back nobody asks whose a retired session was: what knew
-// it may be gone. Who is held back is not retired.
-func TestRetiredDoesNotCallResolve(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		stytch, _ := a.SignedIn(a.Ada)
-		a.Asks(t, stytch)
-		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("it is no more") }
-		assert.Equal(t, taken, a.Get("sid=ada-1").String())
-		assert.Equal(t, staysAnd, a.Get(stytch+"; sid=ada-1").String())
-		time.Sleep(6 * time.Minute)
-		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate", a.Get(stytch+"; sid=ada-1").String())
-
-		time.Sleep(6 * time.Minute)
-		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
-		assert.Equal(t, apptest.UnavailableUntouched+"authenticate authenticate", a.Get(stytch+"; sid=ada-1").String(), "an outage deletes nothing")
-		a.Stytch.Heal(stytchtest.Any)
-
-		a.Resolve = nil
-		a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 100})
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").String())
-		a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 1e-9})
-		assert.Equal(t, taken, a.Get("sid=ada-1").String())
-		a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
-			return stytchmigrate.LegacySession{}, errors.New("down")
+			}
+			return users
 		}
-		assert.Equal(t, apptest.UnavailableUntouched+"-", a.Get("sid=ada-1").String(), "who would be held back can't be told")
-	}, apptest.Stage(stytchmigrate.StageRetired))
-}
-
-// Nor is anybody asked about a cookie of that name that a handler sets, as sites do
-// that give one to every visitor. It signs nobody in any more.
-func TestRetiredKeepsAVisitorsCookie(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		stytch, _ := a.SignedIn(a.Ada)
-		a.Asks(t, stytch)
-		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("it is no more") }
-		a.Handler = apptest.SetCookie("sid=visitor; Path=/")
-		assert.Equal(t, "anonymous | +sid | no-store | -", a.Get("sid=ada-1").String())
-		assert.Equal(t, "authenticated ada | +sid | no-store | -", a.Get(stytch+"; sid=ada-1").String())
-		time.Sleep(6 * time.Minute)
-		assert.Equal(t, "authenticated ada | +sid +stytch_session +stytch_session_jwt | no-store | authenticate", a.Get(stytch+"; sid=ada-1").String())
-	}, apptest.Stage(stytchmigrate.StageRetired))
-}
-
-// Who is held back is not retired, beside a Stytch session either: another person's
-// is not shown to them, and their cookie stays.
-func TestHeldBackSessionIsNotRetired(t *testing.T) {
-	for _, row := range []struct {
-		sid  string
-		held float64
-		want string
-	}{
-		{"ada", 100, apptest.StaysAlone},
-		{"bob+1h", 100, apptest.LeftAlone},
-		{"bob-1h", 100, staysAnd},
-		{"bob", 100, neither},
-		{"nobody", 100, apptest.StaysAlone},
-		{"ada", 1e-9, staysAnd},
-		{"bob+1h", 1e-9, staysAnd},
-		{"bob", 1e-9, staysAnd},
-	} {
-		t.Run(fmt.Sprint(row.sid, row.held), func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				cookies, _ := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
-				a.Resolve = apptest.Accounts(time.Now(), nil)
-				a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: row.held})
-				assert.Equal(t, row.want, a.Get(cookies+"; sid="+row.sid).Settled())
-			})
-		})
-	}
+		before := heldBack(100)
+		for _, percent := range []float64{99, 90, 50, 10, 0} {
+			now := heldBack(percent)
+			assert.Subset(t, before, now, percent)
+			assert.InDelta(t, 2*percent, len(now), 25, percent)
+			a.On(a.Machines(t, 1, key)[0])
+			assert.Equal(t, now, heldBack(percent), "on a machine that has just started")
+			before = now
+		}
+	}, key)
 }
