@@ -17,10 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "write testdata/api.txt anew")
+var update = flag.Bool("update", false, "write testdata/api.txt")
 
-// What the packages export is what others compile against. It changes here, on
-// purpose, or not at all: go test -run TestAPI -update .
+// Other modules compile against what the packages export. A change of it has to be made
+// in testdata/api.txt too: go test -run TestAPI -update .
 func TestAPI(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
@@ -38,7 +38,7 @@ func TestAPI(t *testing.T) {
 	assert.Empty(t, onlyIn(is, was), "new; see CHANGELOG, and run with -update")
 }
 
-// onlyIn are the lines that are not among others.
+// onlyIn returns the lines that are not in others.
 func onlyIn(lines, others []string) (out []string) {
 	for _, l := range lines {
 		if !slices.Contains(others, l) {
@@ -48,7 +48,7 @@ func onlyIn(lines, others []string) (out []string) {
 	return out
 }
 
-// exported are the exported declarations of a package, without comments, in order.
+// exported returns the exported declarations of a package, sorted, without comments.
 func exported(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -72,8 +72,8 @@ func exported(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// declared is a declaration as source; "" for an import, or a method of a type
-// that nobody can name.
+// declared returns a declaration as source. It returns "" for an import, and for a
+// method of an unexported type.
 func declared(t *testing.T, d ast.Decl) string {
 	t.Helper()
 	switch d := d.(type) {
@@ -87,7 +87,7 @@ func declared(t *testing.T, d ast.Decl) string {
 		}
 	}
 	var b bytes.Buffer
-	require.NoError(t, format.Node(&b, token.NewFileSet(), d)) // a set of its own: line breaks are no part of it
+	require.NoError(t, format.Node(&b, token.NewFileSet(), d)) // a new set: line breaks are not kept
 	return b.String()
 }
 

@@ -18,8 +18,8 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// newBenched is a middleware as a program has it, whose old cookies are
-// securecookie's, and the Cookie header of a session that it knows.
+// newBenched returns the middleware of a program whose old cookies are securecookie's,
+// and the Cookie header of a session.
 func newBenched(b *testing.B) (h http.Handler, stytch *stytchtest.Server, signedIn string) {
 	b.Helper()
 	stytch = stytchtest.NewServer(b, stytchtest.Config{InProcess: true})
@@ -51,8 +51,8 @@ func send(h http.Handler, cookies string) (took time.Duration) {
 	return time.Since(start)
 }
 
-// flood sends rubbish JWTs and forged cookies from one goroutine until stop is
-// called: a machine has cores to spare, or no program could help its users.
+// flood sends rubbish JWTs and forged cookies until stop is called. It does so from one
+// goroutine: on a machine without a spare core every user would wait.
 func flood(h http.Handler) (stop func() (sent int)) {
 	quit, done := make(chan struct{}), make(chan int)
 	go func() {
@@ -69,7 +69,7 @@ func flood(h http.Handler) (stop func() (sent int)) {
 	return func() int { close(quit); return <-done }
 }
 
-// p99 is of n requests of a session that is known.
+// p99 returns the 99th percentile, in nanoseconds, of n requests of a known session.
 func p99(n int, h http.Handler, signedIn string) float64 {
 	all := make([]time.Duration, n)
 	for i := range all {
@@ -79,10 +79,10 @@ func p99(n int, h http.Handler, signedIn string) float64 {
 	return float64(all[n*99/100].Nanoseconds())
 }
 
-// BenchmarkBesideAFlood tells how much longer a request of somebody signed in
-// takes while somebody else sends rubbish: x-p99 is to stay below two on a machine
-// with cores to spare. x-p99-bare is what the same flood does to it where it is
-// sent to a handler that does nothing: that much is the machine's.
+// BenchmarkBesideAFlood reports how much longer a signed-in user's request takes while
+// another client sends rubbish. x-p99 should stay below 2 on a machine with a spare
+// core. x-p99-bare is the same with the flood sent to a handler that does nothing: that
+// much is due to the machine.
 func BenchmarkBesideAFlood(b *testing.B) {
 	h, stytch, signedIn := newBenched(b)
 	p99(1000, h, signedIn)
@@ -104,8 +104,8 @@ func BenchmarkBesideAFlood(b *testing.B) {
 	require.Zero(b, stytch.Count(stytchtest.Any), "rubbish costs no call")
 }
 
-// BenchmarkCrowd tells how long after the exchange of a legacy session the last
-// of a thousand requests is done that waited for it. Stytch takes 300 ms.
+// BenchmarkCrowd reports how long after the exchange of a legacy session the last of the
+// thousand requests that wait for it is done. Stytch takes 300 ms.
 func BenchmarkCrowd(b *testing.B) {
 	h, stytch, _ := newBenched(b)
 	stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(300*time.Millisecond))
@@ -123,6 +123,7 @@ func BenchmarkCrowd(b *testing.B) {
 	b.ReportMetric(float64(worst.Milliseconds()), "ms-after-exchange")
 }
 
+// BenchmarkHotPath is what nearly all requests cost.
 func BenchmarkHotPath(b *testing.B) {
 	h, _, signedIn := newBenched(b)
 	for name, cookies := range map[string]string{"anonymous": "", "othercookies": "theme=dark; consent=1; visitor=4b1f3a0c9d", "known": signedIn} {

@@ -23,7 +23,7 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// liveConfig is a configuration of a project that is in use. Nothing in it is.
+// liveConfig is the configuration of a live project that does not exist.
 func liveConfig() stytchmigrate.Config {
 	return stytchmigrate.Config{ProjectID: "project-live-7c5fc0a2", Secret: "secret-live-canary"}
 }
@@ -32,8 +32,8 @@ func noSession(*http.Request, string) (stytchmigrate.LegacySession, error) {
 	return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 }
 
-// Each row changes one thing about a configuration that is right, and tells
-// the whole error, but for its prefix; "" where there is none.
+// Each row is one change to a valid configuration, and the error of New without its
+// prefix. "" is no error.
 func TestConfigErrors(t *testing.T) {
 	type config = stytchmigrate.Config
 	type scope = stytchmigrate.CookieScope
@@ -186,7 +186,7 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// Everything that is wrong is reported at once, in one order.
+// New reports everything that is wrong at once, always in the same order.
 func TestConfigErrorsTogether(t *testing.T) {
 	cfg := stytchmigrate.Config{
 		ProjectID: "canary", BaseURL: "http://u:canary@example.com?canary", SessionDuration: 1, Timeout: -1, RecordKey: "canary",
@@ -216,7 +216,7 @@ Legacy[1]: SecureCookie: no resolve function`, "\n")
 	}
 }
 
-// recorder is a transport that writes down what it is asked for, and sends nothing.
+// recorder is a transport that records the calls and sends none.
 type recorder struct {
 	urls   []string
 	bodies []map[string]any
@@ -233,8 +233,8 @@ func (rec *recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errors.New("nothing is sent")
 }
 
-// visit sends one request with an old cookie through a middleware of cfg, and
-// returns what it led to.
+// visit sends one request with a legacy cookie through a middleware with cfg, and
+// returns the calls that it led to.
 func visit(t *testing.T, cfg stytchmigrate.Config) *recorder {
 	t.Helper()
 	rec := new(recorder)
@@ -247,32 +247,33 @@ func visit(t *testing.T, cfg stytchmigrate.Config) *recorder {
 	require.Empty(t, rec.urls, "New makes no call")
 	r := httptest.NewRequest("GET", "https://app.example.com/", nil)
 	r.Header.Set("Cookie", "sid=ada-1")
-	synctest.Test(t, func(*testing.T) { // in which the pause before a second try is none
+	synctest.Test(t, func(*testing.T) { // a bubble: the pause before a second try takes no time
 		m.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
 	})
 	return rec
 }
 
-// Each row is a project, and where its sessions are exchanged.
+// Each row is a ProjectID and a BaseURL, and where the sessions are exchanged.
 func TestBaseURL(t *testing.T) {
 	for name, row := range map[string]struct{ project, base, want string }{
 		"a live project":     {"project-live-1", "", "https://api.stytch.com"},
 		"a test project":     {"project-test-1", "", "https://test.stytch.com"},
 		"a custom domain":    {"project-live-1", "https://login.example.com", "https://login.example.com"},
 		"with a slash":       {"project-live-1", "https://login.example.com//", "https://login.example.com"},
-		"said in so many":    {"project-test-1", "https://test.stytch.com/", "https://test.stytch.com"},
-		"behind some prefix": {"project-test-1", "http://127.0.0.1:1/stytch/", "http://127.0.0.1:1/stytch"},
+		"the default, given": {"project-test-1", "https://test.stytch.com/", "https://test.stytch.com"},
+		"with a path":        {"project-test-1", "http://127.0.0.1:1/stytch/", "http://127.0.0.1:1/stytch"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rec := visit(t, stytchmigrate.Config{ProjectID: row.project, Secret: "x", BaseURL: row.base})
 			require.NotEmpty(t, rec.urls)
-			for _, u := range rec.urls { // one, or two where it is tried again
+			for _, u := range rec.urls { // a failed call is tried twice
 				assert.Equal(t, "POST "+row.want+"/v1/sessions/migrate", u)
 			}
 		})
 	}
 }
 
+// A Stytch session lives 30 days by default.
 func TestDefaultDuration(t *testing.T) {
 	assert.Equal(t, 30.0*24*60, visit(t, liveConfig()).bodies[0]["session_duration_minutes"])
 }
@@ -287,7 +288,7 @@ func TestDefaultTimeout(t *testing.T) {
 	})
 }
 
-// The Stytch cookies of a Config that says nothing of them, in full.
+// The Set-Cookie lines of a Config without Cookies, in full.
 func TestDefaultCookies(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		for _, line := range a.Get("sid=ada-1").Header()["Set-Cookie"][:2] {
@@ -299,7 +300,7 @@ func TestDefaultCookies(t *testing.T) {
 	})
 }
 
-// What becomes of a Config after New is no matter.
+// Changing a Config after New changes nothing.
 func TestConfigIsCopied(t *testing.T) {
 	var cfg stytchmigrate.Config
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -322,7 +323,7 @@ func TestConfigIsCopied(t *testing.T) {
 	})
 }
 
-// Of the caller's client only the transport is used, and nothing is changed.
+// Only the transport of Config.HTTPClient is used, and nothing in it is changed.
 func TestHTTPClientIsOnlyATransport(t *testing.T) {
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
@@ -349,7 +350,7 @@ func TestHTTPClientIsOnlyATransport(t *testing.T) {
 	})
 }
 
-// New leaves no call and no goroutine behind, whatever Stytch does.
+// New makes no call, and starts no goroutine that does.
 func TestNewMakesNoCall(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		synctest.Wait()

@@ -21,8 +21,8 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// Each row is a request, S for ada's Stytch cookies, and why it came to what it
-// did, by the event of the last of its requests.
+// Each row is a request, and the outcome and the cause in its event. S stands for ada's
+// Stytch cookies.
 func TestCauseOfEachOutcome(t *testing.T) {
 	const observe, shadow, retired = stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageRetired
 	stages := func(s stytchmigrate.Stage, percent float64) func(*testing.T, *apptest.App) {
@@ -37,7 +37,7 @@ func TestCauseOfEachOutcome(t *testing.T) {
 	for name, row := range map[string]struct {
 		cookies string
 		before  func(*testing.T, *apptest.App)
-		wait    time.Duration // and once more
+		wait    time.Duration // if set, the same request is sent again after it
 		want    string
 	}{
 		"no cookie":              {"", nil, 0, "anonymous "},
@@ -118,8 +118,7 @@ func TestCauseOfEachOutcome(t *testing.T) {
 	}
 }
 
-// The stage is of the moment, and also of requests that nothing had to be looked
-// up for.
+// It is the stage of the moment of the request, also on the fast path.
 func TestEventHasTheStageInForce(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
@@ -137,7 +136,7 @@ func TestEventHasTheStageInForce(t *testing.T) {
 	})
 }
 
-// What is served at a glance takes no time, and says so.
+// The fast path waits for nothing.
 func TestDurationIsZeroOnTheFastPath(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
@@ -152,7 +151,7 @@ func TestDurationIsZeroOnTheFastPath(t *testing.T) {
 	})
 }
 
-// What was told to fail is told to work again, once.
+// One event says that the key set could not be fetched, and one that it could again.
 func TestKeySetFailureAndRecoveryAreReported(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
@@ -170,6 +169,7 @@ func TestKeySetFailureAndRecoveryAreReported(t *testing.T) {
 	})
 }
 
+// Each failed call is an event. The recovery is one.
 func TestStoreFailureAndRecoveryAreReported(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		store := new(storetest.Memory)
@@ -184,7 +184,7 @@ func TestStoreFailureAndRecoveryAreReported(t *testing.T) {
 	})
 }
 
-// Calls names what is held back, and Cause how it stands.
+// Event.Calls names the calls that are held back. Cause is the breaker's state.
 func TestBreakerEventsNameTheCalls(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down"))
@@ -204,8 +204,8 @@ func TestBreakerEventsNameTheCalls(t *testing.T) {
 	})
 }
 
-// The next fetch of the key set does not wait for who hears of this one. What comes
-// of them is told in order all the same.
+// A slow OnEvent does not delay the next fetch of the key set. It still gets the events
+// in order.
 func TestEventsOfTheKeySetComeInOrder(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		var order []string
@@ -233,8 +233,8 @@ func TestEventsOfTheKeySetComeInOrder(t *testing.T) {
 	})
 }
 
-// What happened first is told first, though who hears of it is slow, panics or
-// ends its goroutine: else the store would be in trouble for ever.
+// OnEvent is slow, panics or ends its goroutine. It still gets the events in order. A
+// dashboard would show the store as failed for ever if "failed" came last.
 func TestEventsOffRequestsComeInOrder(t *testing.T) {
 	for name, misbehave := range map[string]func(){
 		"slow":     func() { time.Sleep(time.Minute) },
@@ -269,7 +269,8 @@ func TestEventsOffRequestsComeInOrder(t *testing.T) {
 	}
 }
 
-// errorOf returns Stytch's answer to an exchange as an event of the request has it.
+// errorOf returns the *Error in the event of a request whose exchange is answered with
+// the given status and body.
 func errorOf(t *testing.T, status int, body []byte) (out *stytchmigrate.Error) {
 	t.Helper()
 	cfg := liveConfig()
@@ -286,10 +287,11 @@ func errorOf(t *testing.T, status int, body []byte) (out *stytchmigrate.Error) {
 	return out
 }
 
+// Each row is the body of a 404. What may be a secret or an email is left out.
 func TestErrorInAnEventIsStytchsAnswer(t *testing.T) {
 	id := strings.Repeat("r", 100)
 	rows := []struct{ name, body, want string }{
-		{"Stytch's", `{"status_code":404,"request_id":"req-1","error_type":"session_not_found","error_message":"no such","error_url":"https://stytch.com/docs/a#b"}`,
+		{"a body of Stytch's", `{"status_code":404,"request_id":"req-1","error_type":"session_not_found","error_message":"no such","error_url":"https://stytch.com/docs/a#b"}`,
 			"404 session_not_found (request_id req-1) no such https://stytch.com/docs/a#b"},
 		{"another status in the body", `{"status_code":200,"error_type":"t"}`, "404 t"},
 		{"HTML", `<h1>404</h1>`, "404"},

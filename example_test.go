@@ -16,10 +16,10 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// people are the users of the examples, by the value of their old cookie "sid".
+// people has the users of the examples by the value of their old cookie "sid".
 var people = map[string]userinfo.Identity{
 	"f0e1d2c3b4a59687": {Subject: "17", Email: "ada@example.com", EmailVerified: true},
-	"00112233aabbccdd": {Subject: "18", Email: "bob@example.com"}, // who never clicked the link
+	"00112233aabbccdd": {Subject: "18", Email: "bob@example.com"}, // never clicked the link
 }
 
 func resolvePeople(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
@@ -30,8 +30,8 @@ func resolvePeople(_ *http.Request, value string) (stytchmigrate.LegacySession, 
 	return stytchmigrate.LegacySession{ID: stytchmigrate.Secret(value), Identity: id}, nil
 }
 
-// newExample returns a middleware in front of a stand-in for Stytch, which
-// stytchtest.NewServer starts in a test. An application has only the Config.
+// newExample returns a middleware, and the stand-in for Stytch behind it. In a test
+// stytchtest.NewServer starts that. An application has only the Config.
 func newExample(legacy ...stytchmigrate.LegacyCookie) (*stytchmigrate.Middleware, *stytchtest.Server) {
 	tickets, _ := userinfo.NewTickets(securecookie.GenerateRandomKey(32), securecookie.GenerateRandomKey(32))
 	stytch, _ := stytchtest.Start(stytchtest.Config{InProcess: true})
@@ -56,7 +56,7 @@ func newExample(legacy ...stytchmigrate.LegacyCookie) (*stytchmigrate.Middleware
 	return auth, stytch
 }
 
-// browse sends a request with a browser's cookies, and changes them by the answer.
+// browse sends a request with a browser's cookies, and applies the response to them.
 func browse(h http.Handler, path string, cookies map[string]string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest("GET", "https://app.example.com"+path, nil)
 	for name, value := range cookies {
@@ -129,22 +129,22 @@ func ExampleSecureCookie() {
 	// anonymous
 }
 
-// The old handlers stay as they are, but for one line each: without it a user
-// who logs in as somebody else, or logs out, would still have a Stytch session.
+// The two old handlers stay as they are, but for one call each. Without it a user who
+// logs out, or logs in as another person, would keep the Stytch session.
 func ExampleMiddleware_Logout() {
 	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
 	defer stytch.Close()
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
-		if err := auth.Logout(w, r); err != nil { // whoever was signed in before
+		if err := auth.Logout(w, r); err != nil { // the user who was signed in before
 			slog.Warn("old session", "error", err)
 		}
 		http.SetCookie(w, &http.Cookie{Name: "sid", Value: "f0e1d2c3b4a59687", Path: "/"})
 	})
 	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
-		if err := auth.Logout(w, r); err != nil { // Stytch may not know: say so where that matters
+		if err := auth.Logout(w, r); err != nil { // Stytch may not know of the logout
 			slog.Warn("logout", "error", err)
 		}
 	})
@@ -168,7 +168,7 @@ func ExampleMiddleware_Logout() {
 	// refused
 }
 
-// At start, once the server listens: what is wrong has a name before users come.
+// Call Check once the server listens. It names every wrong setting before users come.
 func ExampleMiddleware_Check() {
 	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
 	defer stytch.Close()
@@ -176,15 +176,15 @@ func ExampleMiddleware_Check() {
 	defer cancel()
 	fmt.Println(auth.Check(ctx))
 
-	stytch.SetUserInfo(nil) // as if nobody had set the URL in the dashboard
+	stytch.SetUserInfo(nil) // as if the URL were not set in the dashboard
 	fmt.Println(auth.Check(ctx))
 	// Output:
 	// <nil>
 	// stytchmigrate: UserInfo URL in the Stytch dashboard: there is none, or it is no URL (400 migrate_from_external_missing_userinfo): nobody can move; set it to where userinfo.Handler is mounted
 }
 
-// Until everybody has moved, handlers serve by their old session those who have
-// not, and those of a moment in which Stytch can't be reached.
+// Until every user has moved, handlers serve the others by their old session. So they do
+// when Stytch can't be reached.
 func ExampleLegacyFromContext() {
 	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
 	defer stytch.Close()
@@ -205,7 +205,7 @@ func ExampleLegacyFromContext() {
 	// 0 cookies changed
 }
 
-// A handler is tested without the middleware, and without Stytch.
+// A handler can be tested without the middleware and without Stytch.
 func ExampleNewContext() {
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		if user, ok := stytchmigrate.UserFromContext(r.Context()); ok {
@@ -225,10 +225,10 @@ func ExampleNewContext() {
 	// 401
 }
 
-// Stytch matches users by email. Whoever may type any address into a profile
-// would get the account of its owner, so an address that nobody verified is
-// refused before any call: don't say EmailVerified of addresses that the
-// application merely stores. The old session goes on.
+// Stytch matches users by email. A user who can type any address into a profile would
+// get the account of its owner. So an unverified address is refused before any call. Set
+// EmailVerified only if the application has verified the address. The old session goes
+// on.
 func ExampleLegacyCookie_unverifiedEmail() {
 	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
 	defer stytch.Close()
@@ -243,8 +243,8 @@ func ExampleLegacyCookie_unverifiedEmail() {
 	// calls: 0
 }
 
-// accessToken is what a provider's library tells of an access token of which it
-// has checked the signature and the expiry.
+// accessToken is an access token whose signature and expiry the provider's library has
+// checked.
 type accessToken struct{ Audience, Raw string }
 
 func parseAccessToken(value string) (accessToken, error) {
@@ -252,9 +252,9 @@ func parseAccessToken(value string) (accessToken, error) {
 	return accessToken{Audience: audience, Raw: value}, nil
 }
 
-// The provider of an access token issued others to other applications, and each
-// of them is good at its UserInfo endpoint. Without a look at the audience,
-// another application could sign its users' tokens in here.
+// A provider issues access tokens to other applications too, and its UserInfo endpoint
+// takes all of them. Check the audience, or another application could sign in here with
+// its users' tokens.
 func ExampleLegacyCookie_accessToken() {
 	legacy := stytchmigrate.LegacyCookie{Name: "access_token", Resolve: func(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
 		token, err := parseAccessToken(value)

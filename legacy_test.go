@@ -20,7 +20,7 @@ const (
 	unavailable = "unavailable" + apptest.Untouched + "-"
 )
 
-// Each row is a request with one name several times.
+// Each row is a request with several cookies of one name.
 func TestDuplicateLegacyCookies(t *testing.T) {
 	for name, row := range map[string]struct{ cookies, want string }{
 		"the same value":               {"sid=ada-1; sid=ada-1", apptest.Swapped},
@@ -52,8 +52,8 @@ func TestDuplicateLegacyCookies(t *testing.T) {
 	}
 }
 
-// Each row is a request on an application with several old cookies: "new", with
-// "cart" beside it, and "sid" in two formats.
+// Each row is a request to an application with three entries in Config.Legacy: "new",
+// with "cart" in Also, and "sid" in two formats.
 func TestSeveralLegacyCookies(t *testing.T) {
 	only := func(prefix string) func(*http.Request, string) (stytchmigrate.LegacySession, error) {
 		return func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
@@ -85,7 +85,7 @@ func TestSeveralLegacyCookies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				assert.Equal(t, row.want, a.Get(row.cookies).String())
-				var kept []string // without the Stytch cookies
+				var kept []string // all but the Stytch cookies
 				for c := range strings.SplitSeq(a.PassedOn[0], "; ") {
 					if !strings.HasPrefix(c, "stytch_session") {
 						kept = append(kept, c)
@@ -97,7 +97,7 @@ func TestSeveralLegacyCookies(t *testing.T) {
 	}
 }
 
-// Each row is what a browser sends, and the values that Resolve is given.
+// Each row is a Cookie header, and the values that Resolve is called with.
 func TestResolveIsGivenTheValueAsSent(t *testing.T) {
 	for name, row := range map[string]struct {
 		cookie string
@@ -129,7 +129,7 @@ func TestResolveIsGivenTheValueAsSent(t *testing.T) {
 	}
 }
 
-// Each row is what Resolve says of a value, in the words of its result.
+// Each row is what Resolve returns, and what becomes of the request.
 func TestWhatResolveReturns(t *testing.T) {
 	ada := func(change func(*stytchmigrate.LegacySession)) stytchmigrate.LegacySession {
 		s := apptest.LegacySession("ada", "ada-1")
@@ -143,18 +143,18 @@ func TestWhatResolveReturns(t *testing.T) {
 		session stytchmigrate.LegacySession
 		err     error
 		want    string
-		log     string // part of it, "" for nothing logged
+		log     string // part of the error line, "" for none
 	}{
-		"a session":                 {ada(func(s *stytchmigrate.LegacySession) {}), nil, apptest.Swapped, ""},
-		"a token alone":             {stytchmigrate.LegacySession{Token: "ada-token"}, nil, apptest.Swapped, ""},
-		"no session":                {stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession, apptest.Anonymous, ""},
-		"no session, wrapped":       {stytchmigrate.LegacySession{}, fmt.Errorf("canary: %w", stytchmigrate.ErrNoSession), apptest.Anonymous, ""},
-		"an expired one":            {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC) }), nil, apptest.Anonymous, ""},
-		"one that expired long ago": {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Unix(0, 0) }), nil, apptest.Anonymous, ""},
-		"an outage":                 {stytchmigrate.LegacySession{}, errors.New("no row for canary"), unavailable, `Resolve of cookie \"sid\" failed (*errors.errorString)`},
-		"an outage beside one":      {ada(func(s *stytchmigrate.LegacySession) {}), context.DeadlineExceeded, unavailable, `failed (context.deadlineExceededError)`},
-		"nobody, and no token":      {stytchmigrate.LegacySession{ID: "canary"}, nil, unavailable, `wrong setting: Resolve of cookie \"sid\" returned neither Identity nor Token`},
-		"no token, and no Tickets":  {ada(func(s *stytchmigrate.LegacySession) { s.Token = "" }), nil, unavailable, `returned no Token, and Config.Tickets is not set`},
+		"a session":                  {ada(func(s *stytchmigrate.LegacySession) {}), nil, apptest.Swapped, ""},
+		"a token alone":              {stytchmigrate.LegacySession{Token: "ada-token"}, nil, apptest.Swapped, ""},
+		"no session":                 {stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession, apptest.Anonymous, ""},
+		"no session, wrapped":        {stytchmigrate.LegacySession{}, fmt.Errorf("canary: %w", stytchmigrate.ErrNoSession), apptest.Anonymous, ""},
+		"an expired one":             {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC) }), nil, apptest.Anonymous, ""},
+		"one that expired long ago":  {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Unix(0, 0) }), nil, apptest.Anonymous, ""},
+		"an outage":                  {stytchmigrate.LegacySession{}, errors.New("no row for canary"), unavailable, `Resolve of cookie \"sid\" failed (*errors.errorString)`},
+		"an outage beside one":       {ada(func(s *stytchmigrate.LegacySession) {}), context.DeadlineExceeded, unavailable, `failed (context.deadlineExceededError)`},
+		"neither identity nor token": {stytchmigrate.LegacySession{ID: "canary"}, nil, unavailable, `wrong setting: Resolve of cookie \"sid\" returned neither Identity nor Token`},
+		"no token, and no Tickets":   {ada(func(s *stytchmigrate.LegacySession) { s.Token = "" }), nil, unavailable, `returned no Token, and Config.Tickets is not set`},
 
 		"no subject":              {identity(func(id *userinfo.Identity) { id.Subject = "" }), nil, apptest.Refused, ""},
 		"a subject of 256 bytes":  {identity(func(id *userinfo.Identity) { id.Subject = strings.Repeat("a", 256) }), nil, apptest.Refused, ""},
@@ -174,7 +174,7 @@ func TestWhatResolveReturns(t *testing.T) {
 				assert.Equal(t, row.want, a.Get("sid=the-canary").String())
 				assert.Contains(t, a.Log.String(), row.log)
 				assert.Equal(t, row.log != "", strings.Contains(a.Log.String(), `"level":"ERROR"`), a.Log.String())
-				assert.Equal(t, row.want == apptest.Refused, strings.Contains(a.Log.String(), "legacy session refused"), "the operator is told why")
+				assert.Equal(t, row.want == apptest.Refused, strings.Contains(a.Log.String(), "legacy session refused"), "the log says why")
 				assert.NotContains(t, a.Log.String()+fmt.Sprintf("%+v", a.Requests), "canary")
 				assert.NotContains(t, a.Log.String()+fmt.Sprintf("%+v", a.Requests), "@example")
 			})
@@ -182,7 +182,7 @@ func TestWhatResolveReturns(t *testing.T) {
 	}
 }
 
-// A panic of the application's own is its request's alone.
+// Only the request whose Resolve panics has the panic.
 func TestPanicOfResolveReachesItsOwnRequest(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("mine") }

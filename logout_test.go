@@ -19,19 +19,19 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// logout is the handler of a logout page.
+// logout returns the handler of a logout page.
 func logout(a *apptest.App, t *testing.T) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
 }
 
-// Each row is a logout of a browser in some state.
+// Each row is a logout with the cookies of some state.
 func TestLogoutOnEachOutcome(t *testing.T) {
 	for name, row := range map[string]struct {
 		cookies func(a *apptest.App) string
 		want    string
 		change  func(*http.Request)
 	}{
-		"nobody":                      {func(*apptest.App) string { return "" }, "anonymous" + apptest.Cleared + "-", nil},
+		"no cookie":                   {func(*apptest.App) string { return "" }, "anonymous" + apptest.Cleared + "-", nil},
 		"no session":                  {func(*apptest.App) string { return "sid=nobody" }, "anonymous" + apptest.Cleared + "-", nil},
 		"a legacy session":            {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada" + apptest.Cleared + "migrate revoke", nil},
 		"a legacy session, by POST":   {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada" + apptest.Cleared + "migrate revoke", apptest.Method(http.MethodPost)},
@@ -63,7 +63,7 @@ func TestLogoutOnEachOutcome(t *testing.T) {
 				assert.Equal(t, "anonymous"+apptest.Untouched+"-", a.Ask(t, got.Jar(cookies)).String())
 				for _, c := range []string{cookies, "sid=ada-1"} {
 					if strings.Contains(cookies, "sid=ada-1") || c == cookies {
-						assert.NotContains(t, a.Get(c).Saw, "ada", "the old cookies bring nobody back")
+						assert.NotContains(t, a.Get(c).Saw, "ada", "the old cookies sign no user in")
 					}
 				}
 			})
@@ -71,7 +71,7 @@ func TestLogoutOnEachOutcome(t *testing.T) {
 	}
 }
 
-// Outside Handler too, where nothing is known of the request but its cookies.
+// Outside Handler there is no context value. The cookies of the request are enough.
 func TestLogoutOutsideHandler(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		native, _ := a.SignedIn(a.Ada)
@@ -90,13 +90,14 @@ func TestLogoutOutsideHandler(t *testing.T) {
 	})
 }
 
-// Each row is what a handler does around Logout, and the cookies of the reply.
-func TestLogoutAndTheHandlersCookies(t *testing.T) {
+// Each row is what a handler sets before and after Logout, and the cookies of the
+// response.
+func TestLogoutKeepsWhatTheHandlerSets(t *testing.T) {
 	const all = "-stytch_session -stytch_session_jwt -sid"
 	const kept = "-stytch_session -stytch_session_jwt"
 	for name, row := range map[string]struct {
-		before, after string // lines set before and after Logout
-		moving, known string // cookies of a reply with a swap pending, and of one with none
+		before, after string // Set-Cookie lines
+		moving, known string // the response where a swap was pending, and where none was
 	}{
 		"nothing else":                {"", "", all, all},
 		"deletes it before":           {"sid=; Max-Age=0", "", "-sid " + all, "-sid " + all},
@@ -133,6 +134,7 @@ func TestLogoutAndTheHandlersCookies(t *testing.T) {
 	}
 }
 
+// The second call changes nothing, and is no error.
 func TestLogoutTwice(t *testing.T) {
 	for _, cookies := range []string{"", "sid=ada-1"} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -142,7 +144,7 @@ func TestLogoutTwice(t *testing.T) {
 	}
 }
 
-// Too late for the cookies of this response, but not for the session.
+// It is too late for the cookies of this response, but the session still ends.
 func TestLogoutAfterTheResponseBegan(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Handler = func(w http.ResponseWriter, r *http.Request) {
@@ -155,8 +157,8 @@ func TestLogoutAfterTheResponseBegan(t *testing.T) {
 	})
 }
 
-// Each row is what Stytch does about revoke. The cookies go in any case, and
-// the old session is ended at its source.
+// Each row is Stytch's answer to the revoke. The cookies are expired in any case, and
+// LegacyCookie.End is called.
 func TestLogoutWhenStytchFails(t *testing.T) {
 	for name, row := range map[string]struct {
 		fault stytchtest.Fault
@@ -228,8 +230,8 @@ func TestLogoutGoesOnWhenTheClientLeaves(t *testing.T) {
 	}))
 }
 
-// Each token that a browser holds is revoked, whoever's it is.
-func TestLogoutRevokesDuplicates(t *testing.T) {
+// Every token in the request is revoked, also another user's.
+func TestLogoutRevokesEveryToken(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		one, _ := a.SignedIn(a.Ada)
 		_, two := a.SignedIn(a.Ada)
@@ -242,9 +244,9 @@ func TestLogoutRevokesDuplicates(t *testing.T) {
 	})
 }
 
-// A handler that serves whoever has not moved by the old session must not serve
-// a user who logged out, unless it may be a new sign-in under the old id.
-func TestLegacySessionAfterLogout(t *testing.T) {
+// A handler serves a user who has not moved by the old session. It must not serve one
+// who logged out. Without StartedAt it may be a new sign-in under the old id.
+func TestLegacyFromContextAfterLogout(t *testing.T) {
 	for name, row := range map[string]struct {
 		startedAt time.Time
 		want      string
@@ -267,8 +269,8 @@ func TestLegacySessionAfterLogout(t *testing.T) {
 	}
 }
 
-// The session in memory is revoked without a look at its JWT, and so without
-// the key set.
+// A session in memory is revoked by its id. Its JWT is not verified again, so the key
+// set is not needed.
 func TestLogoutFetchesNoKeys(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.LogOut(a.Get("sid=ada-1").Jar("sid=ada-1"))
@@ -278,7 +280,8 @@ func TestLogoutFetchesNoKeys(t *testing.T) {
 
 func sorted(s []string) []string { slices.Sort(s); return s }
 
-// Logout ends the old session too, whose cookie the handler never saw.
+// The handler does not see the legacy cookie beside a Stytch session. Logout ends that
+// session too.
 func TestLogoutEndsBothSessions(t *testing.T) {
 	var ended []stytchmigrate.Secret
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -300,8 +303,8 @@ func TestLogoutEndsBothSessions(t *testing.T) {
 	})
 }
 
-// Of two people's sessions neither counts, and the handler sees no cookie of
-// them. A logout ends what the browser sent all the same.
+// Of two people's sessions neither counts, and the handler sees neither's cookies.
+// Logout ends both.
 func TestLogoutEndsTheSessionsOfTwoPeople(t *testing.T) {
 	for _, dest := range []string{"document", "image"} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {

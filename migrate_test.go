@@ -18,8 +18,7 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// The claim that names where a session came from is another for each legacy
-// session, user, cookie and project, and holds nothing of them.
+// Each row is a legacy session. The claim legacy_session differs for each of them.
 func TestOriginClaim(t *testing.T) {
 	seen := map[string]string{}
 	for name, change := range map[string]func(*stytchmigrate.LegacySession){
@@ -44,13 +43,13 @@ func TestOriginClaim(t *testing.T) {
 	}
 }
 
-// A Stytch session lives as long as the setting says, or as the legacy session
-// does if that is longer.
+// A Stytch session lives for SessionDuration, or for as long as the legacy session if
+// that is longer, or for the 366 days that Stytch allows.
 func TestDurationOfSession(t *testing.T) {
 	const day = 24 * 60
 	for name, row := range map[string]struct {
-		left time.Duration // of the legacy session
-		want int           // minutes
+		left time.Duration // until ExpiresAt; 0: unknown, -1: the year 9999
+		want int           // session_duration_minutes
 	}{
 		"unknown":              {0, 30 * day},
 		"sooner":               {time.Hour, 30 * day},
@@ -80,7 +79,7 @@ func TestDurationOfSession(t *testing.T) {
 	}
 }
 
-// A session that was ended here is not handed out from memory.
+// Bob's sign-in ended ada's Stytch session. Her legacy session gets a new one.
 func TestEndedSessionIsNotHandedOut(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		started := time.Now()
@@ -89,7 +88,7 @@ func TestEndedSessionIsNotHandedOut(t *testing.T) {
 			s := apptest.LegacySession(name, v)
 			s.StartedAt = started.Add(time.Duration(len(name+v)) * time.Nanosecond)
 			if name == "bob" {
-				s.StartedAt = time.Now().Add(time.Second) // bob signs in at ada's browser
+				s.StartedAt = time.Now().Add(time.Second) // at ada's browser
 			}
 			return s, nil
 		}
@@ -102,7 +101,7 @@ func TestEndedSessionIsNotHandedOut(t *testing.T) {
 	})
 }
 
-// Stytch calls the application back, over sockets, to learn whose a ticket is.
+// Stytch calls the UserInfo endpoint of the application over sockets, as in production.
 func TestTicketsOverSockets(t *testing.T) {
 	tickets, setting := apptest.WithTickets(t)
 	mux := http.NewServeMux()
@@ -125,7 +124,7 @@ func TestTicketsOverSockets(t *testing.T) {
 	assert.Equal(t, "unavailable"+apptest.Untouched+"migrate", a.Get("sid=bob-1").String(), "Stytch could not ask")
 }
 
-// What Stytch is told in an exchange, and by whom.
+// The request of an exchange, member by member.
 func TestWhatStytchIsSent(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1", func(r *http.Request) { r.Header.Set("X-Telemetry", "telemetry-1") }).String())
@@ -154,8 +153,8 @@ func TestWhatStytchIsSent(t *testing.T) {
 	})
 }
 
-// Custom claims are in the session's JWT, and so in the context whatever becomes
-// of Stytch and of this process.
+// Custom claims are in the session's JWT. Handlers get them after a restart and during
+// an outage too.
 func TestSessionClaimsAreThereAtAllTimes(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		var claims []any
@@ -174,7 +173,8 @@ func TestSessionClaimsAreThereAtAllTimes(t *testing.T) {
 	}, claiming("user", "17"))
 }
 
-// How long answers are remembered, to the second.
+// Each row is a refusal, and how long it is remembered: until then Stytch is not asked
+// again about that session.
 func TestRefusalIsRememberedForAMinute(t *testing.T) {
 	for name, row := range map[string]struct {
 		fault       stytchtest.Fault
@@ -199,9 +199,9 @@ func TestRefusalIsRememberedForAMinute(t *testing.T) {
 	}
 }
 
-// Each row is what the application's own function returns, or its custom
-// claims. A wrong setting is loud, and signs nobody out.
-func TestWrongSettingIsLoggedAndSignsNobodyOut(t *testing.T) {
+// Each row is what SessionClaims or Resolve returns. The log names the setting at error
+// level, and no cookie changes.
+func TestWrongSettingIsLoggedAndChangesNoCookie(t *testing.T) {
 	rows := map[string]struct {
 		change func(*stytchmigrate.Config)
 		log    string

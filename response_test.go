@@ -21,10 +21,10 @@ import (
 	"example.com/stytchmigrate/internal/rawjson"
 )
 
-const canary = "Canary-9f2c@example.net" // must turn up in no text
+const canary = "Canary-9f2c@example.net" // must be in no printed text
 
-// schema is testdata/schema.json: by type and member, the member's type after
-// "required" or "optional".
+// schema is testdata/schema.json. For each type and member it has "required" or
+// "optional", and the member's type.
 type schema map[string]map[string]string
 
 func readSchema(t testing.TB) (s schema) {
@@ -35,11 +35,11 @@ func readSchema(t testing.TB) (s schema) {
 	return s
 }
 
-// responses hold all other types between them.
+// responses are the types of Stytch's answers. All other types are in one of them.
 var responses = []reflect.Type{reflect.TypeFor[stytchmigrate.MigrateResponse](), reflect.TypeFor[stytchmigrate.AuthenticateResponse](), reflect.TypeFor[stytchmigrate.RevokeResponse]()}
 
-// compare holds a Go type against the schema's type of that name, members that
-// only one of them has included. Several schema types may be one Go type.
+// compare compares a Go type with the schema's type of that name. Neither may have a
+// member that the other lacks. Several types of the schema may be one Go type.
 func (s schema) compare(t *testing.T, name string, typ reflect.Type, seen map[string]reflect.Type) {
 	t.Helper()
 	seen[name] = typ
@@ -61,8 +61,9 @@ func (s schema) compare(t *testing.T, name string, typ reflect.Type, seen map[st
 	assert.Equal(t, s[name], got, name)
 }
 
-// describe says in the schema's words what a field is, and of what Go type it or
-// its elements are. All that is optional is left out when zero, but strings.
+// describe returns a field in the schema's words, and the Go type of the field or of its
+// elements. An optional field is left out of JSON when it is zero, unless it is a
+// string.
 func describe(f reflect.StructField) (presence, kind string, of reflect.Type) {
 	required := f.Tag.Get("required") == "true"
 	presence, of = map[bool]string{true: "required ", false: "optional "}[required], f.Type
@@ -90,8 +91,8 @@ type member struct {
 	required   bool
 }
 
-// full returns a body with every member of a type, each string another one, and
-// adds the members, and the elements of arrays, to all.
+// full returns a body with every member of a type, and adds these members, and the
+// elements of arrays, to all. Each string in it is different.
 func (s schema) full(name, path string, all *[]member) map[string]any {
 	body := map[string]any{}
 	for name, kind := range s[name] {
@@ -119,7 +120,7 @@ func (s schema) value(kind, path string, all *[]member) any {
 	}[kind]
 }
 
-// with returns at with value at a path; absent removes what is there.
+// with returns at with value at a path. The value absent removes what is there.
 func with(at any, path string, value any) any {
 	step, rest, _ := strings.Cut(strings.NewReplacer("[", ".", "]", "").Replace(path), ".")
 	if step == "" {
@@ -152,7 +153,7 @@ func TestTypesMatchTheSchema(t *testing.T) {
 		s.compare(t, typ.Name(), typ, seen)
 	}
 	for name := range s {
-		assert.NotNil(t, seen[name], "nothing is of the schema's type %s", name)
+		assert.NotNil(t, seen[name], "no Go type is the schema's type %s", name)
 	}
 }
 
@@ -167,7 +168,7 @@ func TestDecodeChecksEveryMember(t *testing.T) {
 		s.full(name, "", &members)
 		for _, m := range members {
 			if strings.Contains(m.path, ".") && m.path != "user.emails[0].email_id" {
-				continue // is a member of another of the types
+				continue // a member of another type, which has its own turn
 			}
 			decodeWith := func(value any) error {
 				return rawjson.Decode(toJSON(t, with(s.full(name, "", new([]member)), m.path, value)), reflect.New(typ).Interface())
@@ -254,7 +255,7 @@ func TestDecodeAndEncodeLoseNothing(t *testing.T) {
 		require.NoError(t, rawjson.Decode(toJSON(t, first), &again))
 		assert.Equal(t, body, again, "every member is there again")
 
-		for _, m := range members { // an object that is gone comes back as null, for its members
+		for _, m := range members { // a missing object comes back as null, with its members
 			if !m.required {
 				with(body, m.path, absent)
 			}
@@ -305,7 +306,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, typ := range responses { // without factors: go test spends its time on shortening a long seed
+	for _, typ := range responses { // without factors: go test would spend its time on shortening a long seed
 		f.Add(toJSON(f, with(readSchema(f).full(typ.Name(), "", new([]member)), "session.authentication_factors", []any{})))
 	}
 	for _, seed := range []string{``, `null`, `{"user":[]}`, `{"error_type":"` + canary + `"}`, `{"session":{"expires_at":"9999-12-31T23:59:59-01:00"}}`, nested(50)} {
