@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,45 +258,6 @@ func TestTwoSessionsWithATokenAlone(t *testing.T) {
 	}
 }
 
-// Each row is a further request, and how often Resolve has been called after it.
-func TestRulingIsRememberedForTheSameCookies(t *testing.T) {
-	const minute = time.Minute
-	for name, row := range map[string]struct {
-		after time.Duration
-		sid   string
-		calls int32
-	}{
-		"the same cookie":                     {0, "sid=nobody", 1},
-		"the same cookie, with others beside": {0, "theme=x; sid=nobody", 1},
-		"another value":                       {0, "sid=none", 2},
-		"the same value twice":                {0, "sid=nobody; sid=nobody", 1},
-		"one value more":                      {0, "sid=nobody; sid=none", 3},
-		"the same letters in two values":      {0, "sid=no; sid=body", 3},
-		"the value under another name":        {0, "older=nobody", 2},
-		"the same cookie in a minute":         {minute, "sid=nobody", 2},
-		"the same cookie just before":         {minute - 1, "sid=nobody", 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				var calls atomic.Int32
-				a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
-					calls.Add(1)
-					return apptest.Accounts(time.Now(), nil)(v)
-				}
-				cookies, _ := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
-				for range 10 {
-					require.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=nobody").String())
-				}
-				require.Equal(t, int32(1), calls.Load())
-				time.Sleep(row.after)
-				assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; "+row.sid).String())
-				assert.Equal(t, row.calls, calls.Load())
-			}, olderCookie)
-		})
-	}
-}
-
 // A ruling counts for a minute, or until the legacy session expires if that is sooner.
 // Then the legacy session is none.
 func TestRulingIsRememberedForAMinuteAtMost(t *testing.T) {
@@ -342,4 +302,40 @@ func TestRulingIsOfOneCookieName(t *testing.T) {
 // olderCookie adds a second legacy cookie, "older", that takes the same values.
 func olderCookie(c *stytchmigrate.Config) {
 	c.Legacy = append(c.Legacy, stytchmigrate.LegacyCookie{Name: "older", Resolve: c.Legacy[0].Resolve})
+}
+
+// Stytch ended the session, in its dashboard for example. Its legacy session is refused
+// from then on, or the user would be signed in again by the next request.
+func TestSessionThatEndedAtStytchEndsItsLegacySession(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("")
+		time.Sleep(6 * time.Minute)
+		a.Stytch.RevokeSession(a.Stytch.Sessions()[0].ID)
+		assert.Equal(t, "refused | -stytch_session -stytch_session_jwt | no-store | authenticate", a.Get(cookies+"; sid=ada-1").String())
+		assert.Equal(t, apptest.Refused, a.Get("sid=ada-1").String())
+	})
+}
+
+// Each row is the Stytch cookies of two people, beside a legacy cookie of ada's: T a
+// token, J a JWT that verifies, E an expired one, a and b whose. Neither person is signed
+// in by them. If Stytch says that both are, the legacy session is not exchanged either.
+func TestStytchCookiesOfTwoPeople(t *testing.T) {
+	for name, row := range map[string]struct{ cookies, want, event string }{
+		"two JWTs":                      {"Ja Jb", apptest.Swapped, ""},
+		"two tokens":                    {"Ta Tb", "anonymous" + apptest.Untouched + "authenticate authenticate", ""},
+		"a token that is not the JWT's": {"Tb Ea", apptest.HandedOut + "authenticate migrate", "mismatch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				w := apptest.NewWallet(a)
+				time.Sleep(6 * time.Minute)
+				assert.Equal(t, row.want, a.Get(w.JWTHeader(row.cookies)+"; sid=ada-1").String())
+				var events string
+				for _, e := range a.Events {
+					events += e.Kind
+				}
+				assert.Equal(t, row.event, events)
+			})
+		})
+	}
 }

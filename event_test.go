@@ -311,3 +311,28 @@ func TestErrorInAnEventIsStytchsAnswer(t *testing.T) {
 		})
 	}
 }
+
+func TestOnEventIsCalledOnceForARequestBeforeItsHandler(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		known := a.Get("sid=ada-1").Jar("")
+		a.Handler = func(http.ResponseWriter, *http.Request) { assert.Len(t, a.Requests, 1) }
+		for _, cookies := range []string{"", "theme=dark", known, "sid=ada-1", "sid=nobody", "stytch_session=madeup"} {
+			a.Requests = nil
+			a.Get(cookies)
+			assert.Len(t, a.Requests, 1, cookies)
+		}
+	})
+}
+
+func TestAnonymousAndSignedInRequestsLogNothing(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("")
+		for range 2 {
+			for _, sent := range []string{"", "theme=dark", "sid=nobody", "sid=ada-1", cookies, cookies + "; sid=ada-1"} {
+				a.Get(sent)
+			}
+			time.Sleep(6 * time.Minute)
+		}
+		assert.Empty(t, a.Log.String())
+	})
+}

@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -190,4 +193,123 @@ func TestPanicOfResolveReachesItsOwnRequest(t *testing.T) {
 		a.Resolve = nil
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
 	})
+}
+
+// Beside a live Stytch session Resolve is called once a minute for the same cookies. Each
+// row is a further request, and how often Resolve has been called after it.
+func TestResolveIsNotCalledAgainForTheSameCookies(t *testing.T) {
+	const minute = time.Minute
+	for name, row := range map[string]struct {
+		after time.Duration
+		sid   string
+		calls int32
+	}{
+		"the same cookie":                     {0, "sid=nobody", 1},
+		"the same cookie, with others beside": {0, "theme=x; sid=nobody", 1},
+		"another value":                       {0, "sid=none", 2},
+		"the same value twice":                {0, "sid=nobody; sid=nobody", 1},
+		"one value more":                      {0, "sid=nobody; sid=none", 3},
+		"the same letters in two values":      {0, "sid=no; sid=body", 3},
+		"the value under another name":        {0, "older=nobody", 2},
+		"the same cookie in a minute":         {minute, "sid=nobody", 2},
+		"the same cookie just before":         {minute - 1, "sid=nobody", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				var calls atomic.Int32
+				a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
+					calls.Add(1)
+					return apptest.Accounts(time.Now(), nil)(v)
+				}
+				cookies, _ := a.SignedIn(a.Ada)
+				a.Asks(t, cookies)
+				for range 10 {
+					require.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=nobody").String())
+				}
+				require.Equal(t, int32(1), calls.Load())
+				time.Sleep(row.after)
+				assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; "+row.sid).String())
+				assert.Equal(t, row.calls, calls.Load())
+			}, olderCookie)
+		})
+	}
+}
+
+// While Stytch can't be asked, the old code serves the user by the legacy session. Each
+// row is the Stytch cookies beside it. An expired JWT that came from another session may
+// be another person's.
+func TestLegacyFromContextBesideAnExpiredJWT(t *testing.T) {
+	for name, row := range map[string]struct {
+		cookies func(token, jwt string) string
+		sid     string
+		want    stytchmigrate.Secret // ID that LegacyFromContext returns
+	}{
+		"the JWT came from it":           {func(_, jwt string) string { return jwt }, "ada-1", "ada-1"},
+		"the JWT came from another":      {func(_, jwt string) string { return jwt }, "bob-1", ""},
+		"a token, which names no origin": {func(token, _ string) string { return token }, "bob-1", "bob-1"},
+		"no legacy session":              {func(_, jwt string) string { return jwt }, "nobody", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				token, jwt, _ := strings.Cut(a.Get("sid=ada-1").Jar(""), "; ")
+				time.Sleep(6 * time.Minute)
+				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
+				assert.Equal(t, "unavailable", a.Get(row.cookies(token, jwt)+"; sid="+row.sid).Saw)
+				assert.Equal(t, row.want, a.LegacySeen.ID)
+			})
+		})
+	}
+}
+
+// A handler serves a user who has not moved by the old session. It must not serve one
+// who logged out. Without StartedAt it may be a new sign-in under the old id.
+func TestLegacyFromContextAfterLogout(t *testing.T) {
+	const asked = "stytch_session=madeup; " // Stytch is asked about it, and can't tell
+	for name, row := range map[string]struct {
+		startedAt time.Time
+		cookies   string
+		outcome   string
+		want      string
+	}{
+		"known when it started":            {time.Unix(1, 0), "", "refused", ""},
+		"not known when it started":        {time.Time{}, "", "refused", "ada"},
+		"known, Stytch can't be asked":     {time.Unix(1, 0), asked, "unavailable", ""},
+		"not known, Stytch can't be asked": {time.Time{}, asked, "unavailable", "ada"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+					s := apptest.LegacySession("ada", value)
+					s.StartedAt = row.startedAt
+					return s, nil
+				}
+				a.LogOut(a.Get("sid=ada-1").Jar("sid=ada-1"))
+				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
+				assert.Equal(t, row.outcome, a.Get(row.cookies+"sid=ada-1").Saw)
+				assert.Equal(t, row.want, a.LegacySeen.Identity.Subject)
+			})
+		})
+	}
+}
+
+// Two values are one session if they have the same ID: by default the Token, else the
+// value. The second one gets the Stytch session of the first, without a call.
+func TestIDDefaultsToTheTokenAndThenToTheValue(t *testing.T) {
+	for name, row := range map[string]struct{ id, token, want string }{
+		"an ID":     {"1", "ada-token", apptest.HandedOut + "-"},
+		"a token":   {"", "ada-token", apptest.HandedOut + "-"},
+		"the value": {"", "", apptest.Swapped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, tickets := apptest.WithTickets(t)
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Stytch.SetUserInfo(func(context.Context, string) (string, error) { return "ada@example.com", nil })
+				assert.Equal(t, apptest.Swapped, a.Get("sid=a").String())
+				assert.Equal(t, row.want, a.Get("sid=b").String())
+				assert.Equal(t, apptest.HandedOut+"-", a.Get("sid=a").String())
+			}, tickets, apptest.Resolving(stytchmigrate.LegacySession{
+				ID: stytchmigrate.Secret(row.id), Token: stytchmigrate.Secret(row.token), Identity: apptest.LegacySession("ada", "").Identity,
+			}))
+		})
+	}
 }

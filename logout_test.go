@@ -244,31 +244,6 @@ func TestLogoutRevokesEveryToken(t *testing.T) {
 	})
 }
 
-// A handler serves a user who has not moved by the old session. It must not serve one
-// who logged out. Without StartedAt it may be a new sign-in under the old id.
-func TestLegacyFromContextAfterLogout(t *testing.T) {
-	for name, row := range map[string]struct {
-		startedAt time.Time
-		want      string
-	}{
-		"known when it started":     {time.Unix(1, 0), ""},
-		"not known when it started": {time.Time{}, "ada"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
-					s := apptest.LegacySession("ada", value)
-					s.StartedAt = row.startedAt
-					return s, nil
-				}
-				a.LogOut(a.Get("sid=ada-1").Jar("sid=ada-1"))
-				assert.Equal(t, "refused"+apptest.Untouched+"-", a.Get("sid=ada-1").String())
-				assert.Equal(t, row.want, a.LegacySeen.Identity.Subject)
-			})
-		})
-	}
-}
-
 // A session in memory is revoked by its id. Its JWT is not verified again, so the key
 // set is not needed.
 func TestLogoutFetchesNoKeys(t *testing.T) {

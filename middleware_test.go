@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -308,4 +309,49 @@ func TestMiddlewarePrintsNoSecret(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%t"} { // %s and the others follow pointers
 		assert.NotContains(t, fmt.Sprintf(verb, m), "canary", verb)
 	}
+}
+
+// Each row is a request, and what the accessors return for it.
+func TestContextOfEachOutcome(t *testing.T) {
+	down := func(a *apptest.App) { a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "down")) }
+	for outcome, row := range map[stytchmigrate.Outcome]struct {
+		before                func(*apptest.App)
+		cookies               string // S for ada's Stytch cookies
+		user, session, legacy bool
+	}{
+		stytchmigrate.OutcomeAnonymous:     {func(*apptest.App) {}, "sid=nobody", false, false, false},
+		stytchmigrate.OutcomeAuthenticated: {func(*apptest.App) {}, "S; sid=ada-1", true, true, false},
+		stytchmigrate.OutcomeMigrated:      {func(*apptest.App) {}, "sid=ada-1", true, true, false},
+		stytchmigrate.OutcomeLegacy:        {func(a *apptest.App) { a.Roll(t, stytchmigrate.Rollout{HoldBack: 100}) }, "sid=ada-1", false, false, true},
+		stytchmigrate.OutcomeRefused:       {func(a *apptest.App) { a.Stytch.RemoveUser(a.Ada.ID) }, "sid=ada-1", false, false, true},
+		stytchmigrate.OutcomeUnavailable:   {down, "sid=ada-1", false, false, true},
+	} {
+		t.Run(outcome.String(), func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				stytch, _ := a.SignedIn(a.Ada)
+				row.before(a)
+				a.Handler = func(_ http.ResponseWriter, r *http.Request) {
+					assert.Equal(t, outcome, stytchmigrate.OutcomeFromContext(r.Context()))
+					_, user := stytchmigrate.UserFromContext(r.Context())
+					_, session := stytchmigrate.SessionFromContext(r.Context())
+					_, legacy := stytchmigrate.LegacyFromContext(r.Context())
+					assert.Equal(t, []bool{row.user, row.session, row.legacy}, []bool{user, session, legacy})
+				}
+				a.Get(strings.Replace(row.cookies, "S", stytch, 1))
+				assert.Len(t, a.PassedOn, 1)
+			})
+		})
+	}
+}
+
+func TestHandlerDoesNotRunOnceTheClientHasLeft(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(2*time.Second))
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		assert.Equal(t, "unavailable", a.Get("sid=ada-1", func(r *http.Request) { *r = *r.WithContext(ctx) }).Saw, "a deadline is the application's own")
+		ctx, leave = context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		assert.Equal(t, "handler not run", a.Get("sid=bob-1", func(r *http.Request) { *r = *r.WithContext(ctx) }).Saw)
+	})
 }

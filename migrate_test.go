@@ -14,6 +14,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -237,3 +238,23 @@ func claiming(name string, v any) func(*stytchmigrate.Config) {
 type noJSON struct{}
 
 func (noJSON) MarshalJSON() ([]byte, error) { return nil, errors.New("no") }
+
+// A logout holds after the project's secret was rotated, if RecordKey is set. The key
+// that is derived from Secret forgets it.
+func TestRecordKeyRemembersLogoutsAcrossSecrets(t *testing.T) {
+	for key, want := range map[stytchmigrate.Secret]string{
+		"a record key of 32 bytes or more": apptest.Refused,
+		"":                                 "unavailable" + apptest.Untouched + "migrate", // for the stand-in knows the first secret alone
+	} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			store := new(storetest.Memory)
+			for _, secret := range []stytchmigrate.Secret{stytchmigrate.Secret(a.Stytch.Secret), "rotated"} {
+				a.On(a.Machines(t, 1, apptest.SharedStore(store), func(c *stytchmigrate.Config) { c.Secret, c.RecordKey = secret, key })[0])
+				if secret != "rotated" {
+					a.LogOut("sid=ada-1")
+				}
+			}
+			assert.Equal(t, want, a.Get("sid=ada-1").String())
+		})
+	}
+}
