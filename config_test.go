@@ -278,14 +278,22 @@ func TestDefaultDuration(t *testing.T) {
 	assert.Equal(t, 30.0*24*60, visit(t, liveConfig()).bodies[0]["session_duration_minutes"])
 }
 
-// By default a request waits five seconds for Stytch.
+// By default a request waits five seconds for Stytch, all calls together.
 func TestDefaultTimeout(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Silence())
-		began := time.Now()
-		assert.Equal(t, "unavailable", a.Get("sid=ada-1").Saw)
-		assert.Equal(t, 5*time.Second, time.Since(began))
-	})
+	slowNo := stytchtest.Error(404, "session_not_found").WithDelay(4 * time.Second)
+	for cookies, session := range map[string]stytchtest.Fault{
+		"sid=ada-1":                         {},
+		"stytch_session=madeup":             stytchtest.Silence(),
+		"stytch_session=unknown; sid=ada-1": slowNo,
+	} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.Stytch.FailAll(stytchtest.Authenticate, session)
+			a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Silence())
+			began := time.Now()
+			assert.Equal(t, "unavailable", a.Get(cookies).Saw)
+			assert.Equal(t, 5*time.Second, time.Since(began))
+		})
+	}
 }
 
 // The Set-Cookie lines of a Config without Cookies, in full.
