@@ -185,6 +185,17 @@ func TestWhatResolveReturns(t *testing.T) {
 	}
 }
 
+// Stytch is down and Resolve fails too. The log names Resolve, or the operator would wait
+// for Stytch alone.
+func TestResolveThatFailsDuringAnOutageIsLogged(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.ResolveDuplicates
+		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
+		assert.Equal(t, "unavailable", a.Get("stytch_session=madeup; sid=error").Saw)
+		assert.Contains(t, a.Log.String(), `"level":"ERROR","msg":"stytchmigrate: Resolve of cookie \"sid\" failed`)
+	})
+}
+
 // Only the request whose Resolve panics has the panic.
 func TestPanicOfResolveReachesItsOwnRequest(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
