@@ -336,3 +336,17 @@ func TestAnonymousAndSignedInRequestsLogNothing(t *testing.T) {
 		assert.Empty(t, a.Log.String())
 	})
 }
+
+// Each request to such a host would migrate its user again, and no cookie would be kept.
+func TestHostOutsideOfCookiesDomainIsLoggedOnce(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Get("sid=ada-1")
+		assert.Empty(t, a.Log.String(), "a host in the domain")
+		for _, host := range []string{"app.example.net", "www.example.net"} {
+			a.Get("sid=nobody", func(r *http.Request) { r.Host = host })
+			assert.Equal(t, "migrated ada"+apptest.Untouched+"-", a.Get("sid=ada-1", func(r *http.Request) { r.Host = host }).String())
+		}
+		assert.NotContains(t, a.Log.String(), "example.net")
+		assert.Equal(t, 1, strings.Count(a.Log.String(), `"level":"WARN","msg":"stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain"`))
+	}, apptest.CookieOptions(func(o *stytchmigrate.CookieOptions) { o.Domain = "example.com" }))
+}
