@@ -297,3 +297,48 @@ func TestLogoutEndsTheSessionsOfTwoPeople(t *testing.T) {
 		})
 	}
 }
+
+// The legacy cookie is gone since the swap, or it stayed in StageKeep. End is called once.
+func TestLogoutCallsEndForTheSessionThatMoved(t *testing.T) {
+	for s, sent := range map[stytchmigrate.Stage]string{stytchmigrate.StageReplace: "", stytchmigrate.StageKeep: "sid=ada-1"} {
+		var ended []stytchmigrate.LegacySession
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.LogOut(a.Get("sid=ada-1").Jar(sent))
+			require.Len(t, ended, 1)
+			assert.Equal(t, apptest.LegacySession("ada", "ada-1"), ended[0])
+		}, apptest.Stage(s), apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
+			l.End = func(_ context.Context, s stytchmigrate.LegacySession) error { ended = append(ended, s); return nil }
+		}))
+	}
+}
+
+// The old logout handler deletes the session from its database, and then calls Logout.
+// Resolve does not find the session any more. A copy of the cookie is refused all the
+// same, even if the database is restored.
+func TestLogoutAfterTheOldCodeDeletedItsSession(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Handler = func(w http.ResponseWriter, r *http.Request) {
+			a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
+				return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+			}
+			logout(a, t)(w, r)
+		}
+		assert.Equal(t, "legacy"+apptest.Cleared+"-", a.Get("sid=ada-1").String())
+		a.Handler, a.Resolve = nil, nil
+		assert.Equal(t, apptest.Refused, a.Get("sid=ada-1").String())
+	}, holdBack)
+}
+
+// More cookies of one name than are looked at may hold a session that goes on.
+func TestLogoutOfTooManyCookiesReturnsAnError(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		var cookies strings.Builder
+		for i := range 20 {
+			fmt.Fprintf(&cookies, "stytch_session=%d; ", i)
+		}
+		a.Handler = func(w http.ResponseWriter, r *http.Request) {
+			assert.ErrorContains(t, a.Middleware.Logout(w, r), "more cookies than Logout looks at")
+		}
+		assert.Equal(t, "-stytch_session -stytch_session_jwt -sid", strings.Join(a.Get(cookies.String()).Cookies(), " "))
+	})
+}
