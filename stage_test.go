@@ -243,6 +243,7 @@ func TestRetiredDoesNotCallResolve(t *testing.T) {
 		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").String())
 		a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 1e-9})
 		assert.Equal(t, taken, a.Get("sid=ada-1").String())
+		assert.Empty(t, a.PassedOn[len(a.PassedOn)-1], "the handler does not see the cookie that goes")
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
 			return stytchmigrate.LegacySession{}, errors.New("down")
 		}
