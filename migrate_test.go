@@ -207,12 +207,12 @@ func TestWrongSettingIsLoggedAndChangesNoCookie(t *testing.T) {
 		change func(*stytchmigrate.Config)
 		log    string
 	}{
-		"claims of 4 KB":           {claiming("a", strings.Repeat("a", 4<<10)), "SessionClaims returned more than 4 KB"},
-		"claims that are no JSON":  {claiming("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
-		"claims of an error":       {claiming("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
-		"the origin's claim":       {claiming("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
-		"neither token nor person": {apptest.Resolving(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
-		"no token and no tickets":  {apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Identity: apptest.LegacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
+		"claims of 4 KB and a byte": {claiming("a", strings.Repeat("a", claimsOf4KB+1)), "SessionClaims returned more than 4 KB"},
+		"claims that are no JSON":   {claiming("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
+		"claims of an error":        {claiming("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
+		"the origin's claim":        {claiming("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
+		"neither token nor person":  {apptest.Resolving(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
+		"no token and no tickets":   {apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Identity: apptest.LegacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
 	}
 	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session"} {
 		row := rows["the origin's claim"]
@@ -227,6 +227,16 @@ func TestWrongSettingIsLoggedAndChangesNoCookie(t *testing.T) {
 			}, row.change)
 		})
 	}
+}
+
+// claimsOf4KB is the length of a claim "a" that makes the encoded claims 4,096 bytes long,
+// with the 43 characters of the claim legacy_session.
+const claimsOf4KB = 4<<10 - len(`{"a":"","legacy_session":""}`) - 43
+
+func TestSessionClaimsMayBe4KB(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		assert.Equal(t, "migrated ada", a.Get("sid=ada-1").Saw)
+	}, claiming("a", strings.Repeat("a", claimsOf4KB)))
 }
 
 func claiming(name string, v any) func(*stytchmigrate.Config) {
