@@ -77,7 +77,7 @@ var allowedImports = map[string]string{
 const (
 	maxFiles     = 14
 	maxLines     = 350
-	maxTestFiles = 26
+	maxTestFiles = 23
 	maxRequires  = 8 // direct dependencies in go.mod
 )
 
