@@ -2,18 +2,19 @@ package background
 
 import "sync"
 
-// Queue runs functions apart, one after the other in the order in which they came.
-// One that does not end holds up the rest: beyond maxWaiting, the oldest is dropped.
-// The zero value is ready for use.
+// Queue runs functions one after the other, in the order in which they were added,
+// and not in the goroutine that adds them. It drops the oldest function when more
+// than maxWaiting wait, as they do behind one that does not return. The zero value
+// is ready for use. It is safe for concurrent use.
 type Queue struct {
 	mu      sync.Mutex // guards all below
 	waiting []func()
-	busy    bool
+	busy    bool // a function is running
 }
 
 const maxWaiting = 1000
 
-// Add puts f at the end. It waits for nothing.
+// Add adds f at the end. It never blocks.
 func (q *Queue) Add(f func()) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -26,7 +27,7 @@ func (q *Queue) Add(f func()) {
 	}
 }
 
-// next is to be called with mu held.
+// next starts the first function that waits. The caller holds mu.
 func (q *Queue) next() {
 	if q.busy = len(q.waiting) > 0; !q.busy {
 		return
@@ -34,7 +35,7 @@ func (q *Queue) next() {
 	f := q.waiting[0]
 	q.waiting = q.waiting[1:]
 	Go(func() {
-		defer func() { // though f panics, or ends its goroutine
+		defer func() { // also if f panics or calls runtime.Goexit
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			q.next()

@@ -175,7 +175,7 @@ func TestNoUserCodeInExchange(t *testing.T) {
 		stacks.Range(func(stack, _ any) bool {
 			n++
 			assert.Contains(t, stack, "Middleware).Handler", "in a request")
-			assert.NotContains(t, stack, "singleflight", "not in a shared call")
+			assert.NotContains(t, stack, "background.Start", "not in a shared call")
 			return true
 		})
 		assert.GreaterOrEqual(t, n, 3)
