@@ -134,7 +134,8 @@ func (a *consumer) CreateUser(ctx context.Context, id userinfo.Identity) (userID
 		}
 		return ""
 	})
-	if call := stytch.AsCall(err); call != nil && call.IsDuplicate() {
+	call := stytch.AsCall(err)
+	if call != nil && call.API != nil && stytch.Interpret(stytch.CreateUser, call.API) == stytch.UserExists {
 		return "", nil
 	}
 	if err == nil {

@@ -84,7 +84,7 @@ func (c *Client) JWKSURL() string {
 
 // Post makes a call of the API and fills out. What unusable says of it then is
 // an error like any other.
-func (c *Client) Post(ctx context.Context, op, path string, in, out any, unusable func() string) (err error) {
+func (c *Client) Post(ctx context.Context, op stytch.Op, path string, in, out any, unusable func() string) (err error) {
 	start := time.Now()
 	defer func() { c.LogError(ctx, op, time.Since(start), err) }()
 
@@ -116,14 +116,14 @@ func (c *Client) Authorize(req *http.Request) { req.SetBasicAuth(c.ProjectID, st
 
 // do sends one request and returns the body of a 200. Any other status is a
 // *stytch.CallError that keeps the status, whatever the body is.
-func (c *Client) do(op string, req *http.Request) ([]byte, error) {
+func (c *Client) do(op stytch.Op, req *http.Request) ([]byte, error) {
 	in := c.Send(req)
 	switch {
 	case in.Status == 0:
 		return nil, &stytch.CallError{Op: op, Reason: in.Failure, RetryAfter: in.heldBack, NoSlot: in.full, TimedOut: in.Failure == redact.TimedOut}
 	case in.Status != http.StatusOK:
 		api := c.ReadError(in.Status, in.Body)
-		return nil, &stytch.CallError{Op: op, API: api, Answer: stytch.Interpret(op, api), RetryAfter: retryAfter(in.Header)}
+		return nil, &stytch.CallError{Op: op, API: api, Answer: stytch.Interpret(op, api).Answer(), RetryAfter: retryAfter(in.Header)}
 	case in.Failure != "":
 		return nil, &stytch.CallError{Op: op, Reason: "answer 200 broke off: " + in.Failure}
 	case len(in.Body) > MaxBody:
@@ -194,13 +194,13 @@ func (c *Client) receive(req *http.Request) Received {
 // LogError writes one line for a call that failed, with Stytch's request_id. Of
 // calls that were held back there may be thousands a second, for a reason that
 // was logged when it began.
-func (c *Client) LogError(ctx context.Context, op string, took time.Duration, err error) {
+func (c *Client) LogError(ctx context.Context, op stytch.Op, took time.Duration, err error) {
 	call := stytch.AsCall(err)
 	if call == nil {
 		return
 	}
 	level := slog.LevelWarn
-	attrs := []slog.Attr{slog.String("op", op), slog.Duration("duration", took)}
+	attrs := []slog.Attr{slog.String("op", string(op)), slog.Duration("duration", took)}
 	if call.HeldBack() {
 		level = slog.LevelDebug
 	}
@@ -209,16 +209,16 @@ func (c *Client) LogError(ctx context.Context, op string, took time.Duration, er
 	} else {
 		attrs = append(attrs, slog.Int("status_code", call.API.Status),
 			slog.String("error_type", call.API.Type), slog.String("request_id", call.API.RequestID))
-		setting := call.API.Setting()
+		setting, meaning := call.API.Setting(), stytch.Interpret(op, call.API)
 		switch {
 		case call.API.Type == stytch.NoUserInfo:
 			attrs = append(attrs, slog.String("setting", "UserInfo endpoint: Check says what is wrong with it"))
-		case op == stytch.Migrate && call.API.IsUnknownUser() && !c.CreatesUsers:
+		case meaning == stytch.NoUser && !c.CreatesUsers:
 			attrs = append(attrs, slog.String("setting", "import of users, or Config.CreateUsers"))
-		case call.Answer == stytch.CantTell && setting != "":
+		case meaning == stytch.Unclear && setting != "":
 			level = slog.LevelError
 			attrs = append(attrs, slog.String("setting", setting))
-		case stytch.SaysNo(op, call.API.Type) && call.Answer == stytch.No: // another "no" is one that nobody knows the reason of
+		case meaning != stytch.Unclear && meaning != stytch.Refused:
 			level = slog.LevelInfo
 		}
 	}

@@ -39,7 +39,7 @@ type Config struct {
 	Timeout     time.Duration                                  // of a request
 	CreateUsers bool
 	Log         *slog.Logger
-	LogError    func(ctx context.Context, op string, took time.Duration, err error)
+	LogError    func(ctx context.Context, op stytch.Op, took time.Duration, err error)
 }
 
 // Pace says whether one more exchange may begin now.

@@ -95,7 +95,7 @@ func newMachine(api stytch.API, store sealedstore.Backend) *machine {
 	})
 	return &machine{exchange.New(exchange.Config{
 		API: api, Sessions: s, Records: records.New(v, codec, 2*time.Second), Tombstones: e, Limiter: noLimit{}, Timeout: 5 * time.Second,
-		Log: log, LogError: func(context.Context, string, time.Duration, error) {},
+		Log: log, LogError: func(context.Context, stytch.Op, time.Duration, error) {},
 	}), e}
 }
 

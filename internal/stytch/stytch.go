@@ -1,6 +1,6 @@
-// Package stytch is what the rules of this module know of Stytch: a [Session], the
-// questions of an [API], and what an error means. What the bodies look like, of one
-// API of Stytch's or another, and how they travel, is for the API alone.
+// Package stytch is what the rest of this module knows about Stytch: a [Session], the
+// operations of an [API], and what an error of an operation means. It knows neither
+// HTTP nor the bodies of requests and answers: these are the business of an API.
 package stytch
 
 import (
@@ -14,68 +14,70 @@ import (
 )
 
 const (
-	// OriginClaim is the custom claim of every session that came from a legacy one:
-	// the key of that one's record.
+	// OriginClaim is a custom claim of every session that a legacy session became.
+	// Its value is the key of the legacy session's record.
 	OriginClaim = "legacy_session"
 
-	// MaxToken is the length of what is sent to Stytch as a token of a browser's.
+	// MaxToken is the length of the longest cookie value that is sent to Stytch as a
+	// token.
 	MaxToken = 4 << 10
 )
 
 // Session is a session that Stytch vouched for. It is read-only.
 type Session struct {
 	ID, UserID string
-	Origin     string // the claim OriginClaim, "" where there is none
+	Origin     string // the value of OriginClaim; "" if there is none
 	StartedAt  time.Time
 	ExpiresAt  time.Time
-	Token, JWT redact.Secret // Token is "" where only the JWT is known
+	Token, JWT redact.Secret // Token is "" if only the JWT is known
 	User       identity.User
 
-	// Answer is all that Stytch said, in types of the API's: it is for the API, and
-	// for who hands it to the application.
+	// Raw is Stytch's whole answer, in a type of the API. The API makes the
+	// application's types from it.
 	Raw any
 }
 
-// API asks Stytch. An error that it returns is a [*CallError].
+// API performs Stytch's operations. Each error that it returns is a [*CallError].
 type API interface {
-	// Exchange makes a session of a legacy one. Where the answer tells of a session no
-	// more than its tokens and its user, ID is "".
+	// Exchange makes a Stytch session of a legacy session. If Stytch answers with
+	// the tokens and the user only, the session's ID is "".
 	Exchange(ctx context.Context, in ExchangeRequest) (*Session, error)
 
-	// Authenticate asks about a session, and has it extended to live for minutes from
-	// now on, unless that is 0.
-	Authenticate(ctx context.Context, p SessionRef, minutes int) (*Session, error)
+	// Authenticate asks about a session. It extends the session to end minutes from
+	// now, unless minutes is 0.
+	Authenticate(ctx context.Context, ref SessionRef, minutes int) (*Session, error)
 
-	// Revoke ends a session. One that Stytch does not know has ended.
-	Revoke(ctx context.Context, p SessionRef) error
+	// Revoke ends a session. It returns nil if Stytch does not know the session.
+	Revoke(ctx context.Context, ref SessionRef) error
 
-	// CreateUser makes a user and returns the id of it, or "" where somebody else has
-	// made it: another machine, or a try whose answer was lost.
+	// CreateUser makes a user and returns its id. The id is "" if the user exists
+	// already, because another machine made it, or an earlier try whose answer was
+	// lost.
 	CreateUser(ctx context.Context, id userinfo.Identity) (userID string, err error)
 }
 
-// Exchange is what Stytch is given for a legacy session.
+// ExchangeRequest is what Stytch gets of a legacy session.
 type ExchangeRequest struct {
-	Token       redact.Secret // shown to the UserInfo endpoint
+	Token       redact.Secret // Stytch shows it to the UserInfo endpoint
 	Minutes     int
-	Claims      json.RawMessage // encoded already: MarshalJSON may be the application's
+	Claims      json.RawMessage // encoded, because MarshalJSON may be the application's code
 	TelemetryID string
 }
 
-// Proof names a session in exactly one way.
+// SessionRef names a session in exactly one way.
 type SessionRef struct {
 	ID         string
 	Token, JWT redact.Secret
 
-	// Vouched says that something checked here speaks for it: a JWT of the project,
-	// though it has expired, or what is in memory. What anybody may have made up is held
-	// to a limit, and this is not. An ID always is.
+	// Vouched means that the session was verified here: its JWT is the project's,
+	// though it may have expired, or the token is in memory. Calls about other
+	// sessions are limited, because anyone can make up a cookie. An ID always counts
+	// as vouched: it comes from Stytch or from a verified JWT.
 	Vouched bool
 }
 
-// IsToken reports whether v is a cookie-value that needs no quoting
-// (RFC 6265 section 4.1.1, cookie-octet), and is not empty: all tokens of Stytch's
-// are.
+// IsToken reports whether v is a cookie-value that needs no quotes (RFC 6265
+// section 4.1.1, cookie-octet) and is not empty. All tokens of Stytch are.
 func IsToken(v string) bool {
 	for i := range len(v) {
 		if c := v[i]; c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == ';' || c == '\\' {
