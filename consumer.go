@@ -11,7 +11,6 @@ import (
 
 	"example.com/stytchmigrate/internal/client"
 	"example.com/stytchmigrate/internal/identity"
-	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/redact"
@@ -74,9 +73,9 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 	asked := time.Now()
 	out := new(MigrateResponse)
 	body := migrateRequest{string(in.Token), in.Minutes, in.Claims, in.TelemetryID}
-	err := a.Post(ctx, stytch.Migrate, "/v1/sessions/migrate", body, out, func() string {
+	err := a.Post(ctx, client.Call{Op: stytch.Migrate, Path: "/v1/sessions/migrate", In: body, Out: out, Unusable: func() string {
 		return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
-	})
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -95,45 +94,47 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 	return answer.known(), nil
 }
 
-// Authenticate is stytch.API's.
-func (a *consumer) Authenticate(ctx context.Context, p stytch.SessionRef, minutes int) (*stytch.Session, error) {
+// Authenticate implements stytch.API.
+func (a *consumer) Authenticate(ctx context.Context, ref stytch.SessionRef, minutes int) (*stytch.Session, error) {
 	out := new(AuthenticateResponse)
-	err := a.Post(vouched(ctx, p), stytch.Authenticate, "/v1/sessions/authenticate", authenticateRequest{string(p.Token), string(p.JWT), minutes}, out, out.unusable)
+	err := a.Post(ctx, client.Call{
+		Op: stytch.Authenticate, Path: "/v1/sessions/authenticate", Vouched: isVouched(ref),
+		In: authenticateRequest{string(ref.Token), string(ref.JWT), minutes}, Out: out, Unusable: out.unusable,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return out.known(), nil
 }
 
-// Revoke is stytch.API's. An id is known here from Stytch, or from a JWT that was
-// verified; a token or a JWT is what a browser sent.
-func (a *consumer) Revoke(ctx context.Context, p stytch.SessionRef) error {
-	err := a.Post(vouched(ctx, p), stytch.Revoke, "/v1/sessions/revoke", revokeRequest{p.ID, string(p.Token), string(p.JWT)}, new(RevokeResponse), func() string { return "" })
+// Revoke implements stytch.API.
+func (a *consumer) Revoke(ctx context.Context, ref stytch.SessionRef) error {
+	err := a.Post(ctx, client.Call{
+		Op: stytch.Revoke, Path: "/v1/sessions/revoke", Vouched: isVouched(ref),
+		In: revokeRequest{ref.ID, string(ref.Token), string(ref.JWT)}, Out: new(RevokeResponse),
+	})
 	if stytch.AnswerOf(err) == stytch.No {
 		return nil
 	}
 	return err
 }
 
-// vouched puts a call into the lane of what something speaks for.
-func vouched(ctx context.Context, p stytch.SessionRef) context.Context {
-	if p.Vouched || p.ID != "" {
-		return outbound.Vouched(ctx)
-	}
-	return ctx
-}
+// isVouched reports whether a session was verified here. An ID always was: it
+// comes from Stytch or from a verified JWT, while a token or a JWT is what a
+// browser sent.
+func isVouched(ref stytch.SessionRef) bool { return ref.Vouched || ref.ID != "" }
 
-// CreateUser is stytch.API's.
+// CreateUser implements stytch.API.
 func (a *consumer) CreateUser(ctx context.Context, id userinfo.Identity) (userID string, err error) {
 	var out struct {
 		UserID string `json:"user_id" required:"true"`
 	}
-	err = a.Post(ctx, stytch.CreateUser, "/v1/users", newUser(id), &out, func() string {
+	err = a.Post(ctx, client.Call{Op: stytch.CreateUser, Path: "/v1/users", In: newUser(id), Out: &out, Unusable: func() string {
 		if redact.Identifier(out.UserID) == "" {
 			return "user_id is no id"
 		}
 		return ""
-	})
+	}})
 	call := stytch.AsCall(err)
 	if call != nil && call.API != nil && stytch.Interpret(stytch.CreateUser, call.API) == stytch.UserExists {
 		return "", nil

@@ -82,7 +82,7 @@ func New(cfg Config) (*Middleware, error) {
 		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
 	}
 	calls := probes
-	calls.HTTP = client.NewHTTPClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, MaxBody: client.MaxBody, Notify: report.limited}))
+	calls.HTTP = client.NewHTTPClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, Notify: report.limited}))
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL} // Stytch names itself by the host that a session was made through
 	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(calls.JWKS, report.jwksFetched))
 	api := &consumer{&calls, verifier}

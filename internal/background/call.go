@@ -53,13 +53,16 @@ func Call[T any](ctx context.Context, grace time.Duration, f func() (T, error)) 
 		return out.value, out.err
 	case <-ctx.Done():
 	}
+	var zero T
+	if grace == 0 {
+		return zero, ctx.Err()
+	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case out := <-done:
 		return out.value, out.err
 	case <-timer.C:
-		var zero T
 		return zero, ctx.Err()
 	}
 }

@@ -154,7 +154,7 @@ func (s *site) send(r *http.Request) (*http.Response, error) {
 func (s *site) run(ctx context.Context) error {
 	s.cfg.Policy = cookies.New(s.cfg.Cookies, s.cfg.Legacy)
 	s.cfg.Client = &client.Client{
-		Base: s.cfg.BaseURL, ProjectID: s.cfg.ProjectID, Secret: "canary-secret", HTTP: client.NewHTTPClient(answer(s.send)), ReadError: readError,
+		Base: s.cfg.BaseURL, ProjectID: s.cfg.ProjectID, Secret: "canary-secret", HTTP: client.NewHTTPClient(client.Transport(&http.Client{Transport: answer(s.send)})), ReadError: readError,
 	}
 	return check.Run(ctx, s.cfg)
 }

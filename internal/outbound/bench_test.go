@@ -19,7 +19,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	})
 	no := roundTripper(func(*http.Request) (*http.Response, error) { return nil, http.ErrSchemeMismatch })
 	through := func(base http.RoundTripper) http.RoundTripper {
-		return outbound.New(outbound.Config{Base: base, Timeout: time.Second, MaxBody: 1 << 20})
+		return outbound.New(outbound.Config{Base: outbound.Isolate(base, 1<<20), Timeout: time.Second})
 	}
 	for _, bb := range []struct {
 		name string
@@ -28,7 +28,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "https://test.stytch.com"+migrate, strings.NewReader("body"))
+				r, err := http.NewRequestWithContext(outbound.In(context.Background(), exchange), http.MethodPost, "https://test.stytch.com/v1/sessions/migrate", strings.NewReader("body"))
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -9,23 +9,21 @@ import (
 )
 
 const (
-	maxFailures = 5               // in a row; then a breaker opens
-	openFor     = 5 * time.Second // then one call finds out
+	maxFailures = 5               // in a row, before a breaker opens
+	openFor     = 5 * time.Second // before one call probes whether Stytch is back
 )
 
-// breaker is gobreaker's, and what that does not tell: when it was opened, and
-// for how much longer. Calls are counted in two steps: gobreaker's Execute does
-// not count one that leaves by runtime.Goexit, which would keep the place of the
-// one probe for ever. Nil is a breaker that is always closed.
+// breaker is a circuit breaker: gobreaker's, which does not say when it opened and
+// for how much longer it stays open. A nil breaker is always closed.
 type breaker struct {
 	lane    string
 	notices *notices
 	counter *gobreaker.TwoStepCircuitBreaker[struct{}]
 
-	mu       sync.Mutex // held for a moment while counter's is, never the other way
+	mu       sync.Mutex // guards what follows; taken while counter's lock is held, never the other way
 	failures uint32     // in a row, probes included
-	since    time.Time  // when it opened first
-	until    time.Time  // it is open until then
+	since    time.Time  // when it first opened
+	until    time.Time  // when it stops being open
 }
 
 func newBreaker(lane string, n *notices) *breaker {
@@ -39,16 +37,16 @@ func newBreaker(lane string, n *notices) *breaker {
 	return b
 }
 
-// allow counts a call in. done takes what came of it.
-func (b *breaker) allow() (done func(error), probe bool, _ *HeldBack) {
+// allow counts a call in. Its caller must pass the outcome to count.
+func (b *breaker) allow() (count func(error), probe bool, _ *HeldBack) {
 	if b == nil {
 		return nil, false, nil
 	}
-	done, err := b.counter.Allow()
+	count, err := b.counter.Allow()
 	if err != nil {
 		return nil, false, b.held()
 	}
-	return done, b.counter.State() == gobreaker.StateHalfOpen, nil
+	return count, b.counter.State() == gobreaker.StateHalfOpen, nil
 }
 
 func (b *breaker) held() *HeldBack {
@@ -57,7 +55,7 @@ func (b *breaker) held() *HeldBack {
 	return heldBack("breaker is open", time.Until(b.until))
 }
 
-// changed runs under counter's lock: Notify does not.
+// changed runs under counter's lock. Notify does not: see notices.
 func (b *breaker) changed(_ string, from, to gobreaker.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

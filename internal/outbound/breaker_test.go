@@ -58,18 +58,18 @@ func TestWhatCounts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
 				for range 4 {
-					s.call(authenticate, down)
+					s.call(anySession, down)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), life)
 				defer cancel()
 				if tt.want == neither {
 					time.AfterFunc(time.Second, cancel)
 				}
-				s.callWith(ctx, authenticate, tt.reply)
+				s.callWith(ctx, anySession, tt.reply)
 				got := success
 				if s.isOpen() {
 					got = failure
-				} else if s.call(authenticate, down); s.isOpen() {
+				} else if s.call(anySession, down); s.isOpen() {
 					got = neither
 				}
 				assert.Equal(t, tt.want, got)
@@ -81,55 +81,55 @@ func TestWhatCounts(t *testing.T) {
 // An answer that came counts, though its caller has left, and is not asked for
 // again.
 func TestAnswerBeforeTheCallerLeft(t *testing.T) {
-	leave := func(s *stytch, path string) {
+	leave := func(s *stytch, lane outbound.Lane) {
 		ctx, cancel := context.WithCancel(context.Background())
-		s.callWith(ctx, path, func(r *http.Request) (*http.Response, error) { cancel(); return down(r) })
+		s.callWith(ctx, lane, func(r *http.Request) (*http.Response, error) { cancel(); return down(r) })
 	}
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
 		for range 5 {
-			leave(s, authenticate)
+			leave(s, anySession)
 		}
 		assert.True(t, s.isOpen())
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
 		for range 50 {
-			leave(s, vouched+revoke)
+			leave(s, logout)
 		}
-		assert.Equal(t, "200", s.call(vouched+revoke, down, ok), "the budget for retries is as it was")
+		assert.Equal(t, "200", s.call(logout, down, ok), "the budget for retries is as it was")
 	})
 }
 
 // isOpen asks by a call that counts as neither.
 func (s *stytch) isOpen() bool {
 	ctx, cancel := context.WithCancel(context.Background())
-	return strings.HasPrefix(s.callWith(ctx, authenticate, func(r *http.Request) (*http.Response, error) {
+	return strings.HasPrefix(s.callWith(ctx, anySession, func(r *http.Request) (*http.Response, error) {
 		cancel()
 		return nil, r.Context().Err()
 	}), breakerOpen)
 }
 
 func TestBreakerOpensAndCloses(t *testing.T) {
-	for _, path := range []string{migrate, create, authenticate, vouched + authenticate} {
-		t.Run(path, func(t *testing.T) {
+	for _, lane := range []outbound.Lane{exchange, createUser, anySession, session} {
+		t.Run(lane.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
-				s.open(t, path)
+				s.open(t, lane)
 				assert.Equal(t, 10, s.triesMade(), "a call counts once")
 				opened := time.Now()
-				assert.Equal(t, breakerOpen+"5s", s.call(path, ok))
+				assert.Equal(t, breakerOpen+"5s", s.call(lane, ok))
 				time.Sleep(1500 * time.Millisecond)
-				assert.Equal(t, breakerOpen+"4s", s.call(path, ok))
+				assert.Equal(t, breakerOpen+"4s", s.call(lane, ok))
 				time.Sleep(3500*time.Millisecond - 1)
-				assert.Equal(t, breakerOpen+"1s", s.call(path, ok))
+				assert.Equal(t, breakerOpen+"1s", s.call(lane, ok))
 				took(t, 5*time.Second-1, opened)
 				time.Sleep(2 * time.Nanosecond)
 
-				s.start(t, 1, path, after(time.Second, ok))
-				assert.Equal(t, map[string]int{breakerOpen + "1s": 10}, s.many(10, path, ok), "while the one probe is out, and room for all")
+				s.start(t, 1, lane, after(time.Second, ok))
+				assert.Equal(t, map[string]int{breakerOpen + "1s": 10}, s.many(10, lane, ok), "while the one probe is out, and room for all")
 				time.Sleep(time.Second + 1)
-				assert.Equal(t, map[string]int{"200": 10}, s.many(10, path, ok))
+				assert.Equal(t, map[string]int{"200": 10}, s.many(10, lane, ok))
 			})
 		})
 	}
@@ -138,10 +138,10 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 func TestProbeThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.open(t, migrate)
+		s.open(t, exchange)
 		time.Sleep(5*time.Second + 1)
-		assert.Equal(t, "503", s.call(migrate, down))
-		assert.Equal(t, breakerOpen+"5s", s.call(migrate, ok))
+		assert.Equal(t, "503", s.call(exchange, down))
+		assert.Equal(t, breakerOpen+"5s", s.call(exchange, ok))
 	})
 }
 
@@ -150,83 +150,96 @@ func TestProbeThatFails(t *testing.T) {
 func TestProbeThatIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.open(t, migrate)
+		s.open(t, exchange)
 		time.Sleep(5*time.Second + 1)
 		began := time.Now()
-		assert.Equal(t, "error: context deadline exceeded", s.call(migrate, silence))
+		assert.Equal(t, "error: context deadline exceeded", s.call(exchange, silence))
 		took(t, timeout, began)
-		assert.Equal(t, breakerOpen+"5s", s.call(migrate, ok))
+		assert.Equal(t, breakerOpen+"5s", s.call(exchange, ok))
 
 		time.Sleep(5*time.Second + 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		assert.Equal(t, "error: context canceled", s.callWith(ctx, migrate, silence))
-		assert.Equal(t, "200", s.call(migrate, ok), "the next one is the probe")
+		assert.Equal(t, "error: context canceled", s.callWith(ctx, exchange, silence))
+		assert.Equal(t, "200", s.call(exchange, ok), "the next one is the probe")
 	})
 }
 
 func TestLogoutHasNoBreaker(t *testing.T) {
-	for _, path := range []string{revoke, vouched + revoke} {
+	for _, lane := range []outbound.Lane{anyLogout, logout} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStytch()
 			for range 20 {
-				assert.Equal(t, "503", s.call(path, down))
+				assert.Equal(t, "503", s.call(lane, down))
 			}
-			assert.Equal(t, "200", s.call(path, ok))
+			assert.Equal(t, "200", s.call(lane, ok))
 		})
 	}
 }
 
-// A transport of somebody else may do anything. The place in flight comes back,
-// and so does that of the probe.
-func TestTransportThatPanics(t *testing.T) {
+// A transport may do anything. It is called once, the breaker counts a failure, and
+// the place in flight and the place of the probe come back.
+func TestBrokenTransport(t *testing.T) {
+	const late = timeout + 100*time.Millisecond
 	for _, tt := range []struct {
 		name string
 		act  reply
+		want string
+		took time.Duration
 	}{
-		{"panics", func(*http.Request) (*http.Response, error) { panic("boom") }},
-		{"exits", func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }},
+		{"panics", func(*http.Request) (*http.Response, error) { panic("boom") }, "error: panicked (string)", 0},
+		{"exits", func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }, "error: left by runtime.Goexit", 0},
+		{"has a body that panics", breakOffWith(func([]byte) (int, error) { panic("boom") }), "error: panicked (string)", 0},
+		{"knows no context", func(*http.Request) (*http.Response, error) { time.Sleep(time.Hour); return nil, nil }, "error: context deadline exceeded", late},
+		{"has a body that knows no context", breakOffWith(func([]byte) (int, error) { time.Sleep(time.Hour); return 0, io.EOF }), "error: context deadline exceeded", late},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
-				crash := func() (recovered any) {
-					done := make(chan struct{})
-					go func() {
-						defer close(done)
-						defer func() { recovered = recover() }()
-						s.call(migrate, tt.act)
+				call := func() string {
+					ctx, cancel := context.WithTimeout(t.Context(), timeout)
+					defer cancel()
+					began, tries := time.Now(), s.triesMade()
+					defer func() {
+						took(t, tt.took, began)
+						if tt.took == 0 {
+							assert.Equal(t, tries+1, s.triesMade())
+						}
 					}()
-					<-done
-					return recovered
+					return s.callWith(ctx, exchange, tt.act)
 				}
 				for range 5 {
-					if got := crash(); tt.name == "panics" {
-						assert.Equal(t, "boom", got)
-					}
+					assert.Equal(t, tt.want, call())
 				}
-				assert.Equal(t, breakerOpen+"5s", s.call(migrate, ok), "it counts as a failure")
+				assert.Equal(t, breakerOpen+"5s", s.call(exchange, ok))
 				time.Sleep(5*time.Second + 1)
-				crash()
-				assert.Equal(t, breakerOpen+"5s", s.call(migrate, ok), "the probe too")
+				assert.Equal(t, tt.want, call(), "the probe")
+				assert.Equal(t, breakerOpen+"5s", s.call(exchange, ok))
 				time.Sleep(5*time.Second + 1)
-				assert.Equal(t, "200", s.call(migrate, ok))
-				assert.Equal(t, map[string]int{"200": 32}, s.many(32, migrate, after(time.Second, ok)), "every place is there")
+				assert.Equal(t, "200", s.call(exchange, ok))
+				assert.Equal(t, map[string]int{"200": 32}, s.many(32, exchange, after(time.Second, ok)), "every place is there")
+				time.Sleep(2 * time.Hour)
 			})
 		})
+	}
+}
+
+func breakOffWith(read readFunc) reply {
+	return func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(read)}, nil
 	}
 }
 
 func TestNotices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.open(t, migrate)
+		s.open(t, exchange)
 		opened := time.Now()
 		time.Sleep(5*time.Second + 1)
-		s.call(migrate, down)
+		s.call(exchange, down)
 		failed := time.Now()
 		time.Sleep(5*time.Second + 1)
-		s.call(migrate, after(time.Second, ok))
+		s.call(exchange, after(time.Second, ok))
 		assert.Equal(t, []outbound.Notice{
 			{Lane: "exchange", What: "breaker open", Failures: 5, For: 5 * time.Second},
 			{Lane: "exchange", What: "breaker half-open", Failures: 5, For: 5*time.Second + 1},
@@ -243,18 +256,18 @@ func TestNotifyIsAnybodys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
 		var heard []string
-		s.Transport = outbound.New(outbound.Config{Base: base{s}, Timeout: timeout, MaxBody: maxBody, Notify: func(n outbound.Notice) {
+		s.Transport = outbound.New(outbound.Config{Base: outbound.Isolate(base{s}, maxBody), Timeout: timeout, Notify: func(n outbound.Notice) {
 			time.Sleep(20 * time.Second)
-			heard = append(heard, n.What+" "+s.call(revoke, ok))
+			heard = append(heard, n.What+" "+s.call(anyLogout, ok))
 			if len(heard) == 1 {
 				panic("boom")
 			}
 			runtime.Goexit()
 		}})
 		began := time.Now()
-		s.open(t, migrate)
+		s.open(t, exchange)
 		time.Sleep(5*time.Second + 1)
-		assert.Equal(t, "200", s.call(migrate, ok))
+		assert.Equal(t, "200", s.call(exchange, ok))
 		assert.Less(t, time.Since(began), 7*time.Second)
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -267,12 +280,12 @@ func TestNotifyThatHangs(t *testing.T) {
 		s := newStytch()
 		release := make(chan struct{})
 		told := 0
-		s.Transport = outbound.New(outbound.Config{Base: base{s}, Timeout: timeout, MaxBody: maxBody, Notify: func(outbound.Notice) {
+		s.Transport = outbound.New(outbound.Config{Base: outbound.Isolate(base{s}, maxBody), Timeout: timeout, Notify: func(outbound.Notice) {
 			<-release
 			told++
 		}})
 		for range 1000 {
-			s.call(migrate, apiError(429, "too_few_tokens_authenticated"))
+			s.call(exchange, apiError(429, "too_few_tokens_authenticated"))
 			time.Sleep(time.Minute)
 		}
 		close(release)
@@ -284,8 +297,8 @@ func TestNotifyThatHangs(t *testing.T) {
 func TestWithoutNotify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.Transport = outbound.New(outbound.Config{Base: base{s}, Timeout: timeout, MaxBody: maxBody})
-		s.open(t, migrate)
+		s.Transport = outbound.New(outbound.Config{Base: outbound.Isolate(base{s}, maxBody), Timeout: timeout})
+		s.open(t, exchange)
 		require.Empty(t, s.heard())
 	})
 }

@@ -12,7 +12,7 @@ type bucket struct {
 
 	mu     sync.Mutex
 	tokens float64   // guarded by mu
-	at     time.Time // when tokens was last right, guarded by mu
+	at     time.Time // of the last take, guarded by mu
 }
 
 func (b *bucket) take() bool {

@@ -6,54 +6,64 @@ import (
 	"time"
 )
 
-// The lanes, as indices of limits.
+// Lane is a kind of call, with limits of its own.
+type Lane int
+
+// The lanes. A lane for unvouched sessions is for cookies that anyone may have made
+// up, and so its rate is limited.
 const (
-	exchange = iota
-	user
-	session
-	unvouchedSession
-	revoke
-	unvouchedRevoke
+	NoLane           Lane = iota // no limits and no retries, as for the public key set
+	Exchange                     // a legacy session becomes a Stytch session
+	CreateUser                   // a user is created for an exchange
+	Session                      // about a session: its JWT was verified here, or its token is known
+	UnvouchedSession             // about a token that a browser sent
+	Revoke                       // a logout of a session that was verified here
+	UnvouchedRevoke              // a logout of a token that a browser sent
 )
 
-// laneLimits are what a lane lets through.
+// String returns the lane's name in notices.
+func (l Lane) String() string { return limits[l].name }
+
+// laneLimits are the limits of a lane.
 type laneLimits struct {
 	name     string
 	inFlight int
-	wait     time.Duration // for a place in flight; zero: not at all
-	limited  bool          // to perSecond, for what anybody can make up
-	breaks   bool          // has a breaker
-	pauses   bool          // while Stytch throttles the whole project
+	wait     time.Duration // for a place in flight; zero: a call does not wait
+	limited  bool          // to perSecond calls a second
+	breaks   bool          // it has a circuit breaker
+	pauses   bool          // it pauses while Stytch throttles the whole project
 }
 
-// An exchange does not wait for a place: its user is still served by the old
-// code, and another request soon brings the same session. To create a user is
-// worth a wait: it took an exchange to know that there is none. A user whose JWT
-// has expired has nothing else, and waits too. A logout has no breaker: it is to
-// reach Stytch whenever it can.
+// Why the lanes differ:
+//   - An exchange does not wait for a place. The old code still serves its user, and
+//     another request will soon bring the same session.
+//   - Creating a user waits. It took an exchange to find out that there is no user.
+//   - A call about a session waits. A user whose JWT has expired has nothing else.
+//   - A logout has no breaker: it must reach Stytch whenever it can.
 var limits = [...]laneLimits{
-	exchange:         {name: "exchange", inFlight: 32, breaks: true, pauses: true},
-	user:             {name: "user", inFlight: 32, wait: time.Second, breaks: true},
-	session:          {name: "session", inFlight: 64, wait: time.Second, breaks: true},
-	unvouchedSession: {name: "unvouched session", inFlight: 16, limited: true, breaks: true},
-	revoke:           {name: "revoke", inFlight: 32, wait: time.Second},
-	unvouchedRevoke:  {name: "unvouched revoke", inFlight: 8, limited: true},
+	NoLane:           {},
+	Exchange:         {name: "exchange", inFlight: 32, breaks: true, pauses: true},
+	CreateUser:       {name: "user", inFlight: 32, wait: time.Second, breaks: true},
+	Session:          {name: "session", inFlight: 64, wait: time.Second, breaks: true},
+	UnvouchedSession: {name: "unvouched session", inFlight: 16, limited: true, breaks: true},
+	Revoke:           {name: "revoke", inFlight: 32, wait: time.Second},
+	UnvouchedRevoke:  {name: "unvouched revoke", inFlight: 8, limited: true},
 }
 
 const (
 	perSecond, burst = 25, 100 // calls of a limited lane
 
-	// Retries add at most half to the load: each call earns half a retry. The
-	// first calls of a process have some to begin with.
+	// Each call earns half a retry, so retries add at most half to the load. A new
+	// process has some retries to begin with.
 	retriesPerCall, firstRetries, maxRetries = 0.5, 10, 100
 
 	pauseDefault, pauseMax = 10 * time.Second, 60 * time.Second
 )
 
-// lane is one kind of calls, with bounds of its own.
+// lane is the state of one Lane.
 type lane struct {
 	laneLimits
-	slots   chan struct{} // one in it for each call in flight
+	slots   chan struct{} // holds one element for each call in flight
 	rate    *bucket       // nil: no limit
 	retries *bucket
 	breaker *breaker // nil: none
@@ -75,22 +85,22 @@ func newLane(limits laneLimits, n *notices) *lane {
 	return l
 }
 
-// permit is a place in flight, and in the breaker's count.
+// permit lets one call be in flight. The holder must release it.
 type permit struct {
 	lane  *lane
-	done  func(error) // nil: not counted
-	probe bool        // the one call by which a breaker finds out
+	count func(error) // tells the breaker the outcome; nil: there is no breaker
+	probe bool        // an open breaker lets this one call through, to see whether Stytch is back
 }
 
-func (p *permit) leave(outcome error) {
-	if p.done != nil {
-		p.done(outcome)
+func (p *permit) release(outcome error) {
+	if p.count != nil {
+		p.count(outcome)
 	}
 	<-p.lane.slots
 }
 
-// enter lets a call in, or says why not.
-func (l *lane) enter(ctx context.Context) (permit, error) {
+// admit lets a call in, or returns a *HeldBack.
+func (l *lane) admit(ctx context.Context) (permit, error) {
 	p := permit{lane: l}
 	if err := ctx.Err(); err != nil {
 		return p, err
@@ -102,21 +112,21 @@ func (l *lane) enter(ctx context.Context) (permit, error) {
 		return p, err
 	}
 	var held *HeldBack
-	if p.done, p.probe, held = l.breaker.allow(); held != nil {
-		p.leave(nil)
+	if p.count, p.probe, held = l.breaker.allow(); held != nil {
+		p.release(nil)
 		return p, held
 	}
-	if !l.rate.take() { // after the breaker: what that held back has cost no token
-		p.leave(errNotCounted)
+	if !l.rate.take() { // after the breaker, so that a call that the breaker holds back takes no token
+		p.release(errNotCounted)
 		return p, heldBack("too many calls a second", time.Second)
 	}
 	l.retries.add(retriesPerCall)
 	return p, nil
 }
 
-// takeSlot comes before the breaker is asked. When that opens, the calls that
-// failed give their places to those who wait, and these hear of it one after the
-// other, at once.
+// takeSlot runs before the breaker is asked. When the breaker opens, each call that
+// failed frees its slot, the next call that waits takes it, and the breaker holds
+// that call back at once. So no call waits for its whole time in vain.
 func (l *lane) takeSlot(ctx context.Context) error {
 	select {
 	case l.slots <- struct{}{}:
@@ -150,13 +160,14 @@ func (l *lane) pause(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if until := now.Add(d); until.After(l.pausedUntil) {
-		if !now.Before(l.pausedUntil) { // the calls that were in flight all hear of it
+		if !now.Before(l.pausedUntil) { // Stytch throttles all calls in flight: that is one notice
 			l.notices.add(Notice{Lane: l.name, What: "paused", For: d})
 		}
 		l.pausedUntil = until
 	}
 }
 
+// paused returns how long the pause still lasts.
 func (l *lane) paused() time.Duration {
 	if !l.pauses {
 		return 0

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate/internal/outbound"
 )
 
 const (
@@ -22,27 +24,26 @@ func TestInFlight(t *testing.T) {
 	slow, quick := after(1900*time.Millisecond, ok), after(400*time.Millisecond, ok)
 	for _, tt := range []struct {
 		name  string
-		path  string
+		lane  outbound.Lane
 		reply reply
 		calls int
 		want  map[string]int
 		most  int
 	}{
-		{"exchanges", migrate, quick, 100, map[string]int{"200": 32, full: 68}, 32},
-		{"sessions that are vouched for wait", vouched + authenticate, quick, 150, map[string]int{"200": 150}, 64},
-		{"but not long", vouched + authenticate, slow, 150, map[string]int{"200": 64, full: 86}, 64},
-		{"sessions of anybody", authenticate, quick, 100, map[string]int{"200": 16, full: 84}, 16},
-		{"logouts that are vouched for wait", vouched + revoke, quick, 80, map[string]int{"200": 80}, 32},
-		{"but not long", vouched + revoke, slow, 80, map[string]int{"200": 32, full: 48}, 32},
-		{"logouts of anybody", revoke, quick, 80, map[string]int{"200": 8, full: 72}, 8},
-		{"users to be created wait", create, quick, 80, map[string]int{"200": 80}, 32},
-		{"but not long", create, slow, 80, map[string]int{"200": 32, full: 48}, 32},
-		{"an exchange is an exchange, whoever vouches", vouched + migrate, quick, 100, map[string]int{"200": 32, full: 68}, 32},
+		{"exchanges", exchange, quick, 100, map[string]int{"200": 32, full: 68}, 32},
+		{"sessions that are vouched for wait", session, quick, 150, map[string]int{"200": 150}, 64},
+		{"but not long", session, slow, 150, map[string]int{"200": 64, full: 86}, 64},
+		{"sessions of anybody", anySession, quick, 100, map[string]int{"200": 16, full: 84}, 16},
+		{"logouts that are vouched for wait", logout, quick, 80, map[string]int{"200": 80}, 32},
+		{"but not long", logout, slow, 80, map[string]int{"200": 32, full: 48}, 32},
+		{"logouts of anybody", anyLogout, quick, 80, map[string]int{"200": 8, full: 72}, 8},
+		{"users to be created wait", createUser, quick, 80, map[string]int{"200": 80}, 32},
+		{"but not long", createUser, slow, 80, map[string]int{"200": 32, full: 48}, 32},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
-				assert.Equal(t, tt.want, s.many(tt.calls, tt.path, tt.reply))
+				assert.Equal(t, tt.want, s.many(tt.calls, tt.lane, tt.reply))
 				assert.Equal(t, tt.most, s.most)
 			})
 		})
@@ -52,15 +53,15 @@ func TestInFlight(t *testing.T) {
 func TestWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.start(t, 64, vouched+authenticate, after(1900*time.Millisecond, ok))
+		s.start(t, 64, session, after(1900*time.Millisecond, ok))
 		began := time.Now()
-		assert.Equal(t, full, s.call(vouched+authenticate, ok))
+		assert.Equal(t, full, s.call(session, ok))
 		took(t, time.Second, began)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second/2, cancel)
-		assert.Equal(t, "error: context canceled", s.callWith(ctx, vouched+authenticate, ok))
+		assert.Equal(t, "error: context canceled", s.callWith(ctx, session, ok))
 		took(t, 1500*time.Millisecond, began)
-		assert.Equal(t, "200", s.call(vouched+authenticate, ok))
+		assert.Equal(t, "200", s.call(session, ok))
 		took(t, 1900*time.Millisecond, began)
 	})
 }
@@ -69,28 +70,28 @@ func TestWaitEnds(t *testing.T) {
 func TestWaitEndsWithTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.start(t, 59, vouched+authenticate, after(time.Second, ok))
-		s.start(t, 5, vouched+authenticate, after(time.Second/10, badCert))
-		got := s.many(200, vouched+authenticate, after(time.Second, ok))
+		s.start(t, 59, session, after(time.Second, ok))
+		s.start(t, 5, session, after(time.Second/10, badCert))
+		got := s.many(200, session, after(time.Second, ok))
 		assert.GreaterOrEqual(t, got[breakerOpen+"5s"], 196, "all but those who took the place of the first to fail: %v", got)
 	})
 }
 
 func TestLimit(t *testing.T) {
-	for _, path := range []string{authenticate, revoke} {
-		t.Run(path, func(t *testing.T) {
+	for _, lane := range []outbound.Lane{anySession, anyLogout} {
+		t.Run(lane.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
 				inRow := func(n int) (sent int) {
 					for range n {
-						if s.call(path, ok) == "200" {
+						if s.call(lane, ok) == "200" {
 							sent++
 						}
 					}
 					return sent
 				}
 				assert.Equal(t, 100, inRow(200), "a burst")
-				assert.Equal(t, limited, s.call(path, ok))
+				assert.Equal(t, limited, s.call(lane, ok))
 				time.Sleep(time.Second)
 				assert.Equal(t, 25, inRow(200), "a second's worth")
 				time.Sleep(time.Hour)
@@ -101,11 +102,11 @@ func TestLimit(t *testing.T) {
 }
 
 func TestNoLimitForWhatIsVouchedFor(t *testing.T) {
-	for _, path := range []string{migrate, vouched + authenticate, vouched + revoke} {
+	for _, lane := range []outbound.Lane{exchange, session, logout} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStytch()
 			for range 1000 {
-				assert.Equal(t, "200", s.call(path, ok))
+				assert.Equal(t, "200", s.call(lane, ok))
 			}
 		})
 	}
@@ -115,35 +116,35 @@ func TestNoLimitForWhatIsVouchedFor(t *testing.T) {
 func TestBreakerBeforeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.open(t, authenticate)
-		s.many(1000, authenticate, ok)
+		s.open(t, anySession)
+		s.many(1000, anySession, ok)
 		time.Sleep(5*time.Second + 1)
 		for range 95 {
-			assert.Equal(t, "200", s.call(authenticate, ok))
+			assert.Equal(t, "200", s.call(anySession, ok))
 		}
 	})
 }
 
 // What floods one lane, or breaks it, is not felt in another.
 func TestLanesShareNothing(t *testing.T) {
-	all := []string{migrate, create, authenticate, vouched + authenticate, revoke, vouched + revoke}
+	all := []outbound.Lane{exchange, createUser, anySession, session, anyLogout, logout}
 	for _, flooded := range all {
-		t.Run(flooded, func(t *testing.T) {
+		t.Run(flooded.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
 				s.start(t, 300, flooded, after(10*time.Second, down)) // fills its places
-				for _, path := range all {
-					if path != flooded {
-						assert.Equal(t, "200", s.call(path, down, ok), path)
+				for _, lane := range all {
+					if lane != flooded {
+						assert.Equal(t, "200", s.call(lane, down, ok), lane)
 					}
 				}
 				time.Sleep(time.Minute)
 				for range 300 { // empties its budgets, and opens its breaker
 					s.call(flooded, down)
 				}
-				for _, path := range all {
-					if path != flooded {
-						assert.Equal(t, map[string]int{"200": 8}, s.many(8, path, down, ok), path)
+				for _, lane := range all {
+					if lane != flooded {
+						assert.Equal(t, map[string]int{"200": 8}, s.many(8, lane, down, ok), lane)
 					}
 				}
 			})
@@ -155,24 +156,24 @@ func TestRetryBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
 		for range 100 {
-			s.call(revoke, down) // no breaker, but a limit
+			s.call(anyLogout, down) // no breaker, but a limit
 		}
 		assert.Equal(t, 100+10+50, s.triesMade(), "10 to begin with, and half of one for each call")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
 		for range 1000 {
-			s.call(vouched+revoke, ok)
+			s.call(logout, ok)
 		}
 		for range 1000 {
-			s.call(vouched+revoke, down)
+			s.call(logout, down)
 		}
 		assert.InDelta(t, 2000+100+500, s.triesMade(), 2, "what is saved up is 100 at most")
 	})
 }
 
 func TestThirtyPercentFail(t *testing.T) {
-	for _, path := range []string{migrate, vouched + authenticate} {
+	for _, lane := range []outbound.Lane{exchange, session} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStytch()
 			dice := rand.New(rand.NewPCG(1, 2))
@@ -187,7 +188,7 @@ func TestThirtyPercentFail(t *testing.T) {
 			}
 			got := map[string]int{}
 			for range 5000 {
-				got[s.call(path, flaky)]++
+				got[s.call(lane, flaky)]++
 			}
 			assert.GreaterOrEqual(t, got["200"], 4500, "of %v", got)
 			assert.Less(t, s.triesMade(), 7500)
@@ -222,8 +223,8 @@ func TestOutage(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
 				o := &outage{from: time.Now(), to: time.Now().Add(30 * time.Second), bad: tt.bad}
-				s.many(5, migrate, o.reply)
-				assert.Equal(t, breakerOpen+"5s", s.call(migrate, o.reply), "within 5 calls")
+				s.many(5, exchange, o.reply)
+				assert.Equal(t, breakerOpen+"5s", s.call(exchange, o.reply), "within 5 calls")
 
 				var wg sync.WaitGroup
 				var mu sync.Mutex
@@ -231,7 +232,7 @@ func TestOutage(t *testing.T) {
 				for range 1200 { // 20 a second for a minute
 					wg.Go(func() {
 						began := time.Now()
-						if s.call(migrate, o.reply) != "200" {
+						if s.call(exchange, o.reply) != "200" {
 							mu.Lock()
 							defer mu.Unlock()
 							lastLoss = began
@@ -259,7 +260,7 @@ func TestLatencyRamp(t *testing.T) {
 			latency := 50*time.Millisecond + time.Duration(i)*5*time.Second/3000
 			wg.Go(func() {
 				began := time.Now()
-				said := s.call(migrate, after(latency, ok))
+				said := s.call(exchange, after(latency, ok))
 				mu.Lock()
 				defer mu.Unlock()
 				if got[said]++; said != "200" {
@@ -279,14 +280,14 @@ func TestLatencyRamp(t *testing.T) {
 func TestFloodWhileOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.open(t, vouched+authenticate)
+		s.open(t, session)
 		var before, now runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		goroutines := runtime.NumGoroutine()
 		for i := range 40_000 {
 			began := time.Now()
-			if s.call(vouched+authenticate, badCert)[0] == 'h' {
+			if s.call(session, badCert)[0] == 'h' {
 				assert.Equal(t, began, time.Now())
 			}
 			if i%2 == 0 {

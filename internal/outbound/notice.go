@@ -2,15 +2,15 @@ package outbound
 
 import "example.com/stytchmigrate/internal/background"
 
-// notices hands notices on, in order. They come up under locks and in calls that
-// many requests wait for, where code of the application has no business.
+// notices hands notices to the application, in order. Notices are made under locks
+// and in calls that many requests wait for, so Notify can't be called there.
 type notices struct {
-	to    func(Notice) // nil: nobody
-	queue background.Queue
+	notify func(Notice) // may be nil
+	queue  background.Queue
 }
 
 func (n *notices) add(x Notice) {
-	if n.to != nil {
-		n.queue.Add(func() { n.to(x) })
+	if n.notify != nil {
+		n.queue.Add(func() { n.notify(x) })
 	}
 }

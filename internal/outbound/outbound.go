@@ -1,28 +1,27 @@
-// Package outbound decides which calls to Stytch are made, made again, or held
-// back, so that a Stytch in trouble is not asked more than it can answer, and
-// those who wait for it are not kept waiting for nothing.
+// Package outbound sends calls to Stytch. It retries calls that failed, bounds how
+// many are in flight, and stops sending while Stytch is down. So a Stytch in
+// trouble gets no more calls than it can answer, and requests don't wait in vain.
 //
-// Calls go in lanes that share nothing. A flood of sessions that somebody made up
-// fills a lane of its own, and leaves alone the users who are vouched for here.
+// Each kind of call has a [Lane] with limits of its own, and lanes share nothing. A
+// flood of made-up session cookies fills the lane for such cookies. It does not
+// delay calls about sessions that were verified here.
 package outbound
 
 import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 )
 
-// Config is what a Transport needs to know. All but Notify is required.
+// Config is what a Transport needs. Notify is optional.
 type Config struct {
-	Base    http.RoundTripper
-	Timeout time.Duration // how long a request of the application waits, all calls together
-	MaxBody int64         // bytes of an answer that are of use; one more is read, to tell
+	Base    *Isolated
+	Timeout time.Duration // how long a request of the application waits, for both tries of a call together
 
-	// Notify hears what happens to a lane. It runs in a goroutine of its own, one
-	// notice at a time and in order, and may panic or take its time: no call waits
-	// for it. If it is so slow that many notices wait, the oldest are lost.
+	// Notify gets each change of a lane, one at a time and in order, in a goroutine
+	// of its own. It may panic or block, for no call waits for it. If many notices
+	// wait for it, the oldest are dropped.
 	Notify func(Notice)
 }
 
@@ -31,104 +30,84 @@ type Notice struct {
 	Lane     string
 	What     string        // "breaker open", "breaker half-open", "breaker closed" or "paused"
 	Failures uint32        // calls that failed in a row, for a breaker
-	For      time.Duration // how long it is going to last, if open or paused; else since the breaker opened first
+	For      time.Duration // if open or paused: how long it will last; else: how long ago the breaker first opened
 }
 
 // HeldBack is the error for a call that was not sent.
 type HeldBack struct {
-	Reason     string        // fixed text, which holds nothing of a peer's
-	RetryAfter time.Duration // in whole seconds, one at least
-	Full       bool          // for want of a place in flight, and nothing else
+	Reason     string        // fixed text, with nothing from Stytch in it
+	RetryAfter time.Duration // in whole seconds, at least one
+	Full       bool          // the only reason is that too many calls are in flight
 }
 
 func (e *HeldBack) Error() string { return "held back: " + e.Reason }
 
-// heldBack rounds up, for Retry-After counts in seconds: who comes back a
-// moment early comes back for nothing.
 func heldBack(reason string, rest time.Duration) *HeldBack {
-	return &HeldBack{Reason: reason, RetryAfter: max(rest+time.Second-1, time.Second).Truncate(time.Second)}
+	return &HeldBack{Reason: reason, RetryAfter: max(WholeSeconds(rest), time.Second)}
 }
 
-type vouchedKey struct{}
+type laneKey struct{}
 
-// Vouched marks a call about something that was checked here: a JWT of the
-// project, though it has expired, or a token known in memory. What anybody may
-// have made up is held to a limit, and this is not.
-func Vouched(ctx context.Context) context.Context {
-	return context.WithValue(ctx, vouchedKey{}, true)
+// In returns a context for calls of a lane.
+func In(ctx context.Context, l Lane) context.Context {
+	return context.WithValue(ctx, laneKey{}, l)
 }
 
-// Transport is an http.RoundTripper over another one. It reads answers to their
-// end itself, so that one that breaks off counts as what it is. Make it with
-// New; it is safe for concurrent use.
+// LaneOf returns the lane that In put into ctx, or NoLane.
+func LaneOf(ctx context.Context) Lane {
+	l, _ := ctx.Value(laneKey{}).(Lane)
+	return l
+}
+
+// Transport is an http.RoundTripper that sends each request in the lane of its
+// context: see [In]. Make it with [New]; it is safe for concurrent use.
 type Transport struct {
 	cfg   Config
-	lanes [len(limits)]*lane
+	lanes [len(limits)]*lane // by Lane; nil for NoLane
 }
 
 // New returns a Transport.
 func New(c Config) *Transport {
 	t := &Transport{cfg: c}
-	n := &notices{to: c.Notify}
-	for i := range limits {
-		t.lanes[i] = newLane(limits[i], n)
+	n := &notices{notify: c.Notify}
+	for l := NoLane + 1; int(l) < len(limits); l++ {
+		t.lanes[l] = newLane(limits[l], n)
 	}
 	return t
 }
 
-// RoundTrip sends a request in its lane, at most twice, and returns an answer
-// whose body is in memory. A request without GetBody is sent once. What belongs
-// to no lane, as the public key set, is sent as it is.
+// RoundTrip sends a request at most twice and returns an answer whose body is in
+// memory. It sends a request that has a body but no GetBody once. It sends a
+// request in NoLane as it is.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	l := t.lane(req)
+	l := t.lanes[LaneOf(req.Context())]
 	if l == nil {
 		return t.cfg.Base.RoundTrip(req)
 	}
 	if req.Body != nil && req.GetBody != nil {
-		defer req.Body.Close() // each try has one of its own
+		defer req.Body.Close() // each try has a body of its own
 	}
-	p, err := l.enter(req.Context())
+	p, err := l.admit(req.Context())
 	if err != nil {
 		if req.Body != nil && req.GetBody == nil {
 			req.Body.Close()
 		}
 		return nil, err
 	}
-	outcome := errFailed // also where Base panics, or leaves by runtime.Goexit
-	defer func() { p.leave(outcome) }()
+	outcome := errFailed // if GetBody panics
+	defer func() { p.release(outcome) }()
 
 	c := call{lane: l, cfg: &t.cfg, req: req, start: time.Now(), probe: p.probe}
 	got := c.run()
-	if l.pauses && got.throttled() {
+	if l.pauses && got.isThrottled() {
 		l.pause(got.retryAfter())
 	}
-	outcome = got.outcome(t.cfg.MaxBody)
+	outcome = got.outcome(t.cfg.Base.maxBody)
 	return got.response(req)
 }
 
-// What a call counts as for the breaker; nil is a success.
+// What a call counts as for the breaker. nil is a success.
 var (
 	errFailed     = errors.New("can't tell")
-	errNotCounted = errors.New("the caller left")
+	errNotCounted = errors.New("the caller cancelled")
 )
-
-// lane returns the lane of a request, or nil.
-func (t *Transport) lane(req *http.Request) *lane {
-	vouched, _ := req.Context().Value(vouchedKey{}).(bool)
-	path := req.URL.Path
-	switch {
-	case strings.HasSuffix(path, "/sessions/migrate"):
-		return t.lanes[exchange]
-	case strings.HasSuffix(path, "/v1/users") && req.Method == http.MethodPost:
-		return t.lanes[user]
-	case strings.HasSuffix(path, "/sessions/authenticate") && vouched:
-		return t.lanes[session]
-	case strings.HasSuffix(path, "/sessions/authenticate"):
-		return t.lanes[unvouchedSession]
-	case strings.HasSuffix(path, "/sessions/revoke") && vouched:
-		return t.lanes[revoke]
-	case strings.HasSuffix(path, "/sessions/revoke"):
-		return t.lanes[unvouchedRevoke]
-	}
-	return nil
-}

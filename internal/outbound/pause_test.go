@@ -28,14 +28,14 @@ func TestPausedExchanges(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
-				assert.Equal(t, "429", s.call(migrate, tt.reply))
-				assert.Equal(t, paused+tt.want.String(), s.call(migrate, ok))
+				assert.Equal(t, "429", s.call(exchange, tt.reply))
+				assert.Equal(t, paused+tt.want.String(), s.call(exchange, ok))
 				time.Sleep(500 * time.Millisecond)
-				assert.Equal(t, paused+tt.want.String(), s.call(migrate, ok), "rounded up")
+				assert.Equal(t, paused+tt.want.String(), s.call(exchange, ok), "rounded up")
 				time.Sleep(tt.want - 500*time.Millisecond - 1)
-				assert.Equal(t, paused+"1s", s.call(migrate, ok))
+				assert.Equal(t, paused+"1s", s.call(exchange, ok))
 				time.Sleep(time.Nanosecond)
-				assert.Equal(t, "200", s.call(migrate, ok))
+				assert.Equal(t, "200", s.call(exchange, ok))
 				assert.Equal(t, []outbound.Notice{{Lane: "exchange", What: "paused", For: tt.want}}, s.heard())
 			})
 		})
@@ -46,22 +46,22 @@ func TestPausedExchanges(t *testing.T) {
 func TestOnePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		s.start(t, 1, migrate, after(time.Second, apiError(429, "too_few_tokens_authenticated", "Retry-After", "20")))
-		s.start(t, 1, migrate, after(1500*time.Millisecond, apiError(429, "too_few_tokens_authenticated", "Retry-After", "30")))
-		s.start(t, 1, migrate, after(2*time.Second-1, apiError(429, "too_few_tokens_authenticated", "Retry-After", "1")))
+		s.start(t, 1, exchange, after(time.Second, apiError(429, "too_few_tokens_authenticated", "Retry-After", "20")))
+		s.start(t, 1, exchange, after(1500*time.Millisecond, apiError(429, "too_few_tokens_authenticated", "Retry-After", "30")))
+		s.start(t, 1, exchange, after(2*time.Second-1, apiError(429, "too_few_tokens_authenticated", "Retry-After", "1")))
 		time.Sleep(2 * time.Second)
-		assert.Equal(t, paused+"30s", s.call(migrate, ok))
+		assert.Equal(t, paused+"30s", s.call(exchange, ok))
 		assert.Len(t, s.heard(), 1)
 	})
 }
 
 func TestOnlyExchangesPause(t *testing.T) {
-	for _, path := range []string{authenticate, vouched + authenticate, revoke, vouched + revoke} {
+	for _, lane := range []outbound.Lane{anySession, session, anyLogout, logout} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newStytch()
-			assert.Equal(t, "429", s.call(path, apiError(429, "too_few_tokens_authenticated")))
-			assert.Equal(t, "200", s.call(path, ok))
-			assert.Equal(t, "200", s.call(migrate, ok))
+			assert.Equal(t, "429", s.call(lane, apiError(429, "too_few_tokens_authenticated")))
+			assert.Equal(t, "200", s.call(lane, ok))
+			assert.Equal(t, "200", s.call(exchange, ok))
 			assert.Empty(t, s.heard())
 		})
 	}
@@ -71,7 +71,7 @@ func TestOnlyExchangesPause(t *testing.T) {
 func TestOnly429Pauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		assert.Equal(t, "400", s.call(migrate, apiError(400, "too_few_tokens_authenticated")))
-		assert.Equal(t, "200", s.call(migrate, ok))
+		assert.Equal(t, "400", s.call(exchange, apiError(400, "too_few_tokens_authenticated")))
+		assert.Equal(t, "200", s.call(exchange, ok))
 	})
 }

@@ -28,13 +28,14 @@ const (
 	life    = 3 * timeout // of a call's context
 )
 
-// The calls, by what their lane is for.
+// The lanes, for short.
 const (
-	migrate      = "/v1/sessions/migrate"
-	authenticate = "/v1/sessions/authenticate"
-	revoke       = "/v1/sessions/revoke"
-	create       = "/v1/users"
-	vouched      = "vouched "
+	exchange   = outbound.Exchange
+	createUser = outbound.CreateUser
+	session    = outbound.Session
+	anySession = outbound.UnvouchedSession
+	logout     = outbound.Revoke
+	anyLogout  = outbound.UnvouchedRevoke
 )
 
 // reply is what a try comes to.
@@ -117,7 +118,7 @@ type stytch struct {
 
 func newStytch() *stytch {
 	s := &stytch{began: time.Now()}
-	s.Transport = outbound.New(outbound.Config{Base: base{s}, Timeout: timeout, MaxBody: maxBody, Notify: s.hear})
+	s.Transport = outbound.New(outbound.Config{Base: outbound.Isolate(base{s}, maxBody), Timeout: timeout, Notify: s.hear})
 	return s
 }
 
@@ -173,15 +174,10 @@ func (s *script) next() reply {
 	return r
 }
 
-// newRequest is a call as the client makes it; path may begin with "vouched ".
-func newRequest(ctx context.Context, path string, replies ...reply) *http.Request {
-	path, is := strings.CutPrefix(path, vouched)
-	if is {
-		path = strings.TrimSpace(path)
-		ctx = outbound.Vouched(ctx)
-	}
-	ctx = context.WithValue(ctx, scriptKey{}, &script{replies: replies})
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://test.stytch.com"+path, strings.NewReader("body"))
+// newRequest is a call as the client makes it.
+func newRequest(ctx context.Context, lane outbound.Lane, replies ...reply) *http.Request {
+	ctx = context.WithValue(outbound.In(ctx, lane), scriptKey{}, &script{replies: replies})
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://test.stytch.com/v1/sessions", strings.NewReader("body"))
 	if err != nil {
 		panic(err)
 	}
@@ -190,14 +186,14 @@ func newRequest(ctx context.Context, path string, replies ...reply) *http.Reques
 
 // call makes a call and says what came of it: its status, "held back: ..." or
 // "error: ...", and after a body that breaks off the error of that.
-func (s *stytch) call(path string, replies ...reply) string {
+func (s *stytch) call(lane outbound.Lane, replies ...reply) string {
 	ctx, cancel := context.WithTimeout(context.Background(), life)
 	defer cancel()
-	return s.callWith(ctx, path, replies...)
+	return s.callWith(ctx, lane, replies...)
 }
 
-func (s *stytch) callWith(ctx context.Context, path string, replies ...reply) string {
-	resp, err := s.RoundTrip(newRequest(ctx, path, replies...))
+func (s *stytch) callWith(ctx context.Context, lane outbound.Lane, replies ...reply) string {
+	resp, err := s.RoundTrip(newRequest(ctx, lane, replies...))
 	var held *outbound.HeldBack
 	switch {
 	case errors.As(err, &held):
@@ -213,13 +209,13 @@ func (s *stytch) callWith(ctx context.Context, path string, replies ...reply) st
 }
 
 // many makes n calls at once and counts what came of them.
-func (s *stytch) many(n int, path string, replies ...reply) map[string]int {
+func (s *stytch) many(n int, lane outbound.Lane, replies ...reply) map[string]int {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	got := map[string]int{}
 	for range n {
 		wg.Go(func() {
-			said := s.call(path, replies...)
+			said := s.call(lane, replies...)
 			mu.Lock()
 			defer mu.Unlock()
 			got[said]++
@@ -230,23 +226,23 @@ func (s *stytch) many(n int, path string, replies ...reply) map[string]int {
 }
 
 // start makes n calls that the test goes on beside, and waits for at its end.
-func (s *stytch) start(t *testing.T, n int, path string, replies ...reply) {
+func (s *stytch) start(t *testing.T, n int, lane outbound.Lane, replies ...reply) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for range n {
-		wg.Go(func() { s.call(path, replies...) })
+		wg.Go(func() { s.call(lane, replies...) })
 	}
 	t.Cleanup(wg.Wait)
 	synctest.Wait()
 }
 
 // open opens the breaker of a lane.
-func (s *stytch) open(t *testing.T, path string) {
+func (s *stytch) open(t *testing.T, lane outbound.Lane) {
 	t.Helper()
 	for range 5 {
-		require.Equal(t, "503", s.call(path, down))
+		require.Equal(t, "503", s.call(lane, down))
 	}
-	require.Contains(t, s.call(path, ok), "breaker is open")
+	require.Contains(t, s.call(lane, ok), "breaker is open")
 }
 
 // took asserts how long what came before took.

@@ -1,7 +1,6 @@
 package outbound_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -57,7 +56,7 @@ func TestTries(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
-				assert.Equal(t, tt.want, s.call(migrate, tt.first, ok))
+				assert.Equal(t, tt.want, s.call(exchange, tt.first, ok))
 				assert.Len(t, s.tries, tt.tries)
 			})
 		})
@@ -78,7 +77,7 @@ func TestAtMostTwoTries(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
-				assert.Equal(t, tt.want, s.call(migrate, tt.try))
+				assert.Equal(t, tt.want, s.call(exchange, tt.try))
 				assert.Len(t, s.tries, 2)
 			})
 		})
@@ -121,7 +120,7 @@ func TestPause(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
-				s.call(authenticate, tt.first, ok)
+				s.call(anySession, tt.first, ok)
 				if tt.between == none {
 					require.Len(t, s.tries, 1)
 					return
@@ -139,7 +138,7 @@ func TestPauseIsRandom(t *testing.T) {
 		seen := map[time.Duration]bool{}
 		for range 10 {
 			s := newStytch()
-			s.call(migrate, down, ok)
+			s.call(exchange, down, ok)
 			seen[s.tries[1]] = true
 		}
 		assert.Len(t, seen, 10)
@@ -160,7 +159,7 @@ func TestSlowAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
-				assert.Equal(t, tt.want, s.call(migrate, after(tt.slow, ok)))
+				assert.Equal(t, tt.want, s.call(exchange, after(tt.slow, ok)))
 				assert.LessOrEqual(t, time.Since(s.began), life)
 			})
 		})
@@ -171,13 +170,13 @@ func TestSlowAnswers(t *testing.T) {
 func TestSlowAnswersWithoutBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		got := s.many(32, migrate, after(3*time.Second, ok))
+		got := s.many(32, exchange, after(3*time.Second, ok))
 		assert.Equal(t, map[string]int{"200": 32}, got)
 		assert.Equal(t, 32+26, s.triesMade(), "10 retries to begin with, and half of one for each call")
 	})
 	synctest.Test(t, func(t *testing.T) { // nor for one that can't be made
 		s := newStytch()
-		r := newRequest(t.Context(), migrate, after(3*time.Second, ok))
+		r := newRequest(t.Context(), exchange, after(3*time.Second, ok))
 		r.GetBody = nil
 		resp, err := s.RoundTrip(r)
 		require.NoError(t, err)
@@ -206,7 +205,7 @@ func TestCallerLeaves(t *testing.T) {
 					cancel()
 				}
 				defer time.AfterFunc(tt.after, cancel).Stop()
-				assert.Equal(t, tt.want, s.callWith(ctx, migrate, tt.first))
+				assert.Equal(t, tt.want, s.callWith(ctx, exchange, tt.first))
 				took(t, tt.after, s.began)
 				assert.LessOrEqual(t, s.triesMade(), 1)
 			})
@@ -235,7 +234,7 @@ func TestRequestIsLeftAlone(t *testing.T) {
 			}
 		}
 		s := newStytch()
-		r := newRequest(t.Context(), migrate, take(down), take(ok))
+		r := newRequest(t.Context(), exchange, take(down), take(ok))
 		body := &closer{Reader: strings.NewReader("body")}
 		r.Body = body
 		_, err := s.RoundTrip(r)
@@ -263,10 +262,10 @@ func TestRequestBodyIsClosed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
 				if tt.held {
-					s.open(t, migrate)
+					s.open(t, exchange)
 				}
 				before := s.triesMade()
-				r := newRequest(t.Context(), migrate, brings)
+				r := newRequest(t.Context(), exchange, brings)
 				body := &closer{Reader: strings.NewReader("body")}
 				r.Body = body
 				if !tt.getBody {
@@ -283,7 +282,7 @@ func TestRequestBodyIsClosed(t *testing.T) {
 func TestGetBodyThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		r := newRequest(t.Context(), migrate, ok)
+		r := newRequest(t.Context(), exchange, ok)
 		r.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
 		_, err := s.RoundTrip(r)
 		require.EqualError(t, err, "gone")
@@ -298,7 +297,7 @@ func TestResponse(t *testing.T) {
 			original.Reader = readFunc(func(p []byte) (int, error) { return copy(p, "a"), nil })
 			return &http.Response{StatusCode: 404, Header: http.Header{"X-Id": {"1"}}, Body: &original}, nil
 		}
-		r := newRequest(t.Context(), migrate, endless)
+		r := newRequest(t.Context(), exchange, endless)
 		resp, err := s.RoundTrip(r)
 		require.NoError(t, err)
 		assert.Equal(t, 1, original.closed)
@@ -311,17 +310,21 @@ func TestResponse(t *testing.T) {
 	})
 }
 
-func TestOtherCallsPass(t *testing.T) {
-	sent := &http.Response{StatusCode: 500, Body: io.NopCloser(bytes.NewReader(nil))}
-	tr := outbound.New(outbound.Config{Timeout: timeout, MaxBody: 1, Base: roundTripper(func(r *http.Request) (*http.Response, error) { return sent, nil })})
-	for i := range 20 {
-		path := []string{"sessions/jwks/project-test-1", "users", "users/user-test-1"}[i%3]
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://test.stytch.com/v1/"+path, nil)
+// Calls in no lane have no limit, no retry and no breaker.
+func TestNoLane(t *testing.T) {
+	tries := 0
+	tr := outbound.New(outbound.Config{Timeout: timeout, Base: outbound.Isolate(roundTripper(func(r *http.Request) (*http.Response, error) {
+		tries++
+		return down(r)
+	}), maxBody)})
+	for range 20 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://test.stytch.com/v1/sessions/jwks/project-test-1", nil)
 		require.NoError(t, err)
 		resp, err := tr.RoundTrip(r)
 		require.NoError(t, err)
-		assert.Same(t, sent, resp)
+		assert.Equal(t, 503, resp.StatusCode)
 	}
+	assert.Equal(t, 20, tries)
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -3,16 +3,14 @@ package outbound
 import (
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
 	"sync/atomic"
 	"time"
 )
 
-// call is one call in at most two tries. It counts once, and is in flight until
-// both have ended.
+// call is one call in at most two tries. The breaker counts it once, and it is in
+// flight until its last try has ended.
 type call struct {
 	lane  *lane
 	cfg   *Config
@@ -21,22 +19,20 @@ type call struct {
 	probe bool
 }
 
-var errNoResponse = errors.New("transport returned neither an answer nor an error")
-
 // run makes the tries and returns the one that counts.
 func (c *call) run() try {
 	first := c.try(c.replayable())
-	if c.req.Context().Err() != nil || !c.replayable() || !first.again() {
+	if c.req.Context().Err() != nil || !c.replayable() || !first.isRetryable() {
 		return first
 	}
 	wait := 50*time.Millisecond + rand.N(100*time.Millisecond)
 	if asked := first.retryAfter(); asked > 0 {
 		if time.Since(c.start)+asked >= c.cfg.Timeout {
-			return first // nobody would be there any more
+			return first // the request will not wait that long
 		}
 		wait = asked
 	}
-	if !first.paid && !c.lane.retries.take() || !c.sleep(wait) {
+	if !first.hedged && !c.lane.retries.take() || !c.sleep(wait) {
 		return first
 	}
 	return c.try(false)
@@ -44,7 +40,7 @@ func (c *call) run() try {
 
 func (c *call) replayable() bool { return c.req.Body == nil || c.req.GetBody != nil }
 
-// sleep reports whether the caller is still there after it.
+// sleep reports false if the caller cancels before d has passed.
 func (c *call) sleep(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -56,92 +52,48 @@ func (c *call) sleep(d time.Duration) bool {
 	}
 }
 
-// try sends the request once. Where another try may follow, this one is given
-// half of the time that a request waits, so that the other one may still be in
-// time. It is not cut short in favour of a try that there is no budget for, and
-// the last one goes on until the request's context ends: an answer that comes
-// late is remembered, so that a slow Stytch gets everybody through. Only a
-// probe, for whose end all others wait, has to be in time.
-func (c *call) try(another bool) try {
+// try sends the request once.
+//
+// With hedge, the try is cancelled after half of Timeout, so that a second try can
+// still be in time for the request. It is not cancelled if no retry is left to
+// take.
+//
+// The last try goes on until the request's context ends. An answer that comes late
+// is remembered, so even a slow Stytch gets all users through. Only a probe has to
+// end within Timeout, because all other calls are held back until it does.
+func (c *call) try(hedge bool) try {
 	ctx, cancel := context.WithCancel(c.req.Context())
 	defer cancel()
 	if c.probe {
 		ctx, cancel = context.WithDeadline(ctx, c.start.Add(c.cfg.Timeout))
 		defer cancel()
 	}
-	var cut atomic.Bool
-	if another {
+	var hedged atomic.Bool
+	if hedge {
 		timer := time.AfterFunc(c.cfg.Timeout/2, func() {
 			if c.lane.retries.take() {
-				cut.Store(true)
+				hedged.Store(true)
 				cancel()
 			}
 		})
 		defer timer.Stop()
 	}
-	t := c.send(ctx)
-	if t.paid = cut.Load(); t.paid && t.err != nil {
-		t.err = context.DeadlineExceeded // and not what the transport makes of cancel
+	t := try{answer: c.send(ctx)}
+	if t.hedged = hedged.Load(); t.hedged && t.err != nil {
+		t.err = context.DeadlineExceeded // in place of the transport's error for a cancelled context
 	}
-	t.left = t.err != nil && errors.Is(c.req.Context().Err(), context.Canceled)
+	t.cancelled = t.err != nil && errors.Is(c.req.Context().Err(), context.Canceled)
 	return t
 }
 
-func (c *call) send(ctx context.Context) (t try) {
+func (c *call) send(ctx context.Context) answer {
 	req := c.req.Clone(ctx)
 	if c.req.Body != nil && c.req.GetBody != nil {
 		body, err := c.req.GetBody()
 		if err != nil {
-			return try{err: err}
+			return answer{err: err}
 		}
 		req.Body = body
 	}
-	return apart(ctx, func() (t try) { return c.receive(req) })
+	return c.cfg.Base.send(ctx, tryGrace, req)
 }
-
-func (c *call) receive(req *http.Request) (t try) {
-	if t.resp, t.err = c.cfg.Base.RoundTrip(req); t.err != nil {
-		return try{err: t.err}
-	}
-	if t.resp == nil {
-		return try{err: errNoResponse}
-	}
-	if t.resp.Body != nil {
-		defer t.resp.Body.Close()
-		t.body, t.err = io.ReadAll(io.LimitReader(t.resp.Body, c.cfg.MaxBody+1))
-	}
-	return t
-}
-
-// apart runs f in a goroutine of its own, and leaves when ctx is done: a transport
-// that knows no context must not keep its place, nor be the probe for ever. A panic
-// and runtime.Goexit are as if f had run here.
-func apart(ctx context.Context, f func() try) try {
-	done := make(chan func() try, 1)
-	go func() {
-		out := func() try { runtime.Goexit(); return try{} }
-		defer func() {
-			if p := recover(); p != nil {
-				out = func() try { panic(p) }
-			}
-			done <- out
-		}()
-		t := f()
-		out = func() try { return t }
-	}()
-	select {
-	case out := <-done:
-		return out()
-	case <-ctx.Done():
-	}
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case out := <-done: // with the status at least, if there was one
-		return out()
-	case <-timer.C:
-		return try{err: ctx.Err()}
-	}
-}
-
-const grace = 100 * time.Millisecond // for a transport to hear of its context

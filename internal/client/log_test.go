@@ -1,0 +1,98 @@
+package client_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate/internal/stytch"
+)
+
+// Each row is an error of Stytch. A plain no is everyday life. A no for an unknown
+// reason may be a wrong setting. A wrong setting that is known is named.
+func TestLevel(t *testing.T) {
+	const (
+		users       = "import of users, or Config.CreateUsers"
+		userInfo    = "UserInfo endpoint: Check says what is wrong with it"
+		dashboard   = "UserInfo URL in the Stytch dashboard"
+		credentials = "Config.ProjectID or Config.Secret"
+	)
+	for _, tt := range []struct {
+		name           string
+		status         int
+		errorType      string
+		creates        bool
+		level, setting string
+	}{
+		{"a no", 404, "session_not_found", false, "INFO", ""},
+		{"a user who is locked", 404, "user_lock_limit_reached", false, "INFO", ""},
+		{"no user", 404, "user_not_found", false, "WARN", users},
+		{"no email", 404, "migrate_from_external_email_does_not_exist", false, "WARN", users},
+		{"no user, who is going to be created", 404, "user_not_found", true, "INFO", ""},
+		{"the UserInfo endpoint", 404, "migrate_from_external_unexpected_response", false, "WARN", userInfo},
+		{"a no for an unknown reason", 404, "brand_new_error", false, "WARN", ""},
+		{"a gateway's 404", 404, "", false, "WARN", ""},
+		{"an outage", 503, "server_unavailable", false, "WARN", ""},
+		{"an outage that says no", 503, "session_not_found", false, "WARN", ""},
+		{"too many requests", 429, "too_many_requests", false, "WARN", ""},
+		{"credentials", 401, "unauthorized_credentials", false, "ERROR", credentials},
+		{"a 401 for an unknown reason", 401, "brand_new_error", false, "ERROR", credentials},
+		{"a path that is not served", 404, "route_not_found", false, "ERROR", "Config.BaseURL"},
+		{"no UserInfo URL", 400, "migrate_from_external_missing_userinfo", false, "ERROR", dashboard},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := over(apiError(tt.status, tt.errorType))
+				c.CreatesUsers = tt.creates
+				log := logOf(t, c)
+				assert.Equal(t, 1, strings.Count(log, "\n"), log)
+				assert.Contains(t, log, `"level":"`+tt.level+`"`)
+				assert.Contains(t, log, `"error_type":"`+tt.errorType+`","request_id":"request-1"`)
+				if tt.setting == "" {
+					assert.NotContains(t, log, "setting")
+				} else {
+					assert.Contains(t, log, `"setting":"`+tt.setting+`"`)
+				}
+			})
+		})
+	}
+}
+
+func TestLogLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := logOf(t, over(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return apiError(404, "session_not_found")(r)
+		}))
+		assert.Contains(t, log, `"level":"INFO","msg":"stytchmigrate: call to Stytch failed","op":"migrate","duration":1000000000,`+
+			`"status_code":404,"error_type":"session_not_found","request_id":"request-1"}`)
+		assert.Empty(t, logOf(t, over(answer(200, `{"user_id":"user-1"}`))), "a call that succeeds is not logged")
+		c := over(nil)
+		c.LogError(t.Context(), stytch.Migrate, 0, errors.New("an error of the application"))
+		assert.Contains(t, logOf(t, over(answer(200, "{}"))), `"level":"WARN","msg":"stytchmigrate: call to Stytch failed","op":"migrate","duration":0,`+
+			`"reason":"answer 200 could not be used: user_id is missing"}`)
+	})
+}
+
+// A call that is held back says so, and when to come again. Its line is for debugging
+// only, because the cause was logged when it began.
+func TestHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := over(fail(http.ErrSchemeMismatch)) // is not tried again
+		for range 5 {
+			_ = migrate(t, c)
+		}
+		err := migrate(t, c)
+		assert.EqualError(t, err, "stytchmigrate: migrate: held back: breaker is open")
+		call := stytch.AsCall(err)
+		assert.Equal(t, 5*time.Second, call.RetryAfter)
+		assert.True(t, call.HeldBack())
+		assert.False(t, call.NoSlot)
+		assert.Contains(t, logOf(t, c), `"level":"DEBUG"`)
+	})
+}

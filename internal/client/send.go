@@ -1,0 +1,107 @@
+package client
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"example.com/stytchmigrate/internal/background"
+	"example.com/stytchmigrate/internal/outbound"
+	"example.com/stytchmigrate/internal/redact"
+)
+
+const (
+	userAgent = "stytchmigrate-go/0.1"
+
+	// MaxBody bounds what is read of an answer. No answer of Stytch's comes near it.
+	MaxBody = 1 << 20
+
+	maxRetryAfter = 60 * time.Second
+)
+
+// Transport returns the application's transport, or a copy of the default one. It
+// is isolated, because the application's transport may do anything.
+func Transport(c *http.Client) *outbound.Isolated {
+	if c != nil && c.Transport != nil {
+		return outbound.Isolate(c.Transport, MaxBody)
+	}
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // a program may replace the default transport, for tracing
+		return outbound.Isolate(http.DefaultTransport, MaxBody)
+	}
+	t = t.Clone()
+	t.MaxIdleConnsPerHost = 32
+	t.MaxResponseHeaderBytes = 64 << 10
+	return outbound.Isolate(t, MaxBody)
+}
+
+// NewHTTPClient returns a client over t that follows no redirect and keeps no
+// cookies. A redirect would send the project's secret and a user's token to
+// whatever host it names. t must be isolated: an *outbound.Isolated, or an
+// *outbound.Transport over one.
+func NewHTTPClient(t http.RoundTripper) *http.Client {
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Received is the outcome of sending a request.
+type Received struct {
+	Status  int // zero: no answer
+	Header  http.Header
+	Body    []byte // up to a byte more than MaxBody
+	Failure string // why there is no answer, or not all of its body
+
+	heldBack time.Duration // not sent, and will not be sent before this has passed
+	full     bool          // not sent, because too many calls are in flight
+}
+
+// Send sends a request. It describes a failure in words of our own, because an
+// error's text may hold what a peer wrote. When the request's context ends, the
+// call has failed, even if the answer comes a moment later.
+func (c *Client) Send(req *http.Request) Received {
+	req.Header.Set("User-Agent", userAgent)
+	req.Header.Set("Accept", "application/json")
+	in := c.receive(req)
+	if err := req.Context().Err(); err != nil {
+		return Received{Failure: redact.Reason(err)}
+	}
+	return in
+}
+
+func (c *Client) receive(req *http.Request) Received {
+	resp, err := c.HTTP.Do(req)
+	var held *outbound.HeldBack
+	switch {
+	case errors.As(err, &held):
+		return Received{Failure: held.Error(), heldBack: held.RetryAfter, full: held.Full}
+	case err != nil:
+		return Received{Failure: reason(err)}
+	}
+	defer resp.Body.Close()
+	in := Received{Status: resp.StatusCode, Header: resp.Header}
+	if in.Body, err = io.ReadAll(io.LimitReader(resp.Body, MaxBody+1)); err != nil {
+		in.Failure = reason(err)
+	}
+	return in
+}
+
+func reason(err error) string {
+	var crash *background.Crash
+	if errors.As(err, &crash) {
+		return "transport " + crash.Error()
+	}
+	return redact.Reason(err)
+}
+
+// retryAfter is the time for the Retry-After of our own answers, in whole seconds.
+// Never is more likely a mistake than what Stytch means, so it counts as absent.
+func retryAfter(h http.Header) time.Duration {
+	after := outbound.RetryAfter(h)
+	if after == outbound.Never {
+		return 0
+	}
+	return min(outbound.WholeSeconds(after), maxRetryAfter)
+}
