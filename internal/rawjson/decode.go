@@ -11,31 +11,35 @@ import (
 	"time"
 )
 
-// Decode fills dst, a pointer to a zero response type, from a body of Stytch's.
+// Decode fills dst from a JSON object. dst points to a zero struct.
 //
-// It stands in for json.Unmarshal, which takes User_ID for user_id, leaves a
-// missing member zero without a word, merges duplicate objects, and quotes the
-// value in its errors. Here names are compared exactly, members tagged required
-// must be there and not null, the last of duplicates counts, and an error names
-// the path and what was expected: nothing in its text is from the body. Null is
-// absence where a member is optional; members that no field is for are ignored.
+// It is stricter than json.Unmarshal:
+//   - Names are compared exactly. json.Unmarshal reads User_ID as user_id.
+//   - A member whose field has the tag `required:"true"` must be there and must not be
+//     null. json.Unmarshal leaves the field zero.
+//   - Of duplicate members the last counts. json.Unmarshal merges duplicate objects.
+//   - An error names the path and what was expected. json.Unmarshal quotes the value,
+//     which may be a secret.
 //
-// The cost is linear: a byte is scanned once for each level of the Go types, the
-// nesting of anything else is left to encoding/json, which bounds it at 10,000.
+// A null counts as absent if the member is optional. Members without a field are
+// ignored.
+//
+// The cost is linear. Each byte is scanned once for each level of the Go types.
+// Nesting below them is left to encoding/json, which allows 10,000 levels.
 func Decode(data []byte, dst any) error {
 	if !json.Valid(data) {
 		return errors.New("body is not one JSON value")
 	}
 	if err := fill(bytes.TrimSpace(data), reflect.ValueOf(dst).Elem()); err != nil {
-		return err
+		return err // not fill's result itself: a nil *mismatch is not a nil error
 	}
 	return nil
 }
 
-// fill sets v from raw, which is valid JSON without space around it.
-func fill(raw []byte, v reflect.Value) *misfit {
+// fill sets v from raw, which is valid JSON with no space around it.
+func fill(raw []byte, v reflect.Value) *mismatch {
 	if IsNull(raw) {
-		return misfitOf("is null") // json.Unmarshal would leave v as it is
+		return mismatchOf("is null") // json.Unmarshal would leave v as it is
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -51,20 +55,20 @@ func fill(raw []byte, v reflect.Value) *misfit {
 	case reflect.String:
 		s, ok := Text(raw)
 		if !ok {
-			return misfitOf("is not a string")
+			return mismatchOf("is not a string")
 		}
 		v.SetString(s)
 		return nil
 	case reflect.Bool:
 		if s := string(raw); s != "true" && s != "false" {
-			return misfitOf("is not true or false")
+			return mismatchOf("is not true or false")
 		}
 		v.SetBool(raw[0] == 't')
 		return nil
 	case reflect.Int:
 		n, err := strconv.ParseInt(string(raw), 10, 0)
 		if err != nil {
-			return misfitOf("is not an integer")
+			return mismatchOf("is not an integer")
 		}
 		v.SetInt(n)
 		return nil
@@ -72,18 +76,18 @@ func fill(raw []byte, v reflect.Value) *misfit {
 	return fillMap(raw, v)
 }
 
-func fillMap(raw []byte, v reflect.Value) *misfit {
+func fillMap(raw []byte, v reflect.Value) *mismatch {
 	from := json.NewDecoder(bytes.NewReader(raw))
-	from.UseNumber() // an id of 19 digits in metadata would not survive a float64
+	from.UseNumber() // a float64 would change an id of 19 digits in metadata
 	if !IsObject(raw) || from.Decode(v.Addr().Interface()) != nil {
-		return misfitOf("is not an object")
+		return mismatchOf("is not an object")
 	}
 	return nil
 }
 
-func fillObject(raw []byte, v reflect.Value) *misfit {
+func fillObject(raw []byte, v reflect.Value) *mismatch {
 	if !IsObject(raw) {
-		return misfitOf("is not an object")
+		return mismatchOf("is not an object")
 	}
 	members := make([]namedValue, 0, v.NumField())
 	for name, value := range Members(raw) {
@@ -98,7 +102,7 @@ func fillObject(raw []byte, v reflect.Value) *misfit {
 		value := valueOf(members, name)
 		switch required := tag.Get("required") == "true"; {
 		case required && value == nil:
-			return misfitOf("is missing").in(name)
+			return mismatchOf("is missing").in(name)
 		case !required && (value == nil || IsNull(value)):
 			continue
 		}
@@ -109,10 +113,10 @@ func fillObject(raw []byte, v reflect.Value) *misfit {
 	return nil
 }
 
-// namedValue is a name of an object, and the text of its value.
+// namedValue is a member of an object: its name, and the text of its value.
 type namedValue struct{ name, value []byte }
 
-// valueOf returns the value of a name, the last one's of several, or nil.
+// valueOf returns the value of the last member with a name, or nil.
 func valueOf(members []namedValue, name string) []byte {
 	for _, m := range slices.Backward(members) {
 		if string(m.name) == name {
@@ -122,9 +126,9 @@ func valueOf(members []namedValue, name string) []byte {
 	return nil
 }
 
-func fillArray(raw []byte, v reflect.Value) *misfit {
+func fillArray(raw []byte, v reflect.Value) *mismatch {
 	if !IsArray(raw) {
-		return misfitOf("is not an array")
+		return mismatchOf("is not an array")
 	}
 	all := slices.Collect(Elements(raw))
 	v.Set(reflect.MakeSlice(v.Type(), len(all), len(all)))
@@ -136,28 +140,28 @@ func fillArray(raw []byte, v reflect.Value) *misfit {
 	return nil
 }
 
-// fillTime reads a timestamp into UTC, whatever its offset: package time would
-// give the machine's own zone to a time that happens to have its offset. The
-// string is decoded first, for Time.UnmarshalJSON knows no escapes ("\u002b").
-func fillTime(raw []byte, t *time.Time) *misfit {
+// fillTime reads a timestamp and converts it to UTC. Package time would give a
+// timestamp the machine's own zone if it has the same offset. The string is decoded
+// first, because Time.UnmarshalJSON does not know escapes such as "\u002b".
+func fillTime(raw []byte, t *time.Time) *mismatch {
 	text, ok := Text(raw)
 	if !ok || t.UnmarshalText([]byte(text)) != nil {
-		return misfitOf("is not a time of RFC 3339")
+		return mismatchOf("is not a time of RFC 3339")
 	}
-	if *t = t.UTC(); t.Year() < 0 || t.Year() > 9999 { // could not be encoded again
-		return misfitOf("is not a time of RFC 3339")
+	if *t = t.UTC(); t.Year() < 0 || t.Year() > 9999 { // Time.MarshalJSON could not encode it again
+		return mismatchOf("is not a time of RFC 3339")
 	}
 	return nil
 }
 
-// misfit is what is wrong with a body, and where. It has no prefix: the client
-// names the call that the body answered.
-type misfit struct{ path, reason string }
+// mismatch is an error about a body. It has no prefix, because the client names the
+// call that the body answers.
+type mismatch struct{ path, reason string }
 
-func misfitOf(reason string) *misfit { return &misfit{reason: reason} }
+func mismatchOf(reason string) *mismatch { return &mismatch{reason: reason} }
 
-// in is the misfit seen from around the member or element.
-func (m *misfit) in(name string) *misfit {
+// in adds the name of the member or element around it to the path.
+func (m *mismatch) in(name string) *mismatch {
 	if m.path != "" && m.path[0] != '[' {
 		name += "."
 	}
@@ -165,7 +169,7 @@ func (m *misfit) in(name string) *misfit {
 	return m
 }
 
-func (m *misfit) Error() string {
+func (m *mismatch) Error() string {
 	if m.path == "" {
 		return "body " + m.reason
 	}

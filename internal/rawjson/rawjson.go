@@ -1,6 +1,8 @@
-// Package rawjson walks a JSON text that is known to be valid ([json.Valid]) and
-// has no space around it. It looks for where values end, not for what is wrong,
-// and so reads a text a second time at a fraction of what decoding it would cost.
+// Package rawjson reads JSON more strictly than encoding/json: see [Decode].
+//
+// Its other functions walk a JSON text that is known to be valid ([json.Valid]) and
+// has no space around it. They only look for the ends of values, and so cost a
+// fraction of what decoding costs. On any other text they may panic.
 package rawjson
 
 import (
@@ -12,9 +14,9 @@ import (
 
 const space = " \t\r\n"
 
-// Members yields the names of an object and the text of their values, in the
-// order of the text and twice what stands there twice; of any other value nothing.
-// A name is of the text itself where nothing in it is escaped.
+// Members yields the names of an object's members and the texts of their values, in
+// order and with duplicates. For any other value it yields nothing. A name without
+// escapes is a slice of the text.
 func Members(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		if !IsObject(object) {
@@ -39,7 +41,8 @@ func Members(object []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// Elements yields the texts of an array's elements; of any other value nothing.
+// Elements yields the texts of an array's elements. For any other value it yields
+// nothing.
 func Elements(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		if !IsArray(array) {
@@ -65,12 +68,16 @@ func next(rest []byte) []byte {
 	return rest
 }
 
-// IsObject and IsArray tell what a value is, and IsNull that it is null.
+// IsObject reports whether a value is an object.
 func IsObject(value []byte) bool { return len(value) > 0 && value[0] == '{' }
-func IsArray(value []byte) bool  { return len(value) > 0 && value[0] == '[' }
-func IsNull(value []byte) bool   { return len(value) > 0 && value[0] == 'n' }
 
-// Text returns the string that a value is, and false if it is none.
+// IsArray reports whether a value is an array.
+func IsArray(value []byte) bool { return len(value) > 0 && value[0] == '[' }
+
+// IsNull reports whether a value is null.
+func IsNull(value []byte) bool { return len(value) > 0 && value[0] == 'n' }
+
+// Text returns a string's value. It returns false if the value is not a string.
 func Text(value []byte) (string, bool) {
 	if len(value) == 0 || value[0] != '"' {
 		return "", false
@@ -83,7 +90,7 @@ func Text(value []byte) (string, bool) {
 	return s, err == nil
 }
 
-// isPlain reports whether a string stands for itself.
+// isPlain reports whether the text of a string is its value.
 func isPlain(inside []byte) bool { return bytes.IndexByte(inside, '\\') < 0 && utf8.Valid(inside) }
 
 // stringEnd returns the length of the string that s starts with.
@@ -109,7 +116,7 @@ func valueEnd(s []byte) int {
 			depth++
 		case '}', ']':
 			if depth == 0 {
-				return i // of a number or literal, the last of what it is in
+				return i // the end of a number or literal that is the last in its object or array
 			}
 			depth--
 		case ',', ' ', '\t', '\r', '\n':

@@ -1,5 +1,6 @@
-// Package redact makes words of what others say that are fit for a log: an error's
-// text may hold what a peer wrote, and a name of theirs may be an address.
+// Package redact keeps out of logs and errors what must not be there: secrets, and
+// text that a peer wrote. The text of a network error may quote a peer, and an id
+// in an answer may be an email address.
 package redact
 
 import (
@@ -16,17 +17,17 @@ import (
 	"syscall"
 )
 
-// TimedOut is the reason of what took too long.
+// TimedOut is what [Reason] returns for an error by time-out.
 const TimedOut = "timed out"
 
-// Text is an error whose text is ours.
+// Text is an error whose text is our own and may be logged.
 type Text string
 
 func (e Text) Error() string { return string(e) }
 
-// Reason describes a transport's error in words of our own. Its text may
-// hold what a peer wrote, such as the names in a certificate or a proxy's status
-// line, and that of a transport that is not net/http's may hold anything at all.
+// Reason describes a transport's error in words of our own. The error's text may
+// hold what a peer wrote, such as the names in a certificate or the status line of
+// a proxy. The text of a transport other than net/http's may hold anything.
 func Reason(err error) string {
 	var (
 		own   Text
@@ -59,9 +60,9 @@ func Reason(err error) string {
 	case errors.As(err, &bad), errors.As(err, &cert):
 		return "certificate is not valid"
 	case errors.As(err, &alert):
-		return alert.Error() // from a table of crypto/tls
+		return alert.Error() // one of crypto/tls's fixed texts
 	case errors.As(err, &errno):
-		return during(err) + errno.Error() // the operating system's words
+		return during(err) + errno.Error() // the operating system's fixed text
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return "connection closed"
 	case errors.As(err, &slow) && slow.Timeout():
@@ -74,7 +75,7 @@ func Reason(err error) string {
 	return fmt.Sprintf("transport failed (%T)", err)
 }
 
-// during says what failed on a connection, if net says so.
+// during returns the step of a connection that failed, if package net names it.
 func during(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) && slices.Contains([]string{"dial", "proxyconnect", "read", "write"}, op.Op) {
@@ -83,12 +84,12 @@ func during(err error) string {
 	return ""
 }
 
-// Identifier returns s if it looks like an id or an error type of Stytch's,
-// and else "".
+// Identifier returns s if it looks like an id or an error type of Stytch's.
+// Otherwise it returns "".
 func Identifier(s string) string { return Only(s, "_-.", 100) }
 
-// Only returns s if it has at most limit bytes, each an ASCII letter, a digit
-// or one of marks, and else "".
+// Only returns s if it has at most limit bytes and each is an ASCII letter, a
+// digit or one of marks. Otherwise it returns "".
 func Only(s, marks string, limit int) string {
 	if len(s) > limit {
 		return ""
@@ -102,15 +103,16 @@ func Only(s, marks string, limit int) string {
 	return s
 }
 
-// Setting is an error that says what is wrong with a setting, in words of ours.
+// Setting is an error about a setting of the application. Its text is our own and
+// may be logged.
 type Setting string
 
 func (e Setting) Error() string { return "stytchmigrate: wrong setting: " + string(e) }
 
-// Problems collects what is wrong, so that it is mended in one go.
+// Problems collects all that is wrong, so that it is reported at once.
 type Problems []error
 
-// Add adds a line, if it is so.
+// Add adds a line if wrong is true.
 func (p *Problems) Add(wrong bool, format string, args ...any) {
 	if wrong {
 		*p = append(*p, fmt.Errorf("stytchmigrate: "+format, args...))
