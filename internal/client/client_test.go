@@ -112,6 +112,11 @@ var faults = []fault{
 	{"500", answer(500, "{}"), 2, aPause, "stytch answered 500 to migrate"},
 	{"502 of a gateway", answer(502, html), 2, aPause, "stytch answered 502 to migrate"},
 	{"503 and nothing", answer(503, ""), 2, aPause, "stytch answered 503 to migrate"},
+	{"504, cut off", func(r *http.Request) (*http.Response, error) {
+		resp, err := reading(reader(func([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }))(r)
+		resp.StatusCode = 504
+		return resp, err
+	}, 2, aPause, "stytch answered 504 to migrate"},
 	{"a redirect to another host", answer(307, "", "Location", "https://elsewhere.example"), 1, 0, "stytch answered 307 to migrate"},
 	{"a 204", answer(204, ""), 1, 0, "stytch answered 204 to migrate"},
 	{"nothing at all", fail(nil), 2, aPause, "stytchmigrate: migrate: transport failed (*errors.errorString)"},

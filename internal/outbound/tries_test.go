@@ -49,7 +49,11 @@ func TestTries(t *testing.T) {
 		{"401 is taken", say(401, ""), 1, "401"},
 		{"404 is taken", say(404, ""), 1, "404"},
 		{"404 that breaks off is tried again", breakOff(404, "{", io.ErrUnexpectedEOF), 2, "200"},
+		{"408 is taken", apiError(408, "brand_new_error"), 1, "408"},
 		{"a redirect is taken", say(307, ""), 1, "307"},
+		{"201 is taken", apiError(201, "session_not_found"), 1, "201"},
+		{"204 is taken", say(204, ""), 1, "204"},
+		{"504 that breaks off is tried again", breakOff(504, "<", io.ErrUnexpectedEOF), 2, "200"},
 		{"200 that is no JSON is taken", say(200, "<html>"), 1, "200"},
 		{"200 that is too long is taken", long, 1, "200"},
 	} {

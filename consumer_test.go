@@ -40,6 +40,8 @@ func at(body map[string]any, path string) (parent map[string]any, name string) {
 	return body[outer].(map[string]any), name
 }
 
+// The answers and errors of Stytch's API for consumers, as the application sees them.
+
 // badAnswers are 200s that hold no session.
 var badAnswers = map[string]stytchtest.Fault{
 	"HTML":                                stytchtest.Respond(200, "<html>welcome to the hotel's network</html>"),
@@ -92,8 +94,7 @@ var badAnswers = map[string]stytchtest.Fault{
 	"expires_at is no time": set("session.expires_at", "tomorrow"),
 }
 
-// No such answer is a success, whatever the call was, and none becomes a
-// cookie.
+// Such an answer is no success of any call, and no part of it becomes a cookie.
 func TestBadAnswer(t *testing.T) {
 	for name, fault := range badAnswers {
 		t.Run(name, func(t *testing.T) {
@@ -101,7 +102,7 @@ func TestBadAnswer(t *testing.T) {
 				a.Stytch.FailAll(stytchtest.Migrate, fault)
 				assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get("sid=ada-1").String())
 				assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get("sid=ada-1").String(), "nothing of it is remembered")
-				assert.Contains(t, a.Log.String(), `"level":"WARN"`, "why is in the log")
+				assert.Contains(t, a.Log.String(), `"level":"WARN"`, "the log says why")
 				assert.NotContains(t, a.Log.String(), "stytchmigrate: stytchmigrate")
 			})
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -113,7 +114,7 @@ func TestBadAnswer(t *testing.T) {
 	}
 }
 
-// Rows that concern members which an exchange alone is answered with.
+// Each row is about a member that only the answer to an exchange has.
 func TestBadAnswerOfExchange(t *testing.T) {
 	for name, fault := range map[string]stytchtest.Fault{
 		"no user_id":                      without("user_id"),
@@ -131,7 +132,7 @@ func TestBadAnswerOfExchange(t *testing.T) {
 	}
 }
 
-// Each row is an answer that is odd, but good.
+// Each row is an answer that is odd but good.
 func TestOddAnswer(t *testing.T) {
 	const month, most = 30 * 24 * 3600, 400 * 24 * 3600
 	for name, row := range map[string]struct {
@@ -168,8 +169,25 @@ func TestOddAnswer(t *testing.T) {
 	}
 }
 
+// A user whom Stytch does not know is worth a warning, unless the middleware is going
+// to create the user.
+func TestUnknownUserIsLogged(t *testing.T) {
+	for creates, want := range map[bool]string{
+		false: `"level":"WARN","msg":"stytchmigrate: call to Stytch failed","op":"migrate","duration":0,"status_code":404,"error_type":"user_not_found",`,
+		true:  `"level":"INFO","msg":"stytchmigrate: call to Stytch failed","op":"migrate","duration":0,"status_code":404,"error_type":"user_not_found",`,
+	} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(404, "user_not_found"))
+			a.Get("sid=ada-1")
+			assert.Contains(t, a.Log.String(), want)
+			assert.Equal(t, !creates, strings.Contains(a.Log.String(), `"setting":"import of users, or Config.CreateUsers"`))
+			assert.Contains(t, a.Log.String(), `"request_id":"request-id-`)
+		}, func(c *stytchmigrate.Config) { c.CreateUsers = creates })
+	}
+}
+
 // exchangeWith sends a legacy cookie to an application whose Stytch gives one
-// answer. In a bubble nobody waits for the second try.
+// answer. It runs in a bubble, where the pause before a second try takes no time.
 func exchangeWith(t *testing.T, status int, body []byte) (outcome stytchmigrate.Outcome, set []*http.Cookie) {
 	synctest.Test(t, func(t *testing.T) {
 		outcome, set = exchange(t, apptest.Answering(status, strings.NewReader(string(body))))
