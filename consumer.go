@@ -22,21 +22,21 @@ import (
 const (
 	maxClaims     = 4 << 10 // session_custom_claims, encoded
 	maxExternalID = 128     // as Stytch's API reference has it
-	maxName       = 512     // bytes, as in a ticket: a long name must keep nobody from moving
+	maxName       = 512     // bytes, as in a ticket; a longer name is left out, so that its user can still move
 
-	// maxSessionToken is far beyond Stytch's 44 characters. A longer one would
-	// crowd a cookie, and the browser would drop that without a word.
+	// maxSessionToken is far beyond the 44 characters of Stytch's tokens. Browsers
+	// silently drop a cookie that is too long.
 	maxSessionToken = 2 << 10
 )
 
-// consumer is Stytch's API for consumers: what its bodies look like, and what they
-// are to the rules, which know a stytch.Session and no more.
+// consumer implements stytch.API over Stytch's API for consumers. It alone knows the
+// bodies of requests and answers. The rest of the module knows a stytch.Session.
 type consumer struct {
 	*client.Client
 	verifier *sessionjwt.Verifier
 }
 
-// The request bodies, as Stytch's API reference names their members.
+// The request bodies, with the members of Stytch's API reference.
 type (
 	migrateRequest struct {
 		SessionToken           string          `json:"session_token"`
@@ -67,8 +67,9 @@ type (
 	}
 )
 
-// Exchange is stytch.API's. The schema lets the session of an answer be absent, and
-// its expiry too: both are then what was asked for.
+// Exchange implements stytch.API. Stytch's schema allows an answer without a session,
+// and a session without an expiry. What is absent is then taken from the JWT and
+// from the request.
 func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*stytch.Session, error) {
 	asked := time.Now()
 	out := new(MigrateResponse)
@@ -91,7 +92,7 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 	if answer.Session.ExpiresAt.IsZero() {
 		answer.Session.ExpiresAt = asked.Add(time.Duration(in.Minutes) * time.Minute)
 	}
-	return answer.known(), nil
+	return answer.toSession(), nil
 }
 
 // Authenticate implements stytch.API.
@@ -104,7 +105,7 @@ func (a *consumer) Authenticate(ctx context.Context, ref stytch.SessionRef, minu
 	if err != nil {
 		return nil, err
 	}
-	return out.known(), nil
+	return out.toSession(), nil
 }
 
 // Revoke implements stytch.API.
@@ -145,13 +146,13 @@ func (a *consumer) CreateUser(ctx context.Context, id userinfo.Identity) (userID
 	return out.UserID, err
 }
 
-// newUser is the Stytch user of an identity. Stytch has a name in parts only:
-// where just the whole is known it is the first part, for nobody can tell how to
-// split it, and one that Stytch may find too long is left out. An external id that
-// Stytch has no form for is left out.
+// newUser returns the Stytch user to create for an identity. Stytch stores a name in
+// parts. If only the whole name is known, it becomes the first part, because names
+// can't be split reliably. A name that may be too long for Stytch is left out, and
+// so is an external id with characters that Stytch does not allow.
 func newUser(id userinfo.Identity) createUserRequest {
 	given := func(s string) string {
-		if s = strings.TrimSpace(s); strings.EqualFold(s, "null") { // made text by some program
+		if s = strings.TrimSpace(s); strings.EqualFold(s, "null") { // a null that some program made a string
 			return ""
 		}
 		return s
@@ -170,9 +171,9 @@ func newUser(id userinfo.Identity) createUserRequest {
 	return in
 }
 
-// unusable says why a 200 holds no session that can be handed to a browser:
-// one user throughout, and tokens that are cookie values (RFC 6265 section
-// 4.1.1). It returns "" if there is nothing against it.
+// unusable returns why the session in a 200 can't be given to a browser, or "". Its
+// members must name one user, and its tokens must be cookie values (RFC 6265 section
+// 4.1.1).
 func unusable(userID, sameUserID string, session *Session, token, jwt Secret) string {
 	switch {
 	case redact.Identifier(userID) == "":
@@ -197,17 +198,18 @@ func (r *AuthenticateResponse) unusable() string {
 	return unusable(r.User.UserID, r.User.UserID, &r.Session, r.SessionToken, r.SessionJWT)
 }
 
-// known is r in what the rules are about.
-func (r *AuthenticateResponse) known() *stytch.Session {
+// toSession returns what the rest of the module knows of an answer.
+func (r *AuthenticateResponse) toSession() *stytch.Session {
 	origin, _ := r.Session.CustomClaims[stytch.OriginClaim].(string)
 	return &stytch.Session{
 		ID: r.Session.SessionID, UserID: r.User.UserID, Origin: origin,
 		StartedAt: r.Session.StartedAt, ExpiresAt: r.Session.ExpiresAt,
-		Token: redact.Secret(r.SessionToken), JWT: redact.Secret(r.SessionJWT), User: r.User.person(), Raw: r,
+		Token: redact.Secret(r.SessionToken), JWT: redact.Secret(r.SessionJWT), User: r.User.toIdentity(), Raw: r,
 	}
 }
 
-func (u *User) person() identity.User {
+// toIdentity returns what tells whether a user is a legacy session's person.
+func (u *User) toIdentity() identity.User {
 	p := identity.User{HasDetails: !u.Partial, ExternalID: u.ExternalID, Emails: make([]identity.Email, len(u.Emails))}
 	for i, e := range u.Emails {
 		p.Emails[i] = identity.Email{Address: e.Email, Verified: e.Verified}
@@ -217,8 +219,8 @@ func (u *User) person() identity.User {
 	return p
 }
 
-// told is a session as handlers are told of it: what Stytch said, or the JWT alone,
-// but for the expiry, which a later JWT may have moved.
+// publicTypes returns a session in the types that handlers get. They hold Stytch's
+// answer, or only what the JWT says. A later JWT may have moved the expiry.
 func publicTypes(s *stytch.Session) (*User, *Session) {
 	if c, ok := s.Raw.(*sessionjwt.Claims); ok {
 		return &User{UserID: c.UserID, Partial: true}, sessionOf(c)
@@ -239,12 +241,12 @@ func sessionOf(c *sessionjwt.Claims) *Session {
 		Attributes: &Attributes{IPAddress: c.Session.IPAddress, UserAgent: c.Session.UserAgent},
 	}
 	if err := decode(c.Session.AuthenticationFactors, &session.AuthenticationFactors); err != nil {
-		session.AuthenticationFactors = nil // a JWT's may lack what an answer's have
+		session.AuthenticationFactors = nil // in a JWT, a factor may lack members that an answer has
 	}
 	return session
 }
 
-// recordCodec writes down what Stytch answered.
+// recordCodec stores Stytch's answer in a record.
 var recordCodec = records.Codec{
 	Encode: func(s *stytch.Session) (json.RawMessage, error) {
 		user, session := publicTypes(s)
@@ -260,19 +262,18 @@ var recordCodec = records.Codec{
 		if why := r.unusable(); why != "" {
 			return nil, errors.New(why)
 		}
-		return r.known(), nil
+		return r.toSession(), nil
 	},
 }
 
-// decode fills dst from a body of Stytch's.
+// decode fills dst from the body of an answer.
 func decode(body []byte, dst any) error { return rawjson.Decode(body, dst) }
 
-// readError reads what can be read of an error's body. It may be a gateway's
-// HTML, cut off or empty, so the status is the HTTP status, and members of the
-// wrong type count as absent.
+// readError reads the body of an error. The body may be a gateway's HTML, cut off or
+// empty. So the status is that of HTTP, and members of a wrong type count as absent.
 //
-// What is printed of an Error is kept only where it looks as Stytch's does: an
-// address or a name in their place would reach every log.
+// The members that an Error prints are kept only if they look like Stytch's. An email
+// address or a name in their place would get into logs.
 func readError(status int, body []byte) *stytch.APIError {
 	e := decodeError(status, body)
 	return &stytch.APIError{Status: e.StatusCode, Type: e.Type, RequestID: e.RequestID, Err: e}
@@ -280,7 +281,7 @@ func readError(status int, body []byte) *stytch.APIError {
 
 func decodeError(status int, body []byte) *Error {
 	var members map[string]json.RawMessage
-	_ = json.Unmarshal(body, &members) // nil where it is no object: all absent
+	_ = json.Unmarshal(body, &members) // stays nil if the body is no object
 	text := func(name string) (s string) {
 		if json.Unmarshal(members[name], &s) != nil {
 			return ""

@@ -30,10 +30,10 @@ func TestLevel(t *testing.T) {
 		level, setting string
 	}{
 		{"a no", 404, "session_not_found", false, "INFO", ""},
-		{"a user who is locked", 404, "user_lock_limit_reached", false, "INFO", ""},
+		{"a locked user", 404, "user_lock_limit_reached", false, "INFO", ""},
 		{"no user", 404, "user_not_found", false, "WARN", users},
 		{"no email", 404, "migrate_from_external_email_does_not_exist", false, "WARN", users},
-		{"no user, who is going to be created", 404, "user_not_found", true, "INFO", ""},
+		{"no user, but CreateUsers creates one", 404, "user_not_found", true, "INFO", ""},
 		{"the UserInfo endpoint", 404, "migrate_from_external_unexpected_response", false, "WARN", userInfo},
 		{"a no for an unknown reason", 404, "brand_new_error", false, "WARN", ""},
 		{"a gateway's 404", 404, "", false, "WARN", ""},

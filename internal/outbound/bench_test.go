@@ -11,7 +11,7 @@ import (
 	"example.com/stytchmigrate/internal/outbound"
 )
 
-// What a call costs by itself, through a Transport, and held back.
+// The cost of a call without a Transport, through one, and held back by one.
 func BenchmarkRoundTrip(b *testing.B) {
 	answer := `{"user_id":"` + strings.Repeat("u", 3000) + `"}`
 	yes := roundTripper(func(*http.Request) (*http.Response, error) {

@@ -18,8 +18,8 @@ import (
 
 const breakerOpen = "held back: breaker is open for "
 
-// What a call counts as: after four failures a fifth opens the breaker, and a
-// success begins the count anew.
+// Each row is what a call counts as. After four failures a fifth opens the breaker,
+// and a success starts the count again.
 func TestWhatCounts(t *testing.T) {
 	const failure, success, neither = "failure", "success", "neither"
 	for _, tt := range []struct {
@@ -52,7 +52,7 @@ func TestWhatCounts(t *testing.T) {
 		{"404 in HTML", say(404, "<html>"), success},
 		{"404 that breaks off", breakOff(404, "{", io.ErrUnexpectedEOF), failure},
 		{"a redirect", say(307, ""), failure},
-		{"a caller who leaves", func(r *http.Request) (*http.Response, error) { return silence(r) }, neither},
+		{"a caller that cancels", func(r *http.Request) (*http.Response, error) { return silence(r) }, neither},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestWhatCounts(t *testing.T) {
 	}
 }
 
-// An answer that came counts, though its caller has left, and is not asked for
+// An answer that comes just as its caller cancels counts, and the call is not tried
 // again.
 func TestAnswerBeforeTheCallerLeft(t *testing.T) {
 	leave := func(s *stytch, lane outbound.Lane) {
@@ -101,7 +101,7 @@ func TestAnswerBeforeTheCallerLeft(t *testing.T) {
 	})
 }
 
-// isOpen asks by a call that counts as neither.
+// isOpen makes a call that counts as neither.
 func (s *stytch) isOpen() bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	return strings.HasPrefix(s.callWith(ctx, anySession, func(r *http.Request) (*http.Response, error) {
@@ -145,8 +145,8 @@ func TestProbeThatFails(t *testing.T) {
 	})
 }
 
-// All others wait for a probe to end, so it does not have the whole of a call's
-// time, and one that is given up gives its place back.
+// All other calls are held back until a probe ends, so a probe has Timeout only. A
+// probe that its caller cancels makes room for the next one.
 func TestProbeThatIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
@@ -250,9 +250,9 @@ func TestNotices(t *testing.T) {
 	})
 }
 
-// Notify is the application's: it may panic, exit, take its time and make calls
-// of its own. It hears of everything in order, and no call waits for it.
-func TestNotifyIsAnybodys(t *testing.T) {
+// Notify is the application's code. It may panic, exit, block or make calls of its
+// own. It gets all notices in order, and no call waits for it.
+func TestNotifyMisbehaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
 		var heard []string

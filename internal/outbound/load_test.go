@@ -33,10 +33,10 @@ func TestInFlight(t *testing.T) {
 		{"exchanges", exchange, quick, 100, map[string]int{"200": 32, full: 68}, 32},
 		{"sessions that are vouched for wait", session, quick, 150, map[string]int{"200": 150}, 64},
 		{"but not long", session, slow, 150, map[string]int{"200": 64, full: 86}, 64},
-		{"sessions of anybody", anySession, quick, 100, map[string]int{"200": 16, full: 84}, 16},
+		{"unvouched sessions", anySession, quick, 100, map[string]int{"200": 16, full: 84}, 16},
 		{"logouts that are vouched for wait", logout, quick, 80, map[string]int{"200": 80}, 32},
 		{"but not long", logout, slow, 80, map[string]int{"200": 32, full: 48}, 32},
-		{"logouts of anybody", anyLogout, quick, 80, map[string]int{"200": 8, full: 72}, 8},
+		{"unvouched logouts", anyLogout, quick, 80, map[string]int{"200": 8, full: 72}, 8},
 		{"users to be created wait", createUser, quick, 80, map[string]int{"200": 80}, 32},
 		{"but not long", createUser, slow, 80, map[string]int{"200": 32, full: 48}, 32},
 	} {
@@ -66,14 +66,14 @@ func TestWaitEnds(t *testing.T) {
 	})
 }
 
-// Those who wait for a place when the breaker opens hear of it at once.
+// When the breaker opens, the calls that wait for a place end at once.
 func TestWaitEndsWithTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
 		s.start(t, 59, session, after(time.Second, ok))
 		s.start(t, 5, session, after(time.Second/10, badCert))
 		got := s.many(200, session, after(time.Second, ok))
-		assert.GreaterOrEqual(t, got[breakerOpen+"5s"], 196, "all but those who took the place of the first to fail: %v", got)
+		assert.GreaterOrEqual(t, got[breakerOpen+"5s"], 196, "all but the calls that took the places of the first to fail: %v", got)
 	})
 }
 
@@ -112,7 +112,7 @@ func TestNoLimitForWhatIsVouchedFor(t *testing.T) {
 	}
 }
 
-// A call that an open breaker held back has not used up the limit.
+// A call that an open breaker holds back does not count for the rate limit.
 func TestBreakerBeforeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
@@ -125,7 +125,7 @@ func TestBreakerBeforeLimit(t *testing.T) {
 	})
 }
 
-// What floods one lane, or breaks it, is not felt in another.
+// A flood of one lane, or an outage of its calls, does not affect another lane.
 func TestLanesShareNothing(t *testing.T) {
 	all := []outbound.Lane{exchange, createUser, anySession, session, anyLogout, logout}
 	for _, flooded := range all {
@@ -196,7 +196,7 @@ func TestThirtyPercentFail(t *testing.T) {
 	}
 }
 
-// outage answers as Stytch does that is down from one moment to another.
+// outage is a Stytch that is down from one moment to another.
 type outage struct {
 	from, to time.Time
 	bad      reply
@@ -248,8 +248,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// Answers that take ever longer fill the places, and the rest is answered at
-// once.
+// Answers that take longer and longer fill the places. All other calls are held back
+// at once.
 func TestLatencyRamp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()

@@ -42,7 +42,7 @@ func TestPausedExchanges(t *testing.T) {
 	}
 }
 
-// Of the calls in flight each is told to pause: it is one pause, of the longest.
+// Stytch throttles each call in flight. That is one pause, for the longest time.
 func TestOnePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
@@ -67,7 +67,7 @@ func TestOnlyExchangesPause(t *testing.T) {
 	}
 }
 
-// The error type means what it does with its status alone.
+// The error type means a pause only with status 429.
 func TestOnly429Pauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()

@@ -38,7 +38,7 @@ const (
 	anyLogout  = outbound.UnvouchedRevoke
 )
 
-// reply is what a try comes to.
+// reply is the outcome of a try.
 type reply func(*http.Request) (*http.Response, error)
 
 func say(status int, body string, header ...string) reply {
@@ -64,7 +64,7 @@ func silence(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// breakOff gives the body and then an error, or silence if err is nil.
+// breakOff returns the body and then an error, or silence if err is nil.
 func breakOff(status int, body string, err error) reply {
 	return func(r *http.Request) (*http.Response, error) {
 		resp, _ := say(status, "")(r)
@@ -104,8 +104,7 @@ var (
 	tlsAlert = fail(&net.OpError{Op: "remote error", Err: errors.New("tls: handshake failure")})
 )
 
-// stytch plays to each call the replies that its context brings; the last one
-// is repeated.
+// stytch answers each call with the replies in its context. It repeats the last one.
 type stytch struct {
 	*outbound.Transport
 	began time.Time
@@ -184,8 +183,8 @@ func newRequest(ctx context.Context, lane outbound.Lane, replies ...reply) *http
 	return r
 }
 
-// call makes a call and says what came of it: its status, "held back: ..." or
-// "error: ...", and after a body that breaks off the error of that.
+// call makes a call and returns its status, "held back: ..." or "error: ...". If the
+// body breaks off, it adds the error.
 func (s *stytch) call(lane outbound.Lane, replies ...reply) string {
 	ctx, cancel := context.WithTimeout(context.Background(), life)
 	defer cancel()
@@ -208,7 +207,7 @@ func (s *stytch) callWith(ctx context.Context, lane outbound.Lane, replies ...re
 	return fmt.Sprint(resp.StatusCode)
 }
 
-// many makes n calls at once and counts what came of them.
+// many makes n calls at once and counts their outcomes.
 func (s *stytch) many(n int, lane outbound.Lane, replies ...reply) map[string]int {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -225,7 +224,7 @@ func (s *stytch) many(n int, lane outbound.Lane, replies ...reply) map[string]in
 	return got
 }
 
-// start makes n calls that the test goes on beside, and waits for at its end.
+// start starts n calls. The test waits for them at its end.
 func (s *stytch) start(t *testing.T, n int, lane outbound.Lane, replies ...reply) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -245,7 +244,7 @@ func (s *stytch) open(t *testing.T, lane outbound.Lane) {
 	require.Contains(t, s.call(lane, ok), "breaker is open")
 }
 
-// took asserts how long what came before took.
+// took asserts how much time has passed.
 func took(t *testing.T, want time.Duration, since time.Time) {
 	t.Helper()
 	assert.Equal(t, want, time.Since(since), "time taken")

@@ -88,7 +88,7 @@ func TestAtMostTwoTries(t *testing.T) {
 	}
 }
 
-// The second try begins so long after the call, and no other time.
+// Each row is when the second try begins, after the start of the call.
 func TestPause(t *testing.T) {
 	busy := func(retryAfter string) reply { return say(503, "", "Retry-After", retryAfter) }
 	date := func(d time.Duration) reply {
@@ -109,7 +109,7 @@ func TestPause(t *testing.T) {
 		{"after 3 s", busy("3"), exactly(3 * time.Second)},
 		{"after 2 s by date", date(2 * time.Second), exactly(2 * time.Second)},
 		{"after 1 s of 429", apiError(429, "too_many_requests", "Retry-After", "1"), exactly(time.Second)},
-		{"not after 4 s, when nobody is there any more", busy("4"), none},
+		{"not after 4 s, when the request has given up", busy("4"), none},
 		{"not after an hour", busy("3600"), none},
 		{"not after an hour by date", date(time.Hour), none},
 		{"not after more than fits a number", busy(strings.Repeat("9", 30)), none},
@@ -170,7 +170,7 @@ func TestSlowAnswers(t *testing.T) {
 	}
 }
 
-// A slow try is not given up for one that there is no budget for.
+// A slow try is not cancelled if there is no budget for a second one.
 func TestSlowAnswersWithoutBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
@@ -217,7 +217,7 @@ func TestCallerLeaves(t *testing.T) {
 	}
 }
 
-// closer tells whether it was closed.
+// closer counts how often it was closed.
 type closer struct {
 	io.Reader
 	closed int
