@@ -135,7 +135,7 @@ func TestGroupLimitOfWorkThatKnowsNoContext(t *testing.T) {
 		wg.Go(func() { assert.EqualValues(t, 2*limit, ask(2*limit)) })
 		time.Sleep(limit - 1)
 		wg.Go(func() { assert.EqualValues(t, 2*limit, ask(0), "shared until the limit") })
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		wg.Go(func() { assert.EqualValues(t, limit, ask(limit), "not shared after the limit") })
 		time.Sleep(limit - 1)
 		synctest.Wait() // the first work has ended

@@ -31,12 +31,12 @@ func TestLatchEvery(t *testing.T) {
 		assert.True(t, l.Clear())
 		assert.False(t, l.SetEvery(time.Minute), "clearing makes no new report due")
 		assert.False(t, l.Clear(), "what was not reported is not set")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		assert.True(t, l.SetEvery(time.Minute))
 	})
 }
 
-// Of many at the same moment one reports.
+// Of many callers at the same moment, one reports.
 func TestLatchOfMany(t *testing.T) {
 	var once, every latch.Latch
 	var first, due atomic.Int64
