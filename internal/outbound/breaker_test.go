@@ -179,7 +179,7 @@ func TestLogoutHasNoBreaker(t *testing.T) {
 
 // A transport may do anything. It is called once, the breaker counts a failure, and
 // the place in flight and the place of the probe come back.
-func TestBrokenTransport(t *testing.T) {
+func TestTransportCrashesOrHangs(t *testing.T) {
 	const late = timeout + 100*time.Millisecond
 	for _, tt := range []struct {
 		name string

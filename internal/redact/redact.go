@@ -68,8 +68,7 @@ func Reason(err error) string {
 	case errors.As(err, &slow) && slow.Timeout():
 		return TimedOut
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
 	}
 	return fmt.Sprintf("transport failed (%T)", err)
