@@ -37,10 +37,9 @@ var allowedImports = map[string]string{
 
 	// Rooms that know HTTP.
 	"check":    "client cookies net/http rawjson redact sealedstore sessionjwt stytch userinfo",
-	"client":   "net/http outbound rawjson redact stytch",
+	"client":   "background net/http outbound rawjson redact stytch",
 	"cookies":  "net/http redact",
 	"outbound": "background net/http",
-	"stytch":   "identity net/http redact userinfo",
 
 	// Rooms of rules.
 	"exchange":   "background cache records redact session stytch tombstones userinfo",
@@ -48,6 +47,7 @@ var allowedImports = map[string]string{
 	"records":    "cache redact sealedstore stytch userinfo",
 	"session":    "background cache latch redact sessionjwt stytch tombstones",
 	"sessionjwt": "rawjson",
+	"stytch":     "identity redact userinfo",
 	"tombstones": "cache names sealedstore",
 
 	// Tools that the rooms above share.
