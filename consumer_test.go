@@ -106,7 +106,7 @@ func TestBadAnswer(t *testing.T) {
 				assert.NotContains(t, a.Log.String(), "stytchmigrate: stytchmigrate")
 			})
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				cookies := a.Stale(a.Ada)
+				cookies, _ := a.Expired(a.Ada, "both")
 				a.Stytch.FailAll(stytchtest.Authenticate, fault)
 				assert.Equal(t, apptest.UnavailableUntouched+"authenticate", a.Get(cookies).String())
 			})
@@ -160,7 +160,7 @@ func TestOddAnswer(t *testing.T) {
 				for _, c := range out.Result().Cookies()[:2] {
 					assert.Equal(t, row.maxAge, c.MaxAge)
 				}
-				assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(out.Jar("sid=ada-1")).String())
+				assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(out.Jar("sid=ada-1")).String())
 				a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
 				a.Get(out.Jar("sid=ada-1"))
 				assert.False(t, a.Stytch.Sessions()[0].Live, "the session can be revoked")

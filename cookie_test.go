@@ -75,7 +75,7 @@ func TestCookieOptions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				got := a.Ask(t, "sid=ada-1", func(r *http.Request) { r.URL.Path = "/app/page" })
+				got := a.GetChecked(t, "sid=ada-1", func(r *http.Request) { r.URL.Path = "/app/page" })
 				assert.Equal(t, row.want, lines(a, got))
 				assert.Equal(t, "migrated ada", got.Saw)
 			}, row.change)
@@ -106,14 +106,14 @@ func TestJWTThatDoesNotFit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				first := a.Ask(t, "sid=ada-1"+row.cookies)
+				first := a.GetChecked(t, "sid=ada-1"+row.cookies)
 				got := strings.Join(first.Cookies(), " ")
 				assert.Equal(t, row.fits, strings.Contains(got, "+stytch_session_jwt"), got)
 				assert.Contains(t, got, "+stytch_session ")
 				cookies := first.Jar("sid=ada-1" + row.cookies)
-				assert.Equal(t, row.fits, strings.Contains(a.PassedOn[0], "stytch_session_jwt="), "the handler sees what the browser will send")
+				assert.Equal(t, row.fits, strings.Contains(a.CookiesSeen[0], "stytch_session_jwt="), "the handler sees what the browser will send")
 				for range 3 {
-					next := a.Ask(t, cookies)
+					next := a.GetChecked(t, cookies)
 					assert.Equal(t, "authenticated ada", next.Saw)
 					assert.Empty(t, a.Stytch.Calls(), "known without a call")
 					cookies = next.Jar(cookies)
@@ -127,18 +127,18 @@ func TestJWTThatDoesNotFit(t *testing.T) {
 func TestOldJWTIsClearedWhereTheNewDoesNotFit(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, s := a.SignedIn(a.Ada)
-		require.Equal(t, "authenticated ada", a.Ask(t, cookies).Saw)
+		require.Equal(t, "authenticated ada", a.GetChecked(t, cookies).Saw)
 		time.Sleep(6 * time.Minute)
 		a.Stytch.Fail(stytchtest.Authenticate, stytchtest.Mutate(func(body map[string]any) {
 			claims := a.Stytch.Claims(s.ID)
 			claims["padding"] = strings.Repeat("x", 3000)
 			body["session_jwt"] = a.Stytch.SignJWT(claims, nil)
 		}))
-		first := a.Ask(t, cookies)
+		first := a.GetChecked(t, cookies)
 		assert.Equal(t, "authenticated ada | +stytch_session -stytch_session_jwt | no-store | authenticate", first.String())
 		cookies = first.Jar(cookies)
 		assert.Equal(t, "stytch_session="+s.Token, cookies)
-		next := a.Ask(t, cookies)
+		next := a.GetChecked(t, cookies)
 		assert.Equal(t, "authenticated ada", next.Saw)
 		assert.Empty(t, a.Stytch.Calls(), "known without a call")
 	})

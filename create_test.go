@@ -204,7 +204,7 @@ func TestUserIsMadeOnceByAllMachines(t *testing.T) {
 				m := a.Machines(t, 3, createUsers, row.store)
 				doraIsNew(a)
 				a.Stytch.FailAll(stytchtest.Any, stytchtest.Delay(50*time.Millisecond))
-				for _, v := range apptest.Across(m, 12) {
+				for _, v := range apptest.CrowdAcross(m, 12) {
 					assert.Equal(t, stytchmigrate.OutcomeMigrated, v.Outcome)
 				}
 				synctest.Wait()

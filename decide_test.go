@@ -20,7 +20,7 @@ import (
 // the cookies that the request carries, and the outcome, the cookies that the response
 // changes and the calls to Stytch.
 func TestWhatHappensToARequest(t *testing.T) {
-	const known, tried = "authenticated ada" + apptest.Untouched, apptest.Untouched + "migrate migrate"
+	const known, tried = "authenticated ada" + apptest.CookiesUntouched, apptest.CookiesUntouched + "migrate migrate"
 	nothing := func(*apptest.App) {}
 	moved := func(a *apptest.App) { a.Get("sid=ada-1") }
 	down := func(a *apptest.App) {
@@ -34,18 +34,18 @@ func TestWhatHappensToARequest(t *testing.T) {
 	}{
 		"a JWT that verifies":            {nothing, "J", known + "authenticate"},
 		"a JWT that is known":            {func(a *apptest.App) { a.Get("stytch_session_jwt=" + a.Stytch.Sessions()[0].JWT) }, "J", known + "-"},
-		"a JWT, while Stytch is down":    {down, "J", "authenticated partial ada" + apptest.Untouched + "authenticate authenticate"},
+		"a JWT, while Stytch is down":    {down, "J", "authenticated partial ada" + apptest.CookiesUntouched + "authenticate authenticate"},
 		"a token":                        {nothing, "T", apptest.Refreshed},
 		"a token, while Stytch is down":  {down, "T", apptest.UnavailableUntouched + "authenticate authenticate"},
 		"a JWT that has expired":         {nothing, "E", apptest.Refreshed},
 		"an expired JWT, Stytch is down": {down, "E", apptest.UnavailableUntouched + "authenticate authenticate"},
 		"a legacy cookie":                {nothing, "sid=ada-1", apptest.Swapped},
-		"a legacy cookie that has moved": {moved, "sid=ada-1", apptest.HandedOut + "-"},
-		"the same, 10 seconds later":     {func(a *apptest.App) { moved(a); time.Sleep(10 * time.Second) }, "sid=ada-1", apptest.HandedOut + "authenticate"},
+		"a legacy cookie that has moved": {moved, "sid=ada-1", apptest.SwappedAfter + "-"},
+		"the same, 10 seconds later":     {func(a *apptest.App) { moved(a); time.Sleep(10 * time.Second) }, "sid=ada-1", apptest.SwappedAfter + "authenticate"},
 		"a legacy cookie, logged out":    {func(a *apptest.App) { a.LogOut("sid=ada-1") }, "sid=ada-1", apptest.Refused},
 		"one that Stytch refuses":        {func(a *apptest.App) { a.Stytch.RemoveUser(a.Ada.ID) }, "sid=ada-1", apptest.RefusedUntouched + "migrate"},
 		"one that a rule refuses": {func(a *apptest.App) {
-			a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{Subject: "ada"}))
+			a.Resolve = apptest.ResolveWithStart(time.Now(), setIdentity(userinfo.Identity{Subject: "ada"}))
 		}, "sid=ada", apptest.Refused},
 		"one that can't be resolved now":  {func(a *apptest.App) { a.Resolve = apptest.ResolveDuplicates }, "sid=error", apptest.UnavailableUntouched + "-"},
 		"a legacy cookie, Stytch is down": {down, "sid=ada-1", "unavailable" + tried},
@@ -115,24 +115,24 @@ func TestTwoSessions(t *testing.T) {
 		"the same person":               {"ada", nil, nil, nil, staysAnd, "S"},
 		"the same person, later":        {"ada+1h", nil, nil, nil, staysAnd, "S"},
 		"the same person, a form":       {"ada", nil, nil, post, staysAnd, "S sid=ada"},
-		"the same person, an image":     {"ada", nil, nil, image, apptest.StaysAlone, "S sid=ada"},
+		"the same person, an image":     {"ada", nil, nil, image, apptest.Authenticated, "S sid=ada"},
 		"the same email in other case":  {"ada", setIdentity(userinfo.Identity{Subject: "ada", Email: "ADA@Example.com", EmailVerified: true}), nil, nil, staysAnd, "S"},
-		"no session":                    {"nobody", nil, nil, nil, apptest.StaysAlone, "S sid=nobody"},
+		"no session":                    {"nobody", nil, nil, nil, apptest.Authenticated, "S sid=nobody"},
 		"another person, later":         {"bob+1h", nil, nil, nil, bobWins, "N"},
 		"another person, later, a form": {"bob+1h", nil, nil, post, bobWins, "sid=bob+1h N"},
-		"another person, later, an image, which changes no cookie": {"bob+1h", nil, nil, image, "migrated bob" + apptest.Untouched + "migrate revoke", "S sid=bob+1h"},
+		"another person, later, an image, which changes no cookie": {"bob+1h", nil, nil, image, "migrated bob" + apptest.CookiesUntouched + "migrate revoke", "S sid=bob+1h"},
 		"another person, earlier":                                  {"bob-1h", nil, nil, nil, staysAnd, "S"},
 		"another person, earlier, a form":                          {"bob-1h", nil, nil, post, staysAnd, "S"},
-		"another person, earlier, an image":                        {"bob-1h", nil, nil, image, apptest.StaysAlone, "S"},
+		"another person, earlier, an image":                        {"bob-1h", nil, nil, image, apptest.Authenticated, "S"},
 		"another person, at the same moment":                       {"bob+0s", nil, nil, nil, staysAnd, "S"},
 		"another person, unknown when":                             {"bob", nil, nil, nil, neither, ""},
 		"another person, unknown when, a form":                     {"bob", nil, nil, post, neither, ""},
 		"another person, unknown when, an image":                   {"bob", nil, nil, image, apptest.Anonymous, ""},
 
-		"without Identity":                    {"bob", nobody, nil, nil, apptest.StaysAlone, "S sid=bob"},
-		"without an email":                    {"bob", setIdentity(userinfo.Identity{Subject: "bob"}), nil, nil, apptest.StaysAlone, "S sid=bob"},
-		"her email, unverified":               {"ada", unverified, nil, nil, apptest.StaysAlone, "S sid=ada"},
-		"her email, unverified at Stytch":     {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified, u.HasPasskey = false, true }, nil, apptest.StaysAlone, "S sid=ada"},
+		"without Identity":                    {"bob", nobody, nil, nil, apptest.Authenticated, "S sid=bob"},
+		"without an email":                    {"bob", setIdentity(userinfo.Identity{Subject: "bob"}), nil, nil, apptest.Authenticated, "S sid=bob"},
+		"her email, unverified":               {"ada", unverified, nil, nil, apptest.Authenticated, "S sid=ada"},
+		"her email, unverified at Stytch":     {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified, u.HasPasskey = false, true }, nil, apptest.Authenticated, "S sid=ada"},
 		"her email, and she has nothing else": {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified = false }, nil, staysAnd, "S"},
 		"her second email": {"ada", nil, func(u *stytchtest.User) {
 			u.Emails = append([]stytchtest.Email{{Email: "a@example.com", Verified: true}}, u.Emails...)
@@ -142,7 +142,7 @@ func TestTwoSessions(t *testing.T) {
 		"her external id, another email":            {"bob", nil, func(u *stytchtest.User) { u.ExternalID = "bob" }, nil, staysAnd, "S"},
 		"her email, another external id":            {"ada", nil, func(u *stytchtest.User) { u.ExternalID = "another" }, nil, neither, ""},
 		"her email, another external id, earlier":   {"ada-1h", nil, func(u *stytchtest.User) { u.ExternalID = "another" }, nil, staysAnd, "S"},
-		"her external id, without a subject beside": {"ada", setIdentity(userinfo.Identity{Email: "ada@example.com", EmailVerified: true}), func(u *stytchtest.User) { u.ExternalID = "ada" }, nil, apptest.StaysAlone, "S sid=ada"},
+		"her external id, without a subject beside": {"ada", setIdentity(userinfo.Identity{Email: "ada@example.com", EmailVerified: true}), func(u *stytchtest.User) { u.ExternalID = "ada" }, nil, apptest.Authenticated, "S sid=ada"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -150,8 +150,8 @@ func TestTwoSessions(t *testing.T) {
 					a.Stytch.UpdateUser(a.Ada.ID, row.user)
 				}
 				cookies, _ := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
-				a.Resolve = apptest.Accounts(time.Now(), row.legacy)
+				a.LearnSession(t, cookies)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), row.legacy)
 				var change []func(*http.Request)
 				if row.request != nil {
 					change = append(change, row.request)
@@ -159,7 +159,7 @@ func TestTwoSessions(t *testing.T) {
 				both := cookies + "; sid=" + row.sid
 				first := a.Get(both, change...)
 				assert.Equal(t, row.want, first.Settled())
-				assert.Equal(t, row.passedOn, a.Short(cookies, a.PassedOn[1]))
+				assert.Equal(t, row.passedOn, a.ShortenCookies(cookies, a.CookiesSeen[1]))
 				if strings.Contains(row.want, "ada") || row.passedOn == "" {
 					assert.Equal(t, row.want, a.Get(both, change...).Settled(), "the same again")
 				}
@@ -183,9 +183,9 @@ func TestConflictIsReportedAndAnOlderSessionRevoked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Resolve = apptest.Accounts(time.Now(), nil)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 				cookies, _ := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
+				a.LearnSession(t, cookies)
 				a.Get(cookies + "; sid=" + row.sid).Settled()
 				var alive []string
 				for _, s := range a.Stytch.Sessions() {
@@ -224,18 +224,18 @@ func TestOriginIsTheSamePerson(t *testing.T) {
 func TestStytchSessionStaysWhenResolveFails(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
 			return stytchmigrate.LegacySession{}, errors.New("canary")
 		}
-		assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=bob").String())
+		assert.Equal(t, apptest.Authenticated, a.Get(cookies+"; sid=bob").String())
 		assert.Contains(t, a.Log.String(), `Resolve of cookie \"sid\" failed (*errors.errorString)`)
 		assert.NotContains(t, a.Log.String(), "canary")
 
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("mine") }
 		assert.PanicsWithValue(t, "mine", func() { a.Get(cookies + "; sid=bob") })
 
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		assert.Equal(t, neither, a.Get(cookies+"; sid=bob").String(), "and by both once Resolve works")
 	})
 }
@@ -250,7 +250,7 @@ func TestTwoSessionsWithATokenAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Resolve = apptest.Accounts(time.Now(), nil)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 				_, s := a.SignedIn(a.Ada)
 				assert.Equal(t, row.want, a.Get("stytch_session="+s.Token+"; sid="+row.sid).Settled())
 			})
@@ -269,11 +269,11 @@ func TestRulingIsRememberedForAMinuteAtMost(t *testing.T) {
 	}{
 		{0, minute - 1, 1, staysAnd}, {0, minute, 2, staysAnd},
 		{time.Hour, minute - 1, 1, staysAnd}, {time.Hour, minute, 2, staysAnd},
-		{half, half - 1, 1, staysAnd}, {half, half, 2, apptest.StaysAlone},
+		{half, half - 1, 1, staysAnd}, {half, half, 2, apptest.Authenticated},
 	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			cookies, _ := a.SignedIn(a.Ada)
-			a.Asks(t, cookies)
+			a.LearnSession(t, cookies)
 			calls, s := 0, apptest.LegacySession("ada", "ada-1")
 			if row.expires != 0 {
 				s.ExpiresAt = time.Now().Add(row.expires)
@@ -291,9 +291,9 @@ func TestRulingIsRememberedForAMinuteAtMost(t *testing.T) {
 // value.
 func TestRulingIsOfOneCookieName(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		assert.Equal(t, staysAnd, a.Get(cookies+"; sid=ada").String())
 		assert.Equal(t, "authenticated ada | -older | no-store | -", a.Get(cookies+"; older=ada").String())
 	}, olderCookie)
@@ -322,14 +322,14 @@ func TestSessionThatEndedAtStytchEndsItsLegacySession(t *testing.T) {
 func TestStytchCookiesOfTwoPeople(t *testing.T) {
 	for name, row := range map[string]struct{ cookies, want, event string }{
 		"two JWTs":                      {"Ja Jb", apptest.Swapped, ""},
-		"two tokens":                    {"Ta Tb", "anonymous" + apptest.Untouched + "authenticate authenticate", ""},
-		"a token that is not the JWT's": {"Tb Ea", apptest.HandedOut + "authenticate migrate", "mismatch"},
+		"two tokens":                    {"Ta Tb", "anonymous" + apptest.CookiesUntouched + "authenticate authenticate", ""},
+		"a token that is not the JWT's": {"Tb Ea", apptest.SwappedAfter + "authenticate migrate", "mismatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				w := apptest.NewWallet(a)
 				time.Sleep(6 * time.Minute)
-				assert.Equal(t, row.want, a.Get(w.JWTHeader(row.cookies)+"; sid=ada-1").String())
+				assert.Equal(t, row.want, a.Get(w.CookieHeader(row.cookies)+"; sid=ada-1").String())
 				var events string
 				for _, e := range a.Events {
 					events += e.Kind

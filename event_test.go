@@ -26,7 +26,9 @@ import (
 func TestCauseOfEachOutcome(t *testing.T) {
 	const observe, shadow, retired = stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageRetired
 	stages := func(s stytchmigrate.Stage, percent float64) func(*testing.T, *apptest.App) {
-		return func(t *testing.T, a *apptest.App) { a.Roll(t, stytchmigrate.Rollout{Stage: s, HoldBack: percent}) }
+		return func(t *testing.T, a *apptest.App) {
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: s, HoldBack: percent})
+		}
 	}
 	failing := func(op stytchtest.Op, f stytchtest.Fault) func(*testing.T, *apptest.App) {
 		return func(_ *testing.T, a *apptest.App) { a.Stytch.FailAll(op, f) }
@@ -54,16 +56,16 @@ func TestCauseOfEachOutcome(t *testing.T) {
 		"held back":              {"sid=ada-1", stages(stytchmigrate.StageKeep, 100), 0, "legacy held_back"},
 		"held back, observed":    {"sid=ada-1", stages(observe, 100), 0, "legacy held_back"},
 		"too late": {"sid=ada-1", func(t *testing.T, a *apptest.App) {
-			a.Roll(t, stytchmigrate.Rollout{Until: time.Now()})
+			a.SetRollout(t, stytchmigrate.Rollout{Until: time.Now()})
 		}, 0, "legacy until"},
 		"too many at once": {"sid=ada-1", func(t *testing.T, a *apptest.App) {
-			a.Roll(t, stytchmigrate.Rollout{PerSecond: 1})
+			a.SetRollout(t, stytchmigrate.Rollout{PerSecond: 1})
 			a.Get("sid=bob-1")
 		}, 0, "legacy per_second"},
 		"logged out": {"sid=ada-1", func(t *testing.T, a *apptest.App) { a.LogOut("sid=ada-1") }, 0, "refused logged_out"},
 		"logged out, and observed": {"sid=ada-1", func(t *testing.T, a *apptest.App) {
 			a.LogOut("sid=ada-1")
-			a.Roll(t, stytchmigrate.Rollout{Stage: observe})
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: observe})
 		}, 0, "refused logged_out"},
 		"an email that nobody verified": {"sid=ada-1", resolved(func(v string) (stytchmigrate.LegacySession, error) {
 			s := apptest.LegacySession("ada", v)
@@ -123,7 +125,7 @@ func TestEventHasTheStageInForce(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
 		for _, s := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageShadow} {
-			a.Roll(t, stytchmigrate.Rollout{Stage: s})
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: s})
 			a.Requests = nil
 			for _, sent := range []string{"", "sid=ada-1", cookies, cookies} {
 				a.Get(sent)
@@ -140,7 +142,7 @@ func TestEventHasTheStageInForce(t *testing.T) {
 func TestDurationIsZeroOnTheFastPath(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		a.Requests = nil
 		a.Get(cookies)
 		a.Get("")
@@ -164,7 +166,7 @@ func TestKeySetFailureAndRecoveryAreReported(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		third, _ := a.SignedIn(a.Bob)
 		a.Get(third)
-		assert.Equal(t, []string{"jwks failed", "jwks recovered"}, a.Told("jwks"))
+		assert.Equal(t, []string{"jwks failed", "jwks recovered"}, a.EventsOf("jwks"))
 		assert.Contains(t, a.Log.String(), `"level":"INFO","msg":"stytchmigrate: jwks: recovered"`)
 	})
 }
@@ -180,7 +182,7 @@ func TestStoreFailureAndRecoveryAreReported(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		a.Get("sid=ada-2")
 		a.Get("sid=ada-3")
-		assert.Equal(t, []string{"store failed", "store failed", "store failed", "store recovered"}, a.Told("store"))
+		assert.Equal(t, []string{"store failed", "store failed", "store failed", "store recovered"}, a.EventsOf("store"))
 	})
 }
 
@@ -197,7 +199,7 @@ func TestBreakerEventsNameTheCalls(t *testing.T) {
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(429, "too_few_tokens_authenticated").WithHeader("Retry-After", "20"))
 		a.Get("sid=bob-1")
 		var got []string
-		for _, e := range a.Heard() {
+		for _, e := range a.SettledEvents() {
 			got = append(got, e.Kind+" "+e.Calls+" "+e.Cause)
 		}
 		assert.Equal(t, []string{"breaker exchange open", "breaker exchange half_open", "breaker exchange closed", "paused exchange paused"}, got)
@@ -344,7 +346,7 @@ func TestHostOutsideOfCookiesDomainIsLoggedOnce(t *testing.T) {
 		assert.Empty(t, a.Log.String(), "a host in the domain")
 		for _, host := range []string{"app.example.net", "www.example.net"} {
 			a.Get("sid=nobody", func(r *http.Request) { r.Host = host })
-			assert.Equal(t, "migrated ada"+apptest.Untouched+"-", a.Get("sid=ada-1", func(r *http.Request) { r.Host = host }).String())
+			assert.Equal(t, "migrated ada"+apptest.CookiesUntouched+"-", a.Get("sid=ada-1", func(r *http.Request) { r.Host = host }).String())
 		}
 		assert.NotContains(t, a.Log.String(), "example.net")
 		assert.Equal(t, 1, strings.Count(a.Log.String(), `"level":"WARN","msg":"stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain"`))

@@ -137,7 +137,7 @@ func TestTakeover(t *testing.T) {
 				for _, s := range a.Stytch.Sessions() {
 					assert.Equal(t, row.want == apptest.Swapped, s.Live)
 				}
-			}, setting, apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Identity: row.id}))
+			}, setting, apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1", Identity: row.id}))
 		})
 	}
 }
@@ -218,7 +218,7 @@ func TestUnvouchedPerson(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid=ada-1").String())
-			}, apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Token: "ada-token", Identity: id}))
+			}, apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1", Token: "ada-token", Identity: id}))
 		})
 	}
 }
@@ -230,7 +230,7 @@ func TestUnverifiedIdentityIsLoggedOnce(t *testing.T) {
 		a.Get("sid=ada-1")
 		a.Get("sid=ada-1")
 		assert.Equal(t, 1, strings.Count(a.Log.String(), "legacy session refused"))
-	}, apptest.Resolving(unverified))
+	}, apptest.ResolveAlways(unverified))
 }
 
 // A session that is remembered is compared with the identity that a request gives now.
@@ -305,7 +305,7 @@ func TestSessionGivenUpIsNotEndedLater(t *testing.T) {
 		on   []int
 		want []string
 	}{
-		"another machine first":    {[]int{2, 0}, []string{apptest.Swapped, apptest.HandedOut + "-"}},
+		"another machine first":    {[]int{2, 0}, []string{apptest.Swapped, apptest.SwappedAfter + "-"}},
 		"the machine that knew it": {[]int{0}, []string{apptest.Swapped}},
 	} {
 		t.Run(name, func(t *testing.T) {

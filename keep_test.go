@@ -28,7 +28,7 @@ func TestOldLogoutOfAHeldBackSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("sid=ada-1", apptest.Method(http.MethodPost))
 		both := first.Jar("sid=ada-1") + "; sid=ada-1"
-		a.Roll(t, stytchmigrate.Rollout{HoldBack: 100})
+		a.SetRollout(t, stytchmigrate.Rollout{HoldBack: 100})
 		a.Handler = apptest.LegacyLogout
 		assert.Equal(t, leftLater, a.Get(both).Settled())
 	})
@@ -41,17 +41,17 @@ func TestKeepLeavesBothCookies(t *testing.T) {
 		assert.Equal(t, movedKept, first.String())
 		both := first.Jar("theme=dark; sid=ada-1")
 		assert.Contains(t, both, "sid=ada-1")
-		assert.Equal(t, both, a.PassedOn[0], "the handler sees what the browser will send")
+		assert.Equal(t, both, a.CookiesSeen[0], "the handler sees what the browser will send")
 		for _, name := range []string{http.MethodGet, http.MethodPost} {
-			assert.Equal(t, apptest.StaysAlone, a.Get(both, apptest.Method(name)).String())
+			assert.Equal(t, apptest.Authenticated, a.Get(both, apptest.Method(name)).String())
 		}
-		assert.Equal(t, both, a.PassedOn[2])
+		assert.Equal(t, both, a.CookiesSeen[2])
 
 		time.Sleep(6 * time.Minute)
 		refreshed := a.Get(both)
 		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate", refreshed.String())
 		both = refreshed.Jar(both)
-		a.Roll(t, stytchmigrate.Rollout{})
+		a.SetRollout(t, stytchmigrate.Rollout{})
 		assert.Equal(t, staysAnd, a.Get(both).String(), "StageReplace expires the old cookie")
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
@@ -59,9 +59,9 @@ func TestKeepLeavesBothCookies(t *testing.T) {
 // Each row is a native Stytch session of ada, beside a legacy cookie.
 func TestKeepTwoSessions(t *testing.T) {
 	for name, row := range map[string]struct{ sid, want, passedOn string }{
-		"the same person":              {"ada", apptest.StaysAlone, "S sid=ada"},
-		"the same person, later":       {"ada+1h", apptest.StaysAlone, "S sid=ada+1h"},
-		"no session":                   {"nobody", apptest.StaysAlone, "S sid=nobody"},
+		"the same person":              {"ada", apptest.Authenticated, "S sid=ada"},
+		"the same person, later":       {"ada+1h", apptest.Authenticated, "S sid=ada+1h"},
+		"no session":                   {"nobody", apptest.Authenticated, "S sid=nobody"},
 		"another person, later":        {"bob+1h", bobKept, "sid=bob+1h N"},
 		"another person, earlier":      {"bob-1h", staysAnd, "S"},
 		"another person, unknown when": {"bob", neither, ""},
@@ -69,10 +69,10 @@ func TestKeepTwoSessions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				cookies, _ := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
-				a.Resolve = apptest.Accounts(time.Now(), nil)
+				a.LearnSession(t, cookies)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 				assert.Equal(t, row.want, a.Get(cookies+"; sid="+row.sid).Settled())
-				assert.Equal(t, row.passedOn, a.Short(cookies, a.PassedOn[1]))
+				assert.Equal(t, row.passedOn, a.ShortenCookies(cookies, a.CookiesSeen[1]))
 			}, apptest.Stage(stytchmigrate.StageKeep))
 		})
 	}
@@ -81,8 +81,8 @@ func TestKeepTwoSessions(t *testing.T) {
 // Where no cookie may change, the handler sees the cookies that the browser has.
 func TestKeepWhereNoCookiesMayChange(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		assert.Equal(t, "migrated ada"+apptest.Untouched+"migrate", a.Get("sid=ada-1", apptest.FetchMetadata("same-origin no-cors image")).String())
-		assert.Equal(t, "sid=ada-1", a.PassedOn[0])
+		assert.Equal(t, "migrated ada"+apptest.CookiesUntouched+"migrate", a.Get("sid=ada-1", apptest.FetchMetadata("same-origin no-cors image")).String())
+		assert.Equal(t, "sid=ada-1", a.CookiesSeen[0])
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
@@ -270,19 +270,19 @@ func TestOldLogoutBesideAnotherPersonsStytchSession(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Resolve = apptest.Accounts(time.Now(), nil)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 				cookies, s := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
+				a.LearnSession(t, cookies)
 				if !row.knows {
 					a.Stytch.RemoveUser(a.Bob.ID)
 				}
-				a.Roll(t, row.rollout)
+				a.SetRollout(t, row.rollout)
 				a.Handler = apptest.LegacyLogout
 				assert.Equal(t, row.want, a.Get(cookies+"; sid=bob+1h").Settled())
 				a.Handler = nil
 				ended, _ := a.Stytch.Session(s.ID)
 				assert.False(t, ended.Live)
-				assert.Equal(t, apptest.EndedReply+"-", a.Get(cookies).String(), "nor by a copy")
+				assert.Equal(t, apptest.SignedOutAfter+"-", a.Get(cookies).String(), "nor by a copy")
 				assert.Equal(t, apptest.Refused, a.Get("sid=bob+1h").String())
 			})
 		})
@@ -332,9 +332,9 @@ func TestOldLogoutWithoutIdentity(t *testing.T) {
 		{}:                       "authenticated ada | -sid | - | -",
 	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-			a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))
+			a.Resolve = apptest.ResolveWithStart(time.Now(), setIdentity(userinfo.Identity{}))
 			cookies := a.Get("sid=ada").Jar("")
-			a.Roll(t, r)
+			a.SetRollout(t, r)
 			a.Handler = apptest.LegacyLogout
 			assert.Equal(t, want, a.Get(cookies+"; sid=ada+1h").Settled(), r)
 		}, apptest.Stage(stytchmigrate.StageKeep))
@@ -344,7 +344,7 @@ func TestOldLogoutWithoutIdentity(t *testing.T) {
 // In StageReplace it is not, even if the response writes the Stytch cookies again.
 func TestOldLogoutWithoutIdentityBesideARefresh(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), setIdentity(userinfo.Identity{}))
+		a.Resolve = apptest.ResolveWithStart(time.Now(), setIdentity(userinfo.Identity{}))
 		cookies, s := a.Expired(a.Ada, "both")
 		a.Handler = apptest.LegacyLogout
 		got := a.Get(cookies+"; sid=ada", apptest.Method(http.MethodPost))

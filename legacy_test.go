@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	unavailable = "unavailable" + apptest.Untouched + "-"
+	unavailable = "unavailable" + apptest.CookiesUntouched + "-"
 )
 
 // Each row is a request with several cookies of one name.
@@ -89,7 +89,7 @@ func TestSeveralLegacyCookies(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				assert.Equal(t, row.want, a.Get(row.cookies).String())
 				var kept []string // all but the Stytch cookies
-				for c := range strings.SplitSeq(a.PassedOn[0], "; ") {
+				for c := range strings.SplitSeq(a.CookiesSeen[0], "; ") {
 					if !strings.HasPrefix(c, "stytch_session") {
 						kept = append(kept, c)
 					}
@@ -230,16 +230,16 @@ func TestResolveIsNotCalledAgainForTheSameCookies(t *testing.T) {
 				var calls atomic.Int32
 				a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
 					calls.Add(1)
-					return apptest.Accounts(time.Now(), nil)(v)
+					return apptest.ResolveWithStart(time.Now(), nil)(v)
 				}
 				cookies, _ := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
+				a.LearnSession(t, cookies)
 				for range 10 {
-					require.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=nobody").String())
+					require.Equal(t, apptest.Authenticated, a.Get(cookies+"; sid=nobody").String())
 				}
 				require.Equal(t, int32(1), calls.Load())
 				time.Sleep(row.after)
-				assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; "+row.sid).String())
+				assert.Equal(t, apptest.Authenticated, a.Get(cookies+"; "+row.sid).String())
 				assert.Equal(t, row.calls, calls.Load())
 			}, olderCookie)
 		})
@@ -307,8 +307,8 @@ func TestLegacyFromContextAfterLogout(t *testing.T) {
 // value. The second one gets the Stytch session of the first, without a call.
 func TestIDDefaultsToTheTokenAndThenToTheValue(t *testing.T) {
 	for name, row := range map[string]struct{ id, token, want string }{
-		"an ID":     {"1", "ada-token", apptest.HandedOut + "-"},
-		"a token":   {"", "ada-token", apptest.HandedOut + "-"},
+		"an ID":     {"1", "ada-token", apptest.SwappedAfter + "-"},
+		"a token":   {"", "ada-token", apptest.SwappedAfter + "-"},
 		"the value": {"", "", apptest.Swapped},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -317,8 +317,8 @@ func TestIDDefaultsToTheTokenAndThenToTheValue(t *testing.T) {
 				a.Stytch.SetUserInfo(func(context.Context, string) (string, error) { return "ada@example.com", nil })
 				assert.Equal(t, apptest.Swapped, a.Get("sid=a").String())
 				assert.Equal(t, row.want, a.Get("sid=b").String())
-				assert.Equal(t, apptest.HandedOut+"-", a.Get("sid=a").String())
-			}, tickets, apptest.Resolving(stytchmigrate.LegacySession{
+				assert.Equal(t, apptest.SwappedAfter+"-", a.Get("sid=a").String())
+			}, tickets, apptest.ResolveAlways(stytchmigrate.LegacySession{
 				ID: stytchmigrate.Secret(row.id), Token: stytchmigrate.Secret(row.token), Identity: apptest.LegacySession("ada", "").Identity,
 			}))
 		})

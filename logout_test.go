@@ -31,20 +31,20 @@ func TestLogoutOnEachOutcome(t *testing.T) {
 		want    string
 		change  func(*http.Request)
 	}{
-		"no cookie":                   {func(*apptest.App) string { return "" }, "anonymous" + apptest.Cleared + "-", nil},
-		"no session":                  {func(*apptest.App) string { return "sid=nobody" }, "anonymous" + apptest.Cleared + "-", nil},
-		"a legacy session":            {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada" + apptest.Cleared + "migrate revoke", nil},
-		"a legacy session, by POST":   {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada" + apptest.Cleared + "migrate revoke", apptest.Method(http.MethodPost)},
-		"where no cookies may change": {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada" + apptest.Cleared + "migrate revoke", apptest.FetchMetadata("cross-site cors empty")},
-		"a Stytch session":            {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c }, "authenticated ada" + apptest.Cleared + "authenticate revoke", nil},
-		"both":                        {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c + "; sid=ada-1" }, "authenticated ada" + apptest.Cleared + "authenticate revoke", nil},
-		"two people":                  {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c + "; sid=bob-1" }, "anonymous" + apptest.Cleared + "authenticate revoke", nil},
-		"a session Stytch has ended":  {func(a *apptest.App) string { c, s := a.SignedIn(a.Ada); a.Stytch.RevokeSession(s.ID); return c }, "anonymous" + apptest.Cleared + "authenticate revoke revoke", nil},
+		"no cookie":                   {func(*apptest.App) string { return "" }, "anonymous" + apptest.CookiesCleared + "-", nil},
+		"no session":                  {func(*apptest.App) string { return "sid=nobody" }, "anonymous" + apptest.CookiesCleared + "-", nil},
+		"a legacy session":            {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada" + apptest.CookiesCleared + "migrate revoke", nil},
+		"a legacy session, by POST":   {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada" + apptest.CookiesCleared + "migrate revoke", apptest.Method(http.MethodPost)},
+		"where no cookies may change": {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada" + apptest.CookiesCleared + "migrate revoke", apptest.FetchMetadata("cross-site cors empty")},
+		"a Stytch session":            {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c }, "authenticated ada" + apptest.CookiesCleared + "authenticate revoke", nil},
+		"both":                        {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c + "; sid=ada-1" }, "authenticated ada" + apptest.CookiesCleared + "authenticate revoke", nil},
+		"two people":                  {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c + "; sid=bob-1" }, "anonymous" + apptest.CookiesCleared + "authenticate revoke", nil},
+		"a session Stytch has ended":  {func(a *apptest.App) string { c, s := a.SignedIn(a.Ada); a.Stytch.RevokeSession(s.ID); return c }, "anonymous" + apptest.CookiesCleared + "authenticate revoke revoke", nil},
 		"Stytch down for a moment": {func(a *apptest.App) string {
 			a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(500, "internal_server_error"), stytchtest.Error(500, "internal_server_error"))
 			return "sid=ada-1"
-		}, "unavailable" + apptest.Cleared + "migrate migrate", nil},
-		"a user that Stytch doesn't know": {func(a *apptest.App) string { a.Stytch.RemoveUser(a.Ada.ID); return "sid=ada-1" }, "refused" + apptest.Cleared + "migrate", nil},
+		}, "unavailable" + apptest.CookiesCleared + "migrate migrate", nil},
+		"a user that Stytch doesn't know": {func(a *apptest.App) string { a.Stytch.RemoveUser(a.Ada.ID); return "sid=ada-1" }, "refused" + apptest.CookiesCleared + "migrate", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -54,13 +54,13 @@ func TestLogoutOnEachOutcome(t *testing.T) {
 				if change == nil {
 					change = func(*http.Request) {}
 				}
-				got := a.Ask(t, cookies, change)
+				got := a.GetChecked(t, cookies, change)
 				assert.Equal(t, row.want, got.String())
 				for _, s := range a.Stytch.Sessions() {
 					assert.False(t, s.Live, "revoked")
 				}
 				a.Handler = nil
-				assert.Equal(t, "anonymous"+apptest.Untouched+"-", a.Ask(t, got.Jar(cookies)).String())
+				assert.Equal(t, "anonymous"+apptest.CookiesUntouched+"-", a.GetChecked(t, got.Jar(cookies)).String())
 				for _, c := range []string{cookies, "sid=ada-1"} {
 					if strings.Contains(cookies, "sid=ada-1") || c == cookies {
 						assert.NotContains(t, a.Get(c).Saw, "ada", "the old cookies sign no user in")
@@ -75,7 +75,7 @@ func TestLogoutOnEachOutcome(t *testing.T) {
 func TestLogoutOutsideHandler(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		native, _ := a.SignedIn(a.Ada)
-		first := a.Ask(t, "sid=ada-1")
+		first := a.GetChecked(t, "sid=ada-1")
 		for _, cookies := range []string{native, first.Jar("sid=ada-1"), "sid=ada-1"} {
 			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "https://app.example.com/", nil)
 			r.Header.Set("Cookie", cookies)
@@ -86,7 +86,7 @@ func TestLogoutOutsideHandler(t *testing.T) {
 		for _, s := range a.Stytch.Sessions() {
 			assert.False(t, s.Live)
 		}
-		assert.Equal(t, "refused"+apptest.Untouched+"-", a.Ask(t, "sid=ada-1").String())
+		assert.Equal(t, "refused"+apptest.CookiesUntouched+"-", a.GetChecked(t, "sid=ada-1").String())
 	})
 }
 
@@ -114,7 +114,7 @@ func TestLogoutKeepsWhatTheHandlerSets(t *testing.T) {
 				apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 					cookies := "theme=dark; sid=ada-1"
 					if state == "known" {
-						cookies = a.Ask(t, cookies).Jar(cookies)
+						cookies = a.GetChecked(t, cookies).Jar(cookies)
 					}
 					a.Handler = func(w http.ResponseWriter, r *http.Request) {
 						if row.before != "" {
@@ -125,7 +125,7 @@ func TestLogoutKeepsWhatTheHandlerSets(t *testing.T) {
 							apptest.SetCookie(row.after)(w, r)
 						}
 					}
-					got := a.Ask(t, cookies, apptest.Method(http.MethodPost))
+					got := a.GetChecked(t, cookies, apptest.Method(http.MethodPost))
 					assert.Equal(t, want, strings.Join(got.Cookies(), " "))
 					assert.False(t, a.Stytch.Sessions()[0].Live, "the session before is revoked")
 				})
@@ -139,7 +139,7 @@ func TestLogoutTwice(t *testing.T) {
 	for _, cookies := range []string{"", "sid=ada-1"} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			a.Handler = func(w http.ResponseWriter, r *http.Request) { logout(a, t)(w, r); logout(a, t)(w, r) }
-			assert.Equal(t, []string{"-sid", "-stytch_session", "-stytch_session_jwt"}, sorted(a.Ask(t, cookies).Cookies()))
+			assert.Equal(t, []string{"-sid", "-stytch_session", "-stytch_session_jwt"}, sorted(a.GetChecked(t, cookies).Cookies()))
 		})
 	}
 }
@@ -151,9 +151,9 @@ func TestLogoutAfterTheResponseBegan(t *testing.T) {
 			fmt.Fprint(w, "page")
 			assert.ErrorContains(t, a.Middleware.Logout(w, r), "after the response began")
 		}
-		assert.Equal(t, apptest.Swapped+" revoke", a.Ask(t, "sid=ada-1").String())
+		assert.Equal(t, apptest.Swapped+" revoke", a.GetChecked(t, "sid=ada-1").String())
 		a.Handler = nil
-		assert.Equal(t, "refused"+apptest.Untouched+"-", a.Ask(t, "sid=ada-1").String())
+		assert.Equal(t, "refused"+apptest.CookiesUntouched+"-", a.GetChecked(t, "sid=ada-1").String())
 	})
 }
 
@@ -178,12 +178,12 @@ func TestLogoutWhenStytchFails(t *testing.T) {
 				a.Handler = func(w http.ResponseWriter, r *http.Request) {
 					assert.Equal(t, row.fails, a.Middleware.Logout(w, r) != nil)
 				}
-				got := a.Ask(t, "sid=ada-1")
+				got := a.GetChecked(t, "sid=ada-1")
 				assert.Equal(t, "-stytch_session -stytch_session_jwt -sid", strings.Join(got.Cookies(), " "))
 				assert.LessOrEqual(t, time.Since(start), 5*time.Second)
 				assert.Equal(t, []string{"ada-1"}, ended)
 				a.Handler = nil
-				assert.Equal(t, "refused"+apptest.Untouched+"-", a.Ask(t, "sid=ada-1").String())
+				assert.Equal(t, "refused"+apptest.CookiesUntouched+"-", a.GetChecked(t, "sid=ada-1").String())
 			}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
 				l.End = func(ctx context.Context, s stytchmigrate.LegacySession) error {
 					if ctx.Err() == nil {
@@ -204,7 +204,7 @@ func TestLogoutReturnsTheErrorOfEnd(t *testing.T) {
 		a.Handler = func(w http.ResponseWriter, r *http.Request) {
 			assert.ErrorIs(t, a.Middleware.Logout(w, r.WithContext(context.WithValue(r.Context(), traceKey{}, "trace"))), broken)
 		}
-		assert.Equal(t, "migrated ada"+apptest.Cleared+"migrate revoke", a.Ask(t, "sid=ada-1").String())
+		assert.Equal(t, "migrated ada"+apptest.CookiesCleared+"migrate revoke", a.GetChecked(t, "sid=ada-1").String())
 		require.Len(t, a.Events, 1)
 		assert.Equal(t, "logout", a.Events[0].Kind)
 		assert.NotContains(t, a.Events[0].Err.Error(), "192.0.2.1", "the error's text is the application's alone")
@@ -222,7 +222,7 @@ func TestLogoutGoesOnWhenTheClientLeaves(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		a.Stytch.Fail(stytchtest.Revoke, stytchtest.Delay(time.Second))
 		a.Handler = func(w http.ResponseWriter, r *http.Request) { leave(); assert.NoError(t, a.Middleware.Logout(w, r)) }
-		a.Ask(t, "sid=ada-1", func(r *http.Request) { *r = *r.WithContext(ctx) })
+		a.GetChecked(t, "sid=ada-1", func(r *http.Request) { *r = *r.WithContext(ctx) })
 		assert.False(t, a.Stytch.Sessions()[0].Live)
 		assert.NoError(t, ended)
 	}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
@@ -237,7 +237,7 @@ func TestLogoutRevokesEveryToken(t *testing.T) {
 		_, two := a.SignedIn(a.Ada)
 		_, three := a.SignedIn(a.Bob)
 		a.Handler = logout(a, t)
-		a.Ask(t, one+"; stytch_session="+two.Token+"; stytch_session="+three.Token)
+		a.GetChecked(t, one+"; stytch_session="+two.Token+"; stytch_session="+three.Token)
 		for _, s := range a.Stytch.Sessions() {
 			assert.False(t, s.Live)
 		}
@@ -260,13 +260,13 @@ func sorted(s []string) []string { slices.Sort(s); return s }
 func TestLogoutEndsBothSessions(t *testing.T) {
 	var ended []stytchmigrate.Secret
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
 		out := a.Get(cookies + "; sid=ada")
 		assert.Equal(t, "authenticated ada | -stytch_session -stytch_session_jwt -sid | no-store | revoke", out.String())
-		assert.Equal(t, cookies, a.PassedOn[1])
+		assert.Equal(t, cookies, a.CookiesSeen[1])
 		assert.Equal(t, []stytchmigrate.Secret{"ada"}, ended)
 		a.Handler = nil
 		assert.Equal(t, apptest.Refused, a.Get("sid=ada").String())
@@ -283,9 +283,9 @@ func TestLogoutEndsBothSessions(t *testing.T) {
 func TestLogoutEndsTheSessionsOfTwoPeople(t *testing.T) {
 	for _, dest := range []string{"document", "image"} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-			a.Resolve = apptest.Accounts(time.Now(), nil)
+			a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 			cookies, s := a.SignedIn(a.Ada)
-			a.Asks(t, cookies)
+			a.LearnSession(t, cookies)
 			a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
 			out := a.Get(cookies+"; sid=bob", func(r *http.Request) {
 				r.Header.Set("Sec-Fetch-Site", "same-origin")
@@ -323,7 +323,7 @@ func TestLogoutAfterTheOldCodeDeletedItsSession(t *testing.T) {
 			}
 			logout(a, t)(w, r)
 		}
-		assert.Equal(t, "legacy"+apptest.Cleared+"-", a.Get("sid=ada-1").String())
+		assert.Equal(t, "legacy"+apptest.CookiesCleared+"-", a.Get("sid=ada-1").String())
 		a.Handler, a.Resolve = nil, nil
 		assert.Equal(t, apptest.Refused, a.Get("sid=ada-1").String())
 	}, holdBack)

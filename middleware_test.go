@@ -24,17 +24,17 @@ func TestLegacyCookieBecomesAStytchSession(t *testing.T) {
 		first := a.Get("theme=dark; sid=ada-1")
 		assert.Equal(t, apptest.Swapped, first.String())
 		session := a.Stytch.Sessions()[0]
-		assert.Equal(t, "theme=dark; stytch_session="+session.Token+"; stytch_session_jwt="+session.JWT, a.PassedOn[0])
+		assert.Equal(t, "theme=dark; stytch_session="+session.Token+"; stytch_session_jwt="+session.JWT, a.CookiesSeen[0])
 
 		cookies := first.Jar("theme=dark; sid=ada-1")
-		assert.Equal(t, a.PassedOn[0], cookies, "the handler sees what the browser will send")
-		assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(cookies).String(), "known from the exchange")
+		assert.Equal(t, a.CookiesSeen[0], cookies, "the handler sees what the browser will send")
+		assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(cookies).String(), "known from the exchange")
 
 		time.Sleep(6 * time.Minute) // the JWT has expired
 		refreshed := a.Get(cookies)
 		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate", refreshed.String())
 		cookies = refreshed.Jar(cookies)
-		assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(cookies).String())
+		assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(cookies).String())
 
 		a.Handler = func(w http.ResponseWriter, r *http.Request) { assert.NoError(t, a.Middleware.Logout(w, r)) }
 		out := a.Get(cookies)
@@ -52,8 +52,8 @@ func TestOlderJWTIsReplacedByTheNewest(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, s := a.SignedIn(a.Ada)
 		time.Sleep(2 * time.Minute)
-		assert.Equal(t, "authenticated ada"+apptest.Untouched+"authenticate", a.Get(cookies).String())
-		assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(cookies).String(), "known")
+		assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"authenticate", a.Get(cookies).String())
+		assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(cookies).String(), "known")
 
 		time.Sleep(3*time.Minute + 31*time.Second)
 		refreshed := a.Get(cookies)
@@ -76,7 +76,7 @@ func TestSkippedRequestsAndPreflightsArePassedOnUntouched(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				assert.Equal(t, apptest.Anonymous, a.Get("sid=ada-1", change).String())
-				assert.Equal(t, []string{"sid=ada-1"}, a.PassedOn)
+				assert.Equal(t, []string{"sid=ada-1"}, a.CookiesSeen)
 				assert.Empty(t, a.Requests)
 			}, func(c *stytchmigrate.Config) {
 				c.Skip = func(r *http.Request) bool { return r.URL.Path == "/skip" }
@@ -245,7 +245,7 @@ func TestRequireUser(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				row.prepare(a)
 				a.Handler = a.Middleware.RequireUser(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP
-				got := a.Ask(t, row.cookies)
+				got := a.GetChecked(t, row.cookies)
 				assert.Equal(t, row.status, got.Code)
 				assert.Equal(t, row.authenticate, got.Header().Get("WWW-Authenticate"))
 				assert.Equal(t, row.retry, got.Header().Get("Retry-After"))
@@ -259,7 +259,7 @@ func TestRequireUser(t *testing.T) {
 func TestDenyAnswersForRequireUser(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Handler = a.Middleware.RequireUser(http.NotFoundHandler()).ServeHTTP
-		got := a.Ask(t, "")
+		got := a.GetChecked(t, "")
 		assert.Equal(t, http.StatusTeapot, got.Code)
 		assert.Empty(t, got.Header(), "the answer is the application's alone")
 	}, func(c *stytchmigrate.Config) {
@@ -322,7 +322,7 @@ func TestContextOfEachOutcome(t *testing.T) {
 		stytchmigrate.OutcomeAnonymous:     {func(*apptest.App) {}, "sid=nobody", false, false, false},
 		stytchmigrate.OutcomeAuthenticated: {func(*apptest.App) {}, "S; sid=ada-1", true, true, false},
 		stytchmigrate.OutcomeMigrated:      {func(*apptest.App) {}, "sid=ada-1", true, true, false},
-		stytchmigrate.OutcomeLegacy:        {func(a *apptest.App) { a.Roll(t, stytchmigrate.Rollout{HoldBack: 100}) }, "sid=ada-1", false, false, true},
+		stytchmigrate.OutcomeLegacy:        {func(a *apptest.App) { a.SetRollout(t, stytchmigrate.Rollout{HoldBack: 100}) }, "sid=ada-1", false, false, true},
 		stytchmigrate.OutcomeRefused:       {func(a *apptest.App) { a.Stytch.RemoveUser(a.Ada.ID) }, "sid=ada-1", false, false, true},
 		stytchmigrate.OutcomeUnavailable:   {down, "sid=ada-1", false, false, true},
 	} {
@@ -338,7 +338,7 @@ func TestContextOfEachOutcome(t *testing.T) {
 					assert.Equal(t, []bool{row.user, row.session, row.legacy}, []bool{user, session, legacy})
 				}
 				a.Get(strings.Replace(row.cookies, "S", stytch, 1))
-				assert.Len(t, a.PassedOn, 1)
+				assert.Len(t, a.CookiesSeen, 1)
 			})
 		})
 	}

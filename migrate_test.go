@@ -117,12 +117,12 @@ func TestTicketsOverSockets(t *testing.T) {
 	call := a.Stytch.Calls()[0]
 	assert.NoError(t, call.UserInfoErr)
 	assert.NotContains(t, call.SessionToken, "example")
-	assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(first.Jar("sid=ada-1")).String())
+	assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(first.Jar("sid=ada-1")).String())
 	assert.Equal(t, "migrated ada", a.Get("sid=ada-1").Saw)
 	assert.Empty(t, a.Stytch.Calls(), "the cookie's value stands for the session")
 
 	a.Stytch.SetUserInfoURL(srv.URL + "/nowhere")
-	assert.Equal(t, "unavailable"+apptest.Untouched+"migrate", a.Get("sid=bob-1").String(), "Stytch could not ask")
+	assert.Equal(t, "unavailable"+apptest.CookiesUntouched+"migrate", a.Get("sid=bob-1").String(), "Stytch could not ask")
 }
 
 // The request of an exchange, member by member.
@@ -211,8 +211,8 @@ func TestWrongSettingIsLoggedAndChangesNoCookie(t *testing.T) {
 		"claims that are no JSON":   {claiming("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
 		"claims of an error":        {claiming("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
 		"the origin's claim":        {claiming("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
-		"neither token nor person":  {apptest.Resolving(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
-		"no token and no tickets":   {apptest.Resolving(stytchmigrate.LegacySession{ID: "1", Identity: apptest.LegacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
+		"neither token nor person":  {apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
+		"no token and no tickets":   {apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1", Identity: apptest.LegacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
 	}
 	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session"} {
 		row := rows["the origin's claim"]
@@ -254,7 +254,7 @@ func (noJSON) MarshalJSON() ([]byte, error) { return nil, errors.New("no") }
 func TestRecordKeyRemembersLogoutsAcrossSecrets(t *testing.T) {
 	for key, want := range map[stytchmigrate.Secret]string{
 		"a record key of 32 bytes or more": apptest.Refused,
-		"":                                 "unavailable" + apptest.Untouched + "migrate", // for the stand-in knows the first secret alone
+		"":                                 "unavailable" + apptest.CookiesUntouched + "migrate", // for the stand-in knows the first secret alone
 	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			store := new(storetest.Memory)

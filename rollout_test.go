@@ -74,12 +74,12 @@ func TestPerSecondHoldsWhenItIsSetAgain(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
 		for i := range 5 {
-			a.Roll(t, stytchmigrate.Rollout{PerSecond: 1, HoldBack: float64(i) / 1e9})
-			assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").String())
+			a.SetRollout(t, stytchmigrate.Rollout{PerSecond: 1, HoldBack: float64(i) / 1e9})
+			assert.Equal(t, apptest.Legacy, a.Get("sid=ada-2").String())
 		}
-		a.Roll(t, stytchmigrate.Rollout{PerSecond: 2})
+		a.SetRollout(t, stytchmigrate.Rollout{PerSecond: 2})
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String())
-		a.Roll(t, stytchmigrate.Rollout{})
+		a.SetRollout(t, stytchmigrate.Rollout{})
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-3").String())
 	}, apptest.PerSecond(1))
 }
@@ -88,11 +88,11 @@ func TestPerSecondHoldsWhenItIsSetAgain(t *testing.T) {
 // Stytch session is not shown.
 func TestPerSecondBesideAStytchSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada").String())
-		assert.Equal(t, apptest.LeftAlone, a.Get(cookies+"; sid=bob+1h").Settled())
+		assert.Equal(t, apptest.Legacy, a.Get(cookies+"; sid=bob+1h").Settled())
 		time.Sleep(time.Second)
 		assert.Equal(t, bobWins, a.Get(cookies+"; sid=bob+1h").Settled())
 	}, apptest.PerSecond(1))
@@ -104,18 +104,18 @@ func TestUntilStopsExchangesForGood(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				until := time.Now().Add(time.Hour)
-				a.Roll(t, stytchmigrate.Rollout{Stage: s, Until: until})
+				a.SetRollout(t, stytchmigrate.Rollout{Stage: s, Until: until})
 				time.Sleep(time.Hour - time.Nanosecond)
 				cookies := a.Get("sid=ada-1").Jar("")
 				assert.Len(t, a.Stytch.Sessions(), 1, "before Until")
 				time.Sleep(time.Nanosecond)
 				for _, later := range []time.Duration{0, time.Minute} {
 					time.Sleep(later)
-					assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").String())
-					assert.Equal(t, apptest.StaysAlone, a.Get(cookies+"; sid=ada-1").String())
+					assert.Equal(t, apptest.Legacy, a.Get("sid=ada-2").String())
+					assert.Equal(t, apptest.Authenticated, a.Get(cookies+"; sid=ada-1").String())
 				}
 				time.Sleep(10 * 365 * 24 * time.Hour)
-				assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").String())
+				assert.Equal(t, apptest.Legacy, a.Get("sid=ada-2").String())
 			})
 		})
 	}
@@ -132,11 +132,11 @@ func TestHeldBackSessionIsLeftAlone(t *testing.T) {
 		want    string
 		legacy  stytchmigrate.Secret // its ID, as LegacyFromContext returns it
 	}{
-		"a legacy session":      {func(*apptest.App, string) string { return "theme=dark; sid=ada" }, apptest.LeftAlone, "ada"},
+		"a legacy session":      {func(*apptest.App, string) string { return "theme=dark; sid=ada" }, apptest.Legacy, "ada"},
 		"no session":            {func(*apptest.App, string) string { return "sid=nobody" }, apptest.Anonymous, ""},
-		"a Stytch session":      {func(_ *apptest.App, c string) string { return c }, apptest.StaysAlone, ""},
-		"the same person":       {func(_ *apptest.App, c string) string { return c + "; sid=ada" }, apptest.StaysAlone, ""},
-		"another, later":        {func(_ *apptest.App, c string) string { return c + "; sid=bob+1h" }, apptest.LeftAlone, "bob+1h"},
+		"a Stytch session":      {func(_ *apptest.App, c string) string { return c }, apptest.Authenticated, ""},
+		"the same person":       {func(_ *apptest.App, c string) string { return c + "; sid=ada" }, apptest.Authenticated, ""},
+		"another, later":        {func(_ *apptest.App, c string) string { return c + "; sid=bob+1h" }, apptest.Legacy, "bob+1h"},
 		"another, earlier":      {func(_ *apptest.App, c string) string { return c + "; sid=bob-1h" }, staysAnd, ""},
 		"another, unknown when": {func(_ *apptest.App, c string) string { return c + "; sid=bob" }, neither, ""},
 		"a session that ended":  {func(a *apptest.App, c string) string { a.LogOut(c); return c + "; sid=ada" }, "legacy | -stytch_session -stytch_session_jwt | no-store | -", "ada"},
@@ -144,18 +144,18 @@ func TestHeldBackSessionIsLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				cookies, _ := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
-				a.Resolve = apptest.Accounts(time.Now(), nil)
+				a.LearnSession(t, cookies)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 				sent := row.cookies(a, cookies)
 				for range 2 {
 					assert.Equal(t, row.want, a.Get(sent).Settled())
 					assert.Equal(t, row.legacy, a.LegacySeen.ID)
 				}
-				if row.want == apptest.LeftAlone || row.want == apptest.StaysAlone {
-					assert.Equal(t, sent, a.PassedOn[len(a.PassedOn)-1])
+				if row.want == apptest.Legacy || row.want == apptest.Authenticated {
+					assert.Equal(t, sent, a.CookiesSeen[len(a.CookiesSeen)-1])
 				}
 				if row.legacy != "" {
-					a.Roll(t, stytchmigrate.Rollout{})
+					a.SetRollout(t, stytchmigrate.Rollout{})
 					assert.True(t, strings.HasPrefix(a.Get(sent).Settled(), "migrated"), "and moves once HoldBack is 0")
 				}
 			}, holdBack)
@@ -167,9 +167,9 @@ func TestHeldBackSessionIsLeftAlone(t *testing.T) {
 func TestHoldBackKeepsUsersWhoHaveMoved(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
-		a.Roll(t, stytchmigrate.Rollout{HoldBack: 100})
-		assert.Equal(t, apptest.StaysAlone, a.Get(cookies).String())
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").String(), "a tab that is late")
+		a.SetRollout(t, stytchmigrate.Rollout{HoldBack: 100})
+		assert.Equal(t, apptest.Authenticated, a.Get(cookies).String())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").String(), "a tab that is late")
 		time.Sleep(6 * time.Minute)
 		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate", a.Get(cookies).String())
 	})
@@ -178,12 +178,12 @@ func TestHoldBackKeepsUsersWhoHaveMoved(t *testing.T) {
 // The event says so, and RequireUser turns the request away.
 func TestHeldBackRequestIsOutcomeLegacy(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").String())
 		assert.Equal(t, stytchmigrate.OutcomeLegacy, a.Requests[0].Outcome)
 		assert.NoError(t, a.Requests[0].Err)
 		assert.NotEmpty(t, a.Requests[0].Fingerprint)
 		assert.Empty(t, a.Log.String())
-		assert.Equal(t, http.StatusUnauthorized, a.Required("sid=ada-1").Code)
+		assert.Equal(t, http.StatusUnauthorized, a.GetRequiringUser("sid=ada-1").Code)
 	}, holdBack)
 }
 
@@ -194,7 +194,7 @@ func TestLoweringHoldBackOnlyAddsUsers(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = func(v string) (stytchmigrate.LegacySession, error) { return apptest.LegacySession(v, v), nil }
 		heldBack := func(percent float64) (users []int) {
-			a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: percent})
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: percent})
 			for user := range 200 {
 				a.Get(fmt.Sprint("sid=", user))
 				if a.Requests[len(a.Requests)-1].Cause == "held_back" {

@@ -52,7 +52,7 @@ func withSecureCookie(t *testing.T, l stytchmigrate.LegacyCookie, f func(t *test
 // Each row is a cookie of the old application, and the reply. Its user moves, or is
 // anonymous without a call and without a line in the log: anyone can forge cookies.
 func TestSecureCookie(t *testing.T) {
-	const anonymous = "anonymous" + apptest.Untouched + "-"
+	const anonymous = "anonymous" + apptest.CookiesUntouched + "-"
 	refusing := []securecookie.Codec{customCodec{errors.Join(errors.New("canary"), stytchmigrate.ErrNoSession)}}
 	for name, row := range map[string]struct {
 		legacy stytchmigrate.LegacyCookie
@@ -96,7 +96,7 @@ func TestSecureCookieWrongSetting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withSecureCookie(t, row.legacy, func(t *testing.T, a *apptest.App) {
 				value := encode(t, signed('h')[0], map[any]any{"user": "canary"})
-				assert.Equal(t, "unavailable"+apptest.Untouched+"-", a.Get("sid="+value).String())
+				assert.Equal(t, "unavailable"+apptest.CookiesUntouched+"-", a.Get("sid="+value).String())
 				assert.Equal(t, 1, bytes.Count(a.Log.Bytes(), []byte(`"level":"ERROR"`)))
 				assert.Contains(t, a.Log.String(), row.want)
 				assert.NotContains(t, a.Log.String(), "canary")

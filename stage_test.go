@@ -24,14 +24,14 @@ func TestStagesInOrderSignNoUserOut(t *testing.T) {
 			stage stytchmigrate.Stage
 			want  string
 		}{
-			{stytchmigrate.StageObserve, apptest.LeftAlone},
+			{stytchmigrate.StageObserve, apptest.Legacy},
 			{stytchmigrate.StageKeep, movedKept},
-			{stytchmigrate.StageObserve, apptest.StaysAlone},
-			{stytchmigrate.StageKeep, apptest.StaysAlone},
+			{stytchmigrate.StageObserve, apptest.Authenticated},
+			{stytchmigrate.StageKeep, apptest.Authenticated},
 			{stytchmigrate.StageReplace, staysAnd},
-			{stytchmigrate.StageRetired, apptest.StaysAlone},
+			{stytchmigrate.StageRetired, apptest.Authenticated},
 		} {
-			a.Roll(t, stytchmigrate.Rollout{Stage: step.stage})
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: step.stage})
 			got := a.Get(cookies)
 			assert.Equal(t, step.want, got.Settled(), step.stage)
 			cookies = got.Jar(cookies)
@@ -52,11 +52,11 @@ func TestObserveAndRetiredExchangeNothing(t *testing.T) {
 		want     string
 		passedOn string
 	}{
-		"observe, a legacy session":      {observe, "sid=ada", post, apptest.LeftAlone, "sid=ada"},
+		"observe, a legacy session":      {observe, "sid=ada", post, apptest.Legacy, "sid=ada"},
 		"observe, no session":            {observe, "sid=nobody", post, apptest.Anonymous, "sid=nobody"},
-		"observe, a Stytch session":      {observe, "S", post, apptest.StaysAlone, "S"},
-		"observe, the same person":       {observe, "S; sid=ada", post, apptest.StaysAlone, "S sid=ada"},
-		"observe, another, later":        {observe, "S; sid=bob+1h", post, apptest.LeftAlone, "S sid=bob+1h"},
+		"observe, a Stytch session":      {observe, "S", post, apptest.Authenticated, "S"},
+		"observe, the same person":       {observe, "S; sid=ada", post, apptest.Authenticated, "S sid=ada"},
+		"observe, another, later":        {observe, "S; sid=bob+1h", post, apptest.Legacy, "S sid=bob+1h"},
 		"observe, another, earlier":      {observe, "S; sid=bob-1h", post, staysAnd, "S"},
 		"retired, a legacy session":      {retired, "theme=x; sid=ada", apptest.Method("GET"), taken, "theme=x"},
 		"retired, a form":                {retired, "sid=ada", post, taken, ""},
@@ -65,20 +65,20 @@ func TestObserveAndRetiredExchangeNothing(t *testing.T) {
 		"retired, no session":            {retired, "sid=nobody", post, taken, ""},
 		"retired, no cookie":             {retired, "sid=; theme=x", post, apptest.Anonymous, "sid= theme=x"},
 		"retired, two cookies":           {retired, "sid=ada; older=bob", post, "anonymous | -sid -older | no-store | -", ""},
-		"retired, a Stytch session":      {retired, "S", post, apptest.StaysAlone, "S"},
+		"retired, a Stytch session":      {retired, "S", post, apptest.Authenticated, "S"},
 		"retired, the same person":       {retired, "S; sid=ada", post, staysAnd, "S"},
 		"retired, another, later":        {retired, "S; sid=bob+1h", post, staysAnd, "S"},
-		"retired, another, unknown when": {retired, "S; sid=bob; older=ada", image, apptest.StaysAlone, "S"},
+		"retired, another, unknown when": {retired, "S; sid=bob; older=ada", image, apptest.Authenticated, "S"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				stytch, _ := a.SignedIn(a.Ada)
-				a.Asks(t, stytch)
-				a.Resolve = apptest.Accounts(time.Now(), nil)
+				a.LearnSession(t, stytch)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 				for range 2 {
 					got := a.Get(strings.Replace(row.cookies, "S", stytch, 1), row.change)
 					assert.Equal(t, row.want, got.Settled())
-					assert.Equal(t, row.passedOn, a.Short(stytch, a.PassedOn[len(a.PassedOn)-1]))
+					assert.Equal(t, row.passedOn, a.ShortenCookies(stytch, a.CookiesSeen[len(a.CookiesSeen)-1]))
 				}
 				assert.Empty(t, a.Events)
 				assert.Len(t, a.Stytch.Sessions(), 1)
@@ -87,20 +87,20 @@ func TestObserveAndRetiredExchangeNothing(t *testing.T) {
 	}
 }
 
-const triedOut = "legacy" + apptest.Untouched + "migrate revoke"
+const triedOut = "legacy" + apptest.CookiesUntouched + "migrate revoke"
 
 // Each legacy session is exchanged once, and the session revoked at once. No request
 // shows it, and the legacy session can move later.
 func TestShadowTriesEachSessionOnce(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		assert.Equal(t, triedOut, a.Get("sid=ada-1").Settled())
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").Settled())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").Settled())
 		assert.Equal(t, triedOut, a.Get("sid=ada-2").Settled())
 		for _, s := range a.Stytch.Sessions() {
 			assert.False(t, s.Live)
 		}
 		assert.Equal(t, []string{"shadow migrated", "shadow migrated"}, heardOf(a))
-		a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep})
+		a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep})
 		assert.Equal(t, movedKept, a.Get("sid=ada-1").String())
 	}, apptest.Stage(stytchmigrate.StageShadow))
 }
@@ -110,7 +110,7 @@ func TestShadowTriesEachSessionOnce(t *testing.T) {
 func TestShadowCountsInPerSecond(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		assert.Equal(t, triedOut, a.Get("sid=ada-1").Settled())
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").Settled())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-2").Settled())
 		s := a.Stytch.Sessions()[0]
 		assert.Equal(t, 5*time.Minute, s.ExpiresAt.Sub(s.StartedAt))
 		time.Sleep(time.Second)
@@ -123,7 +123,7 @@ func TestShadowReportsAnotherPerson(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.UpdateUser(a.Ada.ID, func(u *stytchtest.User) { u.ExternalID = "eve" })
 		assert.Equal(t, triedOut, a.Get("sid=ada-1").Settled())
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").Settled())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").Settled())
 		assert.Equal(t, []string{"shadow refused another_person", "mismatch legacy another_person"}, heardOf(a))
 		if assert.Len(t, a.Events, 2) {
 			e := a.Events[1]
@@ -135,19 +135,19 @@ func TestShadowReportsAnotherPerson(t *testing.T) {
 // No request waits, four exchanges are in flight at most, and no user is created.
 func TestShadowDelaysNoRequestAndCreatesNoUser(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
 		for i := range 50 {
 			began := time.Now()
-			assert.Equal(t, "legacy", a.Parallel(fmt.Sprint("sid=ada-", i)).Saw)
+			assert.Equal(t, "legacy", a.ParallelGet(fmt.Sprint("sid=ada-", i)).Saw)
 			assert.Zero(t, time.Since(began))
 		}
 		time.Sleep(2 * time.Second)
 		assert.Equal(t, 4, a.Stytch.Count(stytchtest.Migrate))
 		a.Stytch.Heal(stytchtest.Any)
 		a.Stytch.RemoveUser(a.Ada.ID)
-		assert.Equal(t, "legacy"+apptest.Untouched+"migrate", a.Get("sid=ada-99").Settled())
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-99").Settled(), "the refusal is remembered")
+		assert.Equal(t, "legacy"+apptest.CookiesUntouched+"migrate", a.Get("sid=ada-99").Settled())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-99").Settled(), "the refusal is remembered")
 	}, apptest.Stage(stytchmigrate.StageShadow), func(c *stytchmigrate.Config) { c.CreateUsers = true })
 }
 
@@ -155,7 +155,7 @@ func TestShadowDelaysNoRequestAndCreatesNoUser(t *testing.T) {
 func TestShadowTriesAgainAfterAnOutage(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(401, "unauthorized_credentials"))
-		assert.Equal(t, "legacy"+apptest.Untouched+"migrate", a.Get("sid=ada-1").Settled())
+		assert.Equal(t, "legacy"+apptest.CookiesUntouched+"migrate", a.Get("sid=ada-1").Settled())
 		assert.Equal(t, triedOut, a.Get("sid=ada-1").Settled())
 		assert.Equal(t, []string{"shadow unavailable stytch", "shadow migrated"}, heardOf(a))
 		assert.Equal(t, "unauthorized_credentials", a.Events[0].ErrorType)
@@ -168,9 +168,9 @@ func TestShadowTriesAgainAfterAnOutage(t *testing.T) {
 func TestShadowSparesUserInfo(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(400, "migrate_from_external_unexpected_response"))
-		assert.Equal(t, "legacy"+apptest.Untouched+"migrate", a.Get("sid=ada-1").Settled())
+		assert.Equal(t, "legacy"+apptest.CookiesUntouched+"migrate", a.Get("sid=ada-1").Settled())
 		for range 10 {
-			assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").Settled())
+			assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").Settled())
 		}
 		assert.Equal(t, []string{"shadow unavailable stytch"}, heardOf(a))
 		time.Sleep(5 * time.Second)
@@ -183,14 +183,14 @@ func TestShadowSparesUserInfo(t *testing.T) {
 func TestShadowReportsSessionsThatCouldNotMove(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.RemoveUser(a.Ada.ID)
-		assert.Equal(t, "legacy"+apptest.Untouched+"migrate", a.Get("sid=ada-1").Settled())
+		assert.Equal(t, "legacy"+apptest.CookiesUntouched+"migrate", a.Get("sid=ada-1").Settled())
 		a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
 			s := apptest.LegacySession("bob", v)
 			s.Identity.EmailVerified = false
 			return s, nil
 		}
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=bob-1").Settled())
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=bob-1").Settled())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=bob-1").Settled())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=bob-1").Settled())
 		assert.Equal(t, []string{"shadow refused stytch", "shadow refused identity"}, heardOf(a))
 		assert.Equal(t, []string{"ada", "bob"}, []string{a.Events[0].Subject, a.Events[1].Subject}, "the operator sees whose data to correct")
 	}, apptest.Stage(stytchmigrate.StageShadow))
@@ -204,7 +204,7 @@ func TestShadowLogsAWrongSetting(t *testing.T) {
 			s.Token = ""
 			return s, nil
 		}
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").Settled())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").Settled())
 		assert.Equal(t, []string{"shadow unavailable application"}, heardOf(a))
 		assert.Contains(t, a.Log.String(), `"level":"ERROR"`)
 		assert.Contains(t, a.Log.String(), "Config.Tickets is not set")
@@ -213,7 +213,7 @@ func TestShadowLogsAWrongSetting(t *testing.T) {
 
 // heardOf returns kind, outcome and cause of the events, in order.
 func heardOf(a *apptest.App) (out []string) {
-	for _, e := range a.Heard() {
+	for _, e := range a.SettledEvents() {
 		out = append(out, strings.TrimSpace(e.Kind+" "+e.Outcome.String()+" "+e.Cause))
 	}
 	return out
@@ -226,7 +226,7 @@ const taken = "anonymous | -sid | no-store | -"
 func TestRetiredDoesNotCallResolve(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		stytch, _ := a.SignedIn(a.Ada)
-		a.Asks(t, stytch)
+		a.LearnSession(t, stytch)
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("Resolve is called") }
 		assert.Equal(t, taken, a.Get("sid=ada-1").String())
 		assert.Equal(t, staysAnd, a.Get(stytch+"; sid=ada-1").String())
@@ -239,11 +239,11 @@ func TestRetiredDoesNotCallResolve(t *testing.T) {
 		a.Stytch.Heal(stytchtest.Any)
 
 		a.Resolve = nil
-		a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 100})
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-1").String())
-		a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 1e-9})
+		a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 100})
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").String())
+		a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 1e-9})
 		assert.Equal(t, taken, a.Get("sid=ada-1").String())
-		assert.Empty(t, a.PassedOn[len(a.PassedOn)-1], "the handler does not see the cookie that goes")
+		assert.Empty(t, a.CookiesSeen[len(a.CookiesSeen)-1], "the handler does not see the cookie that goes")
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
 			return stytchmigrate.LegacySession{}, errors.New("down")
 		}
@@ -256,7 +256,7 @@ func TestRetiredDoesNotCallResolve(t *testing.T) {
 func TestRetiredKeepsAVisitorsCookie(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		stytch, _ := a.SignedIn(a.Ada)
-		a.Asks(t, stytch)
+		a.LearnSession(t, stytch)
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("Resolve is called") }
 		a.Handler = apptest.SetCookie("sid=visitor; Path=/")
 		assert.Equal(t, "anonymous | +sid | no-store | -", a.Get("sid=ada-1").String())
@@ -274,11 +274,11 @@ func TestHeldBackSessionIsNotRetired(t *testing.T) {
 		held float64
 		want string
 	}{
-		{"ada", 100, apptest.StaysAlone},
-		{"bob+1h", 100, apptest.LeftAlone},
+		{"ada", 100, apptest.Authenticated},
+		{"bob+1h", 100, apptest.Legacy},
 		{"bob-1h", 100, staysAnd},
 		{"bob", 100, neither},
-		{"nobody", 100, apptest.StaysAlone},
+		{"nobody", 100, apptest.Authenticated},
 		{"ada", 1e-9, staysAnd},
 		{"bob+1h", 1e-9, staysAnd},
 		{"bob", 1e-9, staysAnd},
@@ -286,9 +286,9 @@ func TestHeldBackSessionIsNotRetired(t *testing.T) {
 		t.Run(fmt.Sprint(row.sid, row.held), func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				cookies, _ := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
-				a.Resolve = apptest.Accounts(time.Now(), nil)
-				a.Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: row.held})
+				a.LearnSession(t, cookies)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
+				a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: row.held})
 				assert.Equal(t, row.want, a.Get(cookies+"; sid="+row.sid).Settled())
 			})
 		})
@@ -301,10 +301,10 @@ func TestNoDateLeadsToStageRetired(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		past := time.Now().Add(-time.Hour)
 		for s, want := range map[stytchmigrate.Stage]string{
-			stytchmigrate.StageReplace: apptest.LeftAlone, stytchmigrate.StageKeep: apptest.LeftAlone, stytchmigrate.StageShadow: apptest.LeftAlone,
-			stytchmigrate.StageObserve: apptest.LeftAlone, stytchmigrate.StageRetired: taken,
+			stytchmigrate.StageReplace: apptest.Legacy, stytchmigrate.StageKeep: apptest.Legacy, stytchmigrate.StageShadow: apptest.Legacy,
+			stytchmigrate.StageObserve: apptest.Legacy, stytchmigrate.StageRetired: taken,
 		} {
-			a.Roll(t, stytchmigrate.Rollout{Stage: s, Until: past})
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: s, Until: past})
 			assert.Equal(t, want, a.Get("sid=ada-1").Settled(), s)
 		}
 	})

@@ -53,7 +53,7 @@ func TestWhatTheHandlerDoesWins(t *testing.T) {
 				assert.Equal(t, "migrated ada", got.Saw)
 				if row.next != "" {
 					a.Handler = nil
-					assert.Equal(t, row.next, a.Ask(t, got.Jar(cookies)).Saw)
+					assert.Equal(t, row.next, a.GetChecked(t, got.Jar(cookies)).Saw)
 				}
 			}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) { l.Also = []string{"csrf"} }))
 		})
@@ -64,11 +64,11 @@ func TestWhatTheHandlerDoesWins(t *testing.T) {
 func TestOldLogoutOfASessionThatMovesInThatRequest(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Handler = apptest.SetCookie("sid=; Max-Age=0")
-		a.Ask(t, "sid=ada-1", apptest.Method(http.MethodPost))
+		a.GetChecked(t, "sid=ada-1", apptest.Method(http.MethodPost))
 		synctest.Wait()
 		assert.False(t, a.Stytch.Sessions()[0].Live, "revoked")
 		a.Handler = nil
-		assert.Equal(t, "refused"+apptest.Untouched+"-", a.Ask(t, "sid=ada-1").String(), "ended")
+		assert.Equal(t, "refused"+apptest.CookiesUntouched+"-", a.GetChecked(t, "sid=ada-1").String(), "ended")
 	})
 }
 
@@ -82,7 +82,7 @@ func TestHandlerSetsACookieThatCannotBeJudged(t *testing.T) {
 			return stytchmigrate.LegacySession{}, assert.AnError
 		}
 		a.Handler = apptest.SetCookie("sid=bob-1")
-		assert.Equal(t, "migrated ada | +sid | no-store | migrate", a.Ask(t, "sid=ada-1").String())
+		assert.Equal(t, "migrated ada | +sid | no-store | migrate", a.GetChecked(t, "sid=ada-1").String())
 	})
 }
 
@@ -120,7 +120,7 @@ func TestLogoutWhileTheHandlerRuns(t *testing.T) {
 					r.Header.Set("Cookie", cookies)
 					require.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), r))
 				}
-				got := a.Ask(t, cookies)
+				got := a.GetChecked(t, cookies)
 				assert.Empty(t, got.Cookies())
 				assert.False(t, a.Stytch.Sessions()[0].Live)
 			})

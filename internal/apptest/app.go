@@ -28,7 +28,7 @@ import (
 )
 
 // Ask sends a GET, and holds the reply against what is true of every reply.
-func (a *App) Ask(t *testing.T, cookies string, change ...func(*http.Request)) *Reply {
+func (a *App) GetChecked(t *testing.T, cookies string, change ...func(*http.Request)) *Reply {
 	t.Helper()
 	out := a.Get(cookies, change...)
 	RequireValidCookies(t, "app.example.com", out.Result().Header)
@@ -57,7 +57,7 @@ func (a *App) Crowd(n int, change func(i int, r *http.Request) (*http.Request, t
 }
 
 // Heard waits for what is told in goroutines of its own.
-func (a *App) Heard() []stytchmigrate.Event {
+func (a *App) SettledEvents() []stytchmigrate.Event {
 	synctest.Wait()
 	a.Mu.Lock()
 	defer a.Mu.Unlock()
@@ -65,19 +65,19 @@ func (a *App) Heard() []stytchmigrate.Event {
 }
 
 // Roll puts a rollout in force.
-func (a *App) Roll(t *testing.T, r stytchmigrate.Rollout) {
+func (a *App) SetRollout(t *testing.T, r stytchmigrate.Rollout) {
 	t.Helper()
 	require.NoError(t, a.Middleware.SetRollout(r))
 }
 
 // Asks makes the middleware know the session in cookies, by one request.
-func (a *App) Asks(t *testing.T, cookies string) {
+func (a *App) LearnSession(t *testing.T, cookies string) {
 	t.Helper()
-	require.Equal(t, "authenticated ada"+Untouched+"authenticate", a.Get(cookies).String())
+	require.Equal(t, "authenticated ada"+CookiesUntouched+"authenticate", a.Get(cookies).String())
 }
 
 // Short is a Cookie header with S for the given Stytch cookies and N for others.
-func (a *App) Short(stytch, header string) string {
+func (a *App) ShortenCookies(stytch, header string) string {
 	header = strings.ReplaceAll(header, stytch, "S")
 	for _, s := range a.Stytch.Sessions() {
 		header = strings.ReplaceAll(header, "stytch_session="+s.Token+"; stytch_session_jwt="+s.JWT, "N")
@@ -95,18 +95,18 @@ func (a *App) OriginOf(t *testing.T) string {
 }
 
 // Tabs signs in n people, each at a browser of their own.
-func (a *App) Tabs(n int) []*Tab {
-	tabs := make([]*Tab, n)
+func (a *App) Browsers(n int) []*Browser {
+	tabs := make([]*Browser, n)
 	for i := range tabs {
 		u := a.Stytch.AddUser(stytchtest.Person(fmt.Sprintf("user%d@example.com", i)))
 		cookies, session := a.SignedIn(u)
-		tabs[i] = &Tab{App: a, Cookies: cookies, Until: session.ExpiresAt}
+		tabs[i] = &Browser{App: a, Cookies: cookies, Until: session.ExpiresAt}
 	}
 	return tabs
 }
 
 // Parallel sends a GET that may run beside others.
-func (a *App) Parallel(cookies string) *Reply {
+func (a *App) ParallelGet(cookies string) *Reply {
 	r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
 	r.Header.Set("Cookie", cookies)
 	out := &Reply{ResponseRecorder: httptest.NewRecorder(), a: a}
@@ -123,16 +123,8 @@ func (a *App) Expired(u stytchtest.User, names string) (cookies string, s stytch
 	return map[string]string{"session": token, "jwt": jwt, "both": both}[names], s
 }
 
-// Stale is the Cookie header of a Stytch session whose JWT has expired, so that
-// Stytch is asked about it.
-func (a *App) Stale(u stytchtest.User) string {
-	cookies, _ := a.SignedIn(u)
-	time.Sleep(6 * time.Minute)
-	return cookies
-}
-
 // Required sends a GET to a handler for users alone.
-func (a *App) Required(cookies string) *Reply {
+func (a *App) GetRequiringUser(cookies string) *Reply {
 	a.Stytch.ResetCalls()
 	r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
 	r.Header.Set("Cookie", cookies)
@@ -158,18 +150,18 @@ func (a *App) Site(t *testing.T, http2 bool, h http.Handler) *httptest.Server {
 // Its people are ada and bob; their legacy sessions are in a cookie "sid" whose
 // value is a name and a number, as in "ada-1".
 type App struct {
-	Stytch     *stytchtest.Server
-	Middleware *stytchmigrate.Middleware
-	Ada, Bob   stytchtest.User
-	Handler    http.HandlerFunc                                  // what is behind the middleware
-	Resolve    func(string) (stytchmigrate.LegacySession, error) // in place of the usual, if set
-	Logger     *slog.Logger                                      // of all machines: its handler locks log
-	Log        bytes.Buffer                                      // written by the middleware's logger
-	Mu         sync.Mutex                                        // guards events
-	Events     []stytchmigrate.Event                             // but for those of Kind request
-	Requests   []stytchmigrate.Event                             // of Kind request
-	PassedOn   []string                                          // Cookie headers that the handler saw
-	LegacySeen stytchmigrate.LegacySession                       // LegacyFromContext of the last request
+	Stytch      *stytchtest.Server
+	Middleware  *stytchmigrate.Middleware
+	Ada, Bob    stytchtest.User
+	Handler     http.HandlerFunc                                  // what is behind the middleware
+	Resolve     func(string) (stytchmigrate.LegacySession, error) // in place of the usual, if set
+	Logger      *slog.Logger                                      // of all machines: its handler locks log
+	Log         bytes.Buffer                                      // written by the middleware's logger
+	Mu          sync.Mutex                                        // guards events
+	Events      []stytchmigrate.Event                             // but for those of Kind request
+	Requests    []stytchmigrate.Event                             // of Kind request
+	CookiesSeen []string                                          // Cookie headers that the handler saw
+	LegacySeen  stytchmigrate.LegacySession                       // LegacyFromContext of the last request
 }
 
 // InBubble runs a test with a clock of its own, in which nothing sleeps for real,
@@ -274,7 +266,7 @@ func (a *App) Do(r *http.Request) *Reply {
 	a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		out.Saw = a.Who(r.Context())
 		a.LegacySeen, _ = stytchmigrate.LegacyFromContext(r.Context())
-		a.PassedOn = append(a.PassedOn, r.Header.Get("Cookie"))
+		a.CookiesSeen = append(a.CookiesSeen, r.Header.Get("Cookie"))
 		if a.Handler != nil {
 			a.Handler(w, r)
 		}
@@ -334,8 +326,8 @@ func (a *App) Machines(t *testing.T, n int, change ...func(*stytchmigrate.Config
 func (a *App) On(m *stytchmigrate.Middleware) *App { a.Middleware = m; return a }
 
 // Told is the events of a kind, with their cause; only those that are over have no error.
-func (a *App) Told(kind string) (out []string) {
-	for _, e := range a.Heard() {
+func (a *App) EventsOf(kind string) (out []string) {
+	for _, e := range a.SettledEvents() {
 		if e.Kind == kind {
 			out = append(out, e.Kind+" "+e.Cause)
 			if (e.Err == nil) != (e.Cause == "recovered") {
@@ -377,7 +369,7 @@ func (a *App) Restart(t *testing.T) {
 
 // Each sends n requests at the same time, and returns what their handlers saw
 // and which cookies they set.
-func (a *App) Each(n int, cookies string) []string {
+func (a *App) ParallelGets(n int, cookies string) []string {
 	a.Stytch.ResetCalls()
 	saw := make([]string, n)
 	var wg sync.WaitGroup

@@ -24,7 +24,7 @@ func Stage(s stytchmigrate.Stage) func(*stytchmigrate.Config) {
 }
 
 // Warnings leaves out of the log what is not worth a look.
-func Warnings(w io.Writer) func(*stytchmigrate.Config) {
+func LogWarnings(w io.Writer) func(*stytchmigrate.Config) {
 	return func(c *stytchmigrate.Config) {
 		c.Logger = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	}

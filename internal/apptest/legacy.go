@@ -17,12 +17,12 @@ func LegacyCookie(f func(*stytchmigrate.LegacyCookie)) func(*stytchmigrate.Confi
 }
 
 // Everybody has a legacy session of their own.
-func Everybody(v string) (stytchmigrate.LegacySession, error) { return LegacySession("ada", v), nil }
+func ResolveAsAda(v string) (stytchmigrate.LegacySession, error) { return LegacySession("ada", v), nil }
 
 // Accounts makes "bob+1h" the legacy session of bob, who signed in an hour
 // after the test began, "ada" one of ada's without a time, and so on. What
 // change says is true of each.
-func Accounts(began time.Time, change func(*stytchmigrate.LegacySession)) func(string) (stytchmigrate.LegacySession, error) {
+func ResolveWithStart(began time.Time, change func(*stytchmigrate.LegacySession)) func(string) (stytchmigrate.LegacySession, error) {
 	return func(v string) (stytchmigrate.LegacySession, error) {
 		at := strings.IndexAny(v, "+-")
 		name, when := v, ""
@@ -45,7 +45,7 @@ func Accounts(began time.Time, change func(*stytchmigrate.LegacySession)) func(s
 
 func EndNothing(context.Context, stytchmigrate.LegacySession) error { return nil }
 
-func Resolving(s stytchmigrate.LegacySession) func(*stytchmigrate.Config) {
+func ResolveAlways(s stytchmigrate.LegacySession) func(*stytchmigrate.Config) {
 	return func(c *stytchmigrate.Config) {
 		c.Legacy[0].Resolve = func(*http.Request, string) (stytchmigrate.LegacySession, error) { return s, nil }
 	}

@@ -22,7 +22,7 @@ func InCluster(t *testing.T, f func(t *testing.T, a *App, m []*stytchmigrate.Mid
 }
 
 // Across sends n requests with one old cookie at once, over all machines.
-func Across(machines []*stytchmigrate.Middleware, n int) []*Visitor {
+func CrowdAcross(machines []*stytchmigrate.Middleware, n int) []*Visitor {
 	out := make([]*Visitor, n)
 	var wg sync.WaitGroup
 	for i := range out {

@@ -76,22 +76,21 @@ func (r *Reply) WithKeySets() string {
 
 // What String says of the replies that tests compare most.
 const (
-	Cleared              = " | -stytch_session -stytch_session_jwt -sid | no-store | "
-	StaysAlone           = "authenticated ada" + Untouched + "-"
-	HandedOut            = "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | "
-	EndedReply           = "anonymous | -stytch_session -stytch_session_jwt | no-store | "
-	LeftAlone            = "legacy" + Untouched + "-"
-	LoggedOutCookies     = "-stytch_session -stytch_session_jwt -sid | no-store | "
-	AnonymousCleared     = "anonymous | -stytch_session -stytch_session_jwt"
-	Refreshed            = "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate"
-	SignedOut            = "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate"
-	FromJWT              = "authenticated ada | - | - | "
-	RefusedUntouched     = "refused" + Untouched
-	UnavailableUntouched = "unavailable" + Untouched
-	Anonymous            = "anonymous" + Untouched + "-"
-	Refused              = "refused" + Untouched + "-"
-	Swapped              = "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | migrate"
-	Untouched            = " | - | - | "
+	CookiesCleared         = " | -stytch_session -stytch_session_jwt -sid | no-store | "
+	Authenticated          = "authenticated ada" + CookiesUntouched + "-"
+	SwappedAfter           = "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | "
+	SignedOutAfter         = "anonymous | -stytch_session -stytch_session_jwt | no-store | "
+	Legacy                 = "legacy" + CookiesUntouched + "-"
+	AnonymousCleared       = "anonymous | -stytch_session -stytch_session_jwt"
+	Refreshed              = "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate"
+	SignedOut              = "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate"
+	AuthenticatedUntouched = "authenticated ada | - | - | "
+	RefusedUntouched       = "refused" + CookiesUntouched
+	UnavailableUntouched   = "unavailable" + CookiesUntouched
+	Anonymous              = "anonymous" + CookiesUntouched + "-"
+	Refused                = "refused" + CookiesUntouched + "-"
+	Swapped                = "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | migrate"
+	CookiesUntouched       = " | - | - | "
 )
 
 // Reply is all that a request led to.

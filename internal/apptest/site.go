@@ -44,7 +44,7 @@ func SetCookieNames(h http.Header) string {
 }
 
 // Backend is an application of its own that sends hints before a page in parts.
-func Backend(t *testing.T) http.Handler {
+func ReverseProxy(t *testing.T) http.Handler {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</style.css>; rel=preload; as=style")

@@ -12,13 +12,13 @@ import (
 )
 
 // APause is the time before a second try, which is random.
-const APause = 100 * time.Millisecond
+const RetryPause = 100 * time.Millisecond
 
 // RequireTook asserts how long what came before took.
 func RequireTook(t *testing.T, want time.Duration, start time.Time) {
 	t.Helper()
-	if want == APause {
-		assert.InDelta(t, want, time.Since(start), float64(APause/2))
+	if want == RetryPause {
+		assert.InDelta(t, want, time.Since(start), float64(RetryPause/2))
 		return
 	}
 	assert.Equal(t, want, time.Since(start))
@@ -26,7 +26,7 @@ func RequireTook(t *testing.T, want time.Duration, start time.Time) {
 
 const TooManyInFlight = "stytchmigrate: migrate: held back: too many calls in flight"
 
-const SuddenNo = "session_not_found"
+const SessionNotFound = "session_not_found"
 
 // RoundTripper is a transport of the test's own.
 type RoundTripper func(*http.Request) (*http.Response, error)

@@ -25,7 +25,7 @@ func NewWallet(a *App) Wallet {
 // Header writes out the names: a for ada's, b for bob's, a2 for ada's other
 // one; T for the token, J for a valid JWT, E for one that has expired, and F
 // for another project's.
-func (w Wallet) JWTHeader(names string) string {
+func (w Wallet) CookieHeader(names string) string {
 	var pairs []string
 	for name := range strings.SplitSeq(names, " ") {
 		s := map[string]stytchtest.Session{"a": w.Ada, "b": w.Bob, "a2": w.Ada2}[name[1:]]
@@ -37,7 +37,7 @@ func (w Wallet) JWTHeader(names string) string {
 		case 'J':
 			pairs = append(pairs, "stytch_session_jwt="+w.App.Stytch.JWT(s.ID))
 		case 'F':
-			pairs = append(pairs, "stytch_session_jwt="+w.Foreign())
+			pairs = append(pairs, "stytch_session_jwt="+w.foreign())
 		case 'X':
 			pairs = append(pairs, "stytch_session"+name[1:])
 		}
@@ -46,7 +46,7 @@ func (w Wallet) JWTHeader(names string) string {
 }
 
 // Foreign is a JWT of another project, as good as they come there.
-func (w Wallet) Foreign() string {
+func (w Wallet) foreign() string {
 	const other = "project-test-00000000-0000-4000-8000-000000000000"
 	return w.App.Stytch.SignJWT(Changed(w.App.Stytch.Claims(w.Ada.ID), Object{"iss": "stytch.com/" + other, "aud": []string{other}}), nil)
 }
@@ -71,7 +71,7 @@ var Full = flag.Bool("full", false, "send all the requests that tests speak of, 
 
 // Load is n requests, or a fifth of them: as many as still go well beyond the
 // bounds that the tests are about, which are the same.
-func Load(n int) int {
+func Scaled(n int) int {
 	if *Full {
 		return n
 	}
@@ -79,14 +79,14 @@ func Load(n int) int {
 }
 
 // Tab is a browser that forgets a cookie when its time has come.
-type Tab struct {
+type Browser struct {
 	App     *App
 	Cookies string
 	Until   time.Time
 }
 
 // Visit asks for a page, and returns the reply.
-func (b *Tab) Visit(change ...func(*http.Request)) *Reply {
+func (b *Browser) Visit(change ...func(*http.Request)) *Reply {
 	if !time.Now().Before(b.Until) {
 		b.Cookies = ""
 	}
@@ -101,7 +101,7 @@ func (b *Tab) Visit(change ...func(*http.Request)) *Reply {
 }
 
 // Untouched drops the cookies but the one whose pair begins like that.
-func (b *Tab) Keep(only string) {
+func (b *Browser) KeepOnly(only string) {
 	for pair := range strings.SplitSeq(b.Cookies, "; ") {
 		if only != "" && strings.HasPrefix(pair, only) {
 			b.Cookies = pair

@@ -106,7 +106,7 @@ func TestAttackLogoutLeavesTheOutagesOtherSession(t *testing.T) {
 func TestAttackClientOpensTheStoresBreaker(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		startedResolve(a)
-		rounds := apptest.Load(40)
+		rounds := apptest.Scaled(40)
 		for round := range rounds {
 			old := fmt.Sprintf("sid=ada-%d", round)
 			a.On(m[0]).LogOut(a.On(m[0]).Get(old).Jar(old))

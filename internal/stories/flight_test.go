@@ -139,8 +139,8 @@ func TestResolve(t *testing.T) {
 		assert.Equal(t, apptest.UnavailableUntouched+"-", a.Get("sid=error").String())
 		assert.Contains(t, a.Log.String(), `Resolve of cookie \"sid\" failed (*errors.errorString)`)
 		assert.PanicsWithValue(t, "database is gone", func() { a.Get("sid=panic") })
-		assert.Equal(t, "anonymous"+apptest.Untouched+"-", a.Get("sid=past").String())
-		assert.Equal(t, "anonymous"+apptest.Untouched+"-", a.Get("sid=none").String())
+		assert.Equal(t, "anonymous"+apptest.CookiesUntouched+"-", a.Get("sid=past").String())
+		assert.Equal(t, "anonymous"+apptest.CookiesUntouched+"-", a.Get("sid=none").String())
 
 		all := a.Crowd(10, func(i int, r *http.Request) (*http.Request, time.Duration) {
 			if i == 0 {
@@ -253,7 +253,7 @@ func TestTransportMisbehaves(t *testing.T) {
 		"panics":          {func(*http.Request) (*http.Response, error) { panic("x") }, 0, "migrate: transport panicked (string)"},
 		"panics with nil": {func(*http.Request) (*http.Response, error) { panic(nil) }, 0, "migrate: transport panicked (*runtime.PanicNilError)"},
 		"exits":           {func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }, 0, "migrate: transport left by runtime.Goexit"},
-		"nothing at all":  {func(*http.Request) (*http.Response, error) { return nil, nil }, apptest.APause, "migrate: transport failed (*errors.errorString)"},
+		"nothing at all":  {func(*http.Request) (*http.Response, error) { return nil, nil }, apptest.RetryPause, "migrate: transport failed (*errors.errorString)"},
 		"panics later":    {apptest.Answering(200, panicking{}), 0, "migrate: transport panicked (string)"},
 		"knows no context": {apptest.Answering(200, stubborn{}), 5 * time.Second,
 			"call: no answer within the time of the request"},

@@ -52,9 +52,9 @@ func TestRubbishCookieHeaders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				values := recordValues(a)
-				assert.Equal(t, "anonymous"+apptest.Untouched+"-", a.Ask(t, row.cookies).String())
+				assert.Equal(t, "anonymous"+apptest.CookiesUntouched+"-", a.GetChecked(t, row.cookies).String())
 				assert.Equal(t, row.values, *values)
-				assert.Equal(t, []string{row.cookies}, a.PassedOn, "nothing changes, not even a space")
+				assert.Equal(t, []string{row.cookies}, a.CookiesSeen, "nothing changes, not even a space")
 			})
 		})
 	}
@@ -67,9 +67,9 @@ func TestLegacyCookieTwice(t *testing.T) {
 		"sid=ada-1; sid=nobody": apptest.Swapped,
 		"sid=nobody; sid=ada-1": apptest.Swapped,
 		"sid=ada-1; sid=ada-2":  apptest.Swapped,
-		"sid=ada-1; sid=bob-1":  "anonymous" + apptest.Untouched + "-",
+		"sid=ada-1; sid=bob-1":  "anonymous" + apptest.CookiesUntouched + "-",
 	} {
-		apptest.InBubble(t, func(t *testing.T, a *apptest.App) { assert.Equal(t, want, a.Ask(t, cookies).String(), cookies) })
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) { assert.Equal(t, want, a.GetChecked(t, cookies).String(), cookies) })
 	}
 }
 
@@ -84,10 +84,10 @@ func FuzzCookieHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, cookies string) {
 		a := apptest.New(t, stytchtest.Config{InProcess: true})
-		out := a.Ask(t, cookies)
+		out := a.GetChecked(t, cookies)
 		assert.NotEqual(t, "handler not run", out.Saw)
 		if out.Saw == "anonymous" && len(out.Cookies()) == 0 && cookies != "" {
-			assert.Equal(t, cookies, a.PassedOn[0])
+			assert.Equal(t, cookies, a.CookiesSeen[0])
 		}
 		for _, c := range out.Result().Cookies() {
 			assert.False(t, c.Quoted || strings.ContainsAny(c.Value, "\",;\\ "), "a value that needs quotes: %q", c.Value)
@@ -99,7 +99,7 @@ func FuzzCookieHeader(f *testing.F) {
 func TestTokensElsewhere(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		_, s := a.SignedIn(a.Ada)
-		assert.Equal(t, "anonymous"+apptest.Untouched+"-", a.Get("", func(r *http.Request) {
+		assert.Equal(t, "anonymous"+apptest.CookiesUntouched+"-", a.Get("", func(r *http.Request) {
 			r.Header.Set("Authorization", "Bearer "+s.JWT)
 			for _, name := range []string{"X-Stytch-Session", "X-Stytch-Session-Jwt", "Stytch_session", "Stytch_session_jwt", "Cookie2"} {
 				r.Header.Set(name, s.JWT)

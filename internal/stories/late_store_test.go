@@ -83,7 +83,7 @@ func TestRecordWithoutSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Mutate(func(b apptest.Object) { b["session"] = nil }))
 		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
-		assert.Equal(t, apptest.HandedOut+"-", a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.SwappedAfter+"-", a.Get("sid=ada-1").String())
 		assert.NotContains(t, a.Log.String(), "can't be read")
 	})
 }

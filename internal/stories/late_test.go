@@ -61,8 +61,8 @@ func TestLateRenewal(t *testing.T) {
 		m1 := a.Machines(t, 1, apptest.SharedStore(mem), func(c *stytchmigrate.Config) { c.Timeout = 6 * time.Second })[0]
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Delay(1100*time.Millisecond))
 		var second []*apptest.Visitor
-		late.between = func() { second = apptest.Across([]*stytchmigrate.Middleware{m1}, 1) }
-		first := apptest.Across([]*stytchmigrate.Middleware{m0}, 1)
+		late.between = func() { second = apptest.CrowdAcross([]*stytchmigrate.Middleware{m1}, 1) }
+		first := apptest.CrowdAcross([]*stytchmigrate.Middleware{m0}, 1)
 		assert.Equal(t, first[0].Result().Cookies()[0].Value, second[0].Result().Cookies()[0].Value)
 		live := 0
 		for _, s := range a.Stytch.Sessions() {
@@ -93,9 +93,9 @@ func TestClaimIsLostRightBeforeThePut(t *testing.T) {
 		var winner []*apptest.Visitor
 		apptest.BeforeStoreOp(s, "put", func() {
 			s.LoseClaims()
-			winner = apptest.Across(m[1:2], 1)
+			winner = apptest.CrowdAcross(m[1:2], 1)
 		})
-		loser := apptest.Across(m[:1], 1)
+		loser := apptest.CrowdAcross(m[:1], 1)
 		assert.Equal(t, winner[0].Result().Cookies()[0].Value, loser[0].Result().Cookies()[0].Value)
 		live := 0
 		for _, x := range a.Stytch.Sessions() {

@@ -18,21 +18,21 @@ import (
 // The whole project is throttled: exchanges pause for as long as Stytch says.
 func TestThrottledForBadTokens(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		cookies := a.Stale(a.Ada)
+		cookies, _ := a.Expired(a.Ada, "both")
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(429, "too_few_tokens_authenticated").WithHeader("Retry-After", "20"))
-		out := a.Required("sid=ada-1")
+		out := a.GetRequiringUser("sid=ada-1")
 		assert.Equal(t, "handler not run | - | no-store | migrate", out.String())
 		assert.Equal(t, "20", out.Header().Get("Retry-After"))
 
 		time.Sleep(5*time.Second + 1)
 		for _, sid := range []string{"ada-1", "ada-2"} {
-			out = a.Required("sid=" + sid)
+			out = a.GetRequiringUser("sid=" + sid)
 			assert.Equal(t, "handler not run | - | no-store | -", out.String())
 			assert.Equal(t, "15", out.Header().Get("Retry-After"), "what is left of it")
 		}
 		assert.Equal(t, apptest.Refreshed, a.Get(cookies).String(), "sessions do not pause")
-		require.Len(t, a.Heard(), 1)
-		e := a.Heard()[0]
+		require.Len(t, a.SettledEvents(), 1)
+		e := a.SettledEvents()[0]
 		assert.Equal(t, "paused", e.Kind)
 		assert.Equal(t, 20*time.Second, e.Duration)
 		assert.EqualError(t, e.Err, "stytchmigrate: exchange: paused")
@@ -47,7 +47,7 @@ func TestThrottledForBadTokens(t *testing.T) {
 // answer at once. That is told once, and not for each of them.
 func TestStytchIsDown(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "server_unavailable"))
 		for i := range 5 {
 			assert.Equal(t, apptest.UnavailableUntouched+"migrate migrate", a.Get(fmt.Sprint("sid=", i)).String())
@@ -56,7 +56,7 @@ func TestStytchIsDown(t *testing.T) {
 		assert.Contains(t, a.Log.String(), `"level":"WARN","msg":"stytchmigrate: breaker open","calls":"exchange"`)
 		a.Log.Reset()
 		start := time.Now()
-		n := apptest.Load(2000)
+		n := apptest.Scaled(2000)
 		for i := range n {
 			require.Equal(t, apptest.UnavailableUntouched+"-", a.Get(fmt.Sprint("sid=", i)).String())
 			assert.EqualValues(t, fmt.Sprint(i), a.LegacySeen.ID, "the old code can still serve the user")
@@ -65,13 +65,13 @@ func TestStytchIsDown(t *testing.T) {
 		assert.EqualError(t, a.Requests[len(a.Requests)-1].Err, "stytchmigrate: migrate: held back: breaker is open")
 		assert.Equal(t, n, strings.Count(a.Log.String(), `"level":"DEBUG"`))
 		assert.Equal(t, n, strings.Count(a.Log.String(), "\n"), "and no louder")
-		assert.Equal(t, "5", a.Required("sid=0").Header().Get("Retry-After"))
+		assert.Equal(t, "5", a.GetRequiringUser("sid=0").Header().Get("Retry-After"))
 
 		a.Stytch.Heal(stytchtest.Any)
 		time.Sleep(5*time.Second + 1)
 		assert.Equal(t, apptest.Swapped, a.Get("sid=0").String())
 		var told []string
-		for _, e := range a.Heard() {
+		for _, e := range a.SettledEvents() {
 			assert.Equal(t, "breaker", e.Kind)
 			told = append(told, e.Err.Error())
 		}
@@ -91,26 +91,26 @@ func TestFloodOfTokens(t *testing.T) {
 		cookies func(a *apptest.App) string
 		want    string
 	}{
-		"whose JWT verifies":               {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c }, apptest.FromJWT + "authenticate"},
+		"whose JWT verifies":               {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c }, apptest.AuthenticatedUntouched + "authenticate"},
 		"whose JWT has expired":            {func(a *apptest.App) string { c, _ := a.Expired(a.Ada, "jwt"); return c }, apptest.Refreshed},
 		"with a token beside that":         {func(a *apptest.App) string { c, _ := a.Expired(a.Ada, "both"); return c }, apptest.Refreshed},
 		"whose token is known":             {aged, "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate"},
 		"whose token nobody knows":         {func(a *apptest.App) string { c, _ := a.Expired(a.Ada, "session"); return c }, apptest.UnavailableUntouched + "-"},
 		"who has only a legacy session":    {func(*apptest.App) string { return "sid=ada-1" }, apptest.Swapped},
-		"who has nothing but old cookies":  {func(*apptest.App) string { return "sid=nobody" }, "anonymous" + apptest.Untouched + "-"},
+		"who has nothing but old cookies":  {func(*apptest.App) string { return "sid=nobody" }, "anonymous" + apptest.CookiesUntouched + "-"},
 		"whose JWT is another's than that": {mixed, apptest.Refreshed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				cookies := row.cookies(a)
 				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"))
-				a.Crowd(apptest.Load(1000), func(i int, r *http.Request) (*http.Request, time.Duration) {
+				a.Crowd(apptest.Scaled(1000), func(i int, r *http.Request) (*http.Request, time.Duration) {
 					r.Header.Set("Cookie", fmt.Sprint("stytch_session=", i))
 					return r, 0
 				})
 				a.Stytch.Heal(stytchtest.Any)
 				assert.Equal(t, row.want, a.Get(cookies).String())
-				for _, e := range a.Heard() {
+				for _, e := range a.SettledEvents() {
 					assert.Contains(t, e.Err.Error(), ": unvouched session: ")
 				}
 			})
@@ -139,8 +139,8 @@ func TestFloodOfLogouts(t *testing.T) {
 		for i := range 200 {
 			a.LogOut(fmt.Sprint("stytch_session=", i))
 		}
-		assert.Equal(t, "unavailable"+apptest.Cleared+"-", a.LogOut("stytch_session=AAAA").String(), "held back")
-		assert.Equal(t, "authenticated ada"+apptest.Cleared+"revoke", a.LogOut(cookies).String())
+		assert.Equal(t, "unavailable"+apptest.CookiesCleared+"-", a.LogOut("stytch_session=AAAA").String(), "held back")
+		assert.Equal(t, "authenticated ada"+apptest.CookiesCleared+"revoke", a.LogOut(cookies).String())
 		assert.False(t, a.Stytch.Sessions()[0].Live)
 	})
 }

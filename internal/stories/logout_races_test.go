@@ -26,7 +26,7 @@ func TestLogoutDuringAnExchange(t *testing.T) {
 		replies := make([]*apptest.Reply, 5)
 		var wg sync.WaitGroup
 		for i := range replies {
-			wg.Go(func() { replies[i] = a.Parallel("sid=ada-1") })
+			wg.Go(func() { replies[i] = a.ParallelGet("sid=ada-1") })
 		}
 		<-hold.Arrived()
 		synctest.Wait()
@@ -40,7 +40,7 @@ func TestLogoutDuringAnExchange(t *testing.T) {
 			assert.Empty(t, got.Cookies())
 		}
 		assert.False(t, a.Stytch.Sessions()[0].Live)
-		assert.Equal(t, "refused"+apptest.Untouched+"-", a.Ask(t, "sid=ada-1").String())
+		assert.Equal(t, "refused"+apptest.CookiesUntouched+"-", a.GetChecked(t, "sid=ada-1").String())
 	})
 }
 
@@ -53,7 +53,7 @@ func TestLogoutDuringARefreshOfOneBrowser(t *testing.T) {
 		a.Stytch.Fail(stytchtest.Authenticate, stytchtest.Fault{}.WithHold(&hold).AfterWork())
 		var got *apptest.Reply
 		var wg sync.WaitGroup
-		wg.Go(func() { got = a.Parallel(cookies) })
+		wg.Go(func() { got = a.ParallelGet(cookies) })
 		<-hold.Arrived()
 		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
 		r.Header.Set("Cookie", cookies)
@@ -62,6 +62,6 @@ func TestLogoutDuringARefreshOfOneBrowser(t *testing.T) {
 		wg.Wait()
 		assert.Equal(t, "anonymous", got.Saw)
 		assert.Equal(t, "-stytch_session -stytch_session_jwt", strings.Join(got.Cookies(), " "))
-		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.Ask(t, cookies).String())
+		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.GetChecked(t, cookies).String())
 	})
 }

@@ -21,7 +21,7 @@ import (
 func TestOneExchangeOfAllMachines(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(300*time.Millisecond))
-		all := apptest.Across(m, 1000)
+		all := apptest.CrowdAcross(m, 1000)
 		token := all[0].Result().Cookies()[0].Value
 		for _, v := range all {
 			assert.Equal(t, a.Ada.ID, v.User)
@@ -37,7 +37,7 @@ func TestOneExchangeOfAllMachines(t *testing.T) {
 func TestLongExchangeKeepsItsClaim(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(500, "internal_server_error").WithDelay(2*time.Second), stytchtest.Delay(2*time.Second))
-		for _, v := range apptest.Across(m, 9) {
+		for _, v := range apptest.CrowdAcross(m, 9) {
 			assert.Equal(t, a.Ada.ID, v.User)
 		}
 		assert.Equal(t, 2, a.Stytch.Count(stytchtest.Migrate), "two tries of one exchange")
@@ -51,10 +51,10 @@ func TestLaterOnAnotherMachine(t *testing.T) {
 		first := a.On(m[0]).Get("sid=ada-1")
 		require.Equal(t, apptest.Swapped, first.String())
 		second := a.On(m[1]).Get("sid=ada-1")
-		assert.Equal(t, apptest.HandedOut+"-", second.String())
+		assert.Equal(t, apptest.SwappedAfter+"-", second.String())
 		time.Sleep(11 * time.Second)
 		third := a.On(m[2]).Get("sid=ada-1")
-		assert.Equal(t, apptest.HandedOut+"authenticate", third.String())
+		assert.Equal(t, apptest.SwappedAfter+"authenticate", third.String())
 		for _, r := range []*apptest.Reply{second, third} {
 			assert.Equal(t, first.Result().Cookies()[0].Value, r.Result().Cookies()[0].Value)
 		}
@@ -99,7 +99,7 @@ func TestLogoutDuringExchangeElsewhere(t *testing.T) {
 		hold := &stytchtest.Hold{}
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
 		done := make(chan []*apptest.Visitor)
-		go func() { done <- apptest.Across(m[:2], 10) }()
+		go func() { done <- apptest.CrowdAcross(m[:2], 10) }()
 		synctest.Wait()
 		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
 		r.Header.Set("Cookie", "sid=ada-1")
@@ -173,7 +173,7 @@ func TestLostClaim(t *testing.T) {
 		hold := &stytchtest.Hold{}
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
 		done := make(chan []*apptest.Visitor)
-		go func() { done <- apptest.Across(m[:1], 3) }()
+		go func() { done <- apptest.CrowdAcross(m[:1], 3) }()
 		synctest.Wait()
 		s.LoseClaims()
 		winner := a.On(m[1]).Get("sid=ada-1")
@@ -213,7 +213,7 @@ func TestOvertakenMayComeAgainElsewhere(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(2 * time.Minute)
 		assert.Equal(t, apptest.Swapped, a.On(m[0]).Get("sid=ada-1").String())
-		assert.Equal(t, apptest.HandedOut+"-", a.On(m[2]).Get("sid=ada-1").String())
+		assert.Equal(t, apptest.SwappedAfter+"-", a.On(m[2]).Get("sid=ada-1").String())
 	})
 }
 
@@ -221,15 +221,15 @@ func TestOvertakenMayComeAgainElsewhere(t *testing.T) {
 // sessions, however many of them a copy of the cookies comes back of.
 func TestLogoutsElsewherePullNoBrake(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
-		tabs := a.Tabs(6)
+		tabs := a.Browsers(6)
 		for _, b := range tabs {
 			require.Contains(t, a.On(m[1]).Get(b.Cookies).String(), "authenticated")
 			require.NotContains(t, a.On(m[0]).LogOut(b.Cookies).String(), "unavailable")
 		}
 		time.Sleep(6 * time.Minute) // the JWTs have expired
 		for _, b := range tabs {
-			assert.Equal(t, apptest.EndedReply+"authenticate", a.On(m[1]).Get(b.Cookies).String())
+			assert.Equal(t, apptest.SignedOutAfter+"authenticate", a.On(m[1]).Get(b.Cookies).String())
 		}
-		assert.Empty(t, a.Told("brake"))
+		assert.Empty(t, a.EventsOf("brake"))
 	})
 }

@@ -45,7 +45,7 @@ func TestOldLogoutBesideAStytchSession(t *testing.T) {
 				if strings.HasPrefix(name, "a later one") { // of a session that is known, for the rows are about bob
 					stytch = a.Get(stytch).Jar(stytch)
 				}
-				a.Roll(t, row.rollout)
+				a.SetRollout(t, row.rollout)
 				row.script(a)
 				a.Handler = apptest.LegacyLogout
 				out := a.Get(stytch + "; sid=" + row.sid)
@@ -98,7 +98,7 @@ func TestOldLogoutWhileAnotherRequestWaits(t *testing.T) {
 		waiting := make(chan []*apptest.Visitor)
 		go func() {
 			time.Sleep(4900 * time.Millisecond)
-			waiting <- apptest.Across(m, 6)
+			waiting <- apptest.CrowdAcross(m, 6)
 		}()
 		a.Handler = apptest.LegacyLogout
 		assert.Equal(t, "unavailable", a.On(m[0]).Get("sid=ada-1").Saw)
@@ -112,11 +112,11 @@ func TestOldLogoutWhileAnotherRequestWaits(t *testing.T) {
 // started the exchange.
 func TestOldLogoutWherePerSecondIsSpent(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
-		a.On(m[0]).Roll(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, PerSecond: 0.01})
+		a.On(m[0]).SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, PerSecond: 0.01})
 		a.Get("sid=bob-1")
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(2*time.Second))
 		waiting := make(chan []*apptest.Visitor)
-		go func() { waiting <- apptest.Across(m[1:], 4) }()
+		go func() { waiting <- apptest.CrowdAcross(m[1:], 4) }()
 		time.Sleep(time.Second)
 		a.Handler = apptest.LegacyLogout
 		assert.Equal(t, "legacy", a.Get("sid=ada-1").Saw)

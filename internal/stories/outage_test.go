@@ -97,7 +97,7 @@ func TestErrorOfRefresh(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				cookies := a.Stale(a.Ada)
+				cookies, _ := a.Expired(a.Ada, "both")
 				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(row.status, row.errorType))
 				assert.Equal(t, row.want, a.Get(cookies).String())
 			})
@@ -115,14 +115,14 @@ func TestFault(t *testing.T) {
 		calls  string
 		reason string
 	}{
-		"reset":                      {stytchtest.Reset(), apptest.APause, "migrate migrate", "stytchmigrate: migrate: read: connection reset by peer"},
-		"reset in mid-answer":        {stytchtest.Fault{}.WithCut(50), apptest.APause, "migrate migrate", "stytchmigrate: migrate: answer 200 broke off: connection closed"},
-		"reset after the work":       {stytchtest.Reset().AfterWork(), apptest.APause, "migrate migrate", "stytchmigrate: migrate: read: connection reset by peer"},
+		"reset":                      {stytchtest.Reset(), apptest.RetryPause, "migrate migrate", "stytchmigrate: migrate: read: connection reset by peer"},
+		"reset in mid-answer":        {stytchtest.Fault{}.WithCut(50), apptest.RetryPause, "migrate migrate", "stytchmigrate: migrate: answer 200 broke off: connection closed"},
+		"reset after the work":       {stytchtest.Reset().AfterWork(), apptest.RetryPause, "migrate migrate", "stytchmigrate: migrate: read: connection reset by peer"},
 		"silence":                    {stytchtest.Silence(), 5 * time.Second, "migrate migrate", "stytchmigrate: call: no answer within the time of the request"},
 		"a byte a second":            {stytchtest.Fault{}.WithDrip(time.Second), 5 * time.Second, "migrate migrate", "stytchmigrate: call: no answer within the time of the request"},
 		"an answer that never ends":  {stytchtest.Endless(), 0, "migrate", "stytchmigrate: migrate: answer 200 is longer than 1 MiB"},
-		"502 of a gateway":           {stytchtest.Respond(502, html), apptest.APause, "migrate migrate", "stytchmigrate: stytch answered 502 to migrate"},
-		"504, cut off":               {stytchtest.Respond(504, html).WithCut(5), apptest.APause, "migrate migrate", "stytchmigrate: stytch answered 504 to migrate"},
+		"502 of a gateway":           {stytchtest.Respond(502, html), apptest.RetryPause, "migrate migrate", "stytchmigrate: stytch answered 502 to migrate"},
+		"504, cut off":               {stytchtest.Respond(504, html).WithCut(5), apptest.RetryPause, "migrate migrate", "stytchmigrate: stytch answered 504 to migrate"},
 		"a redirect to another host": {stytchtest.Redirect("https://elsewhere.example"), 0, "migrate", "stytchmigrate: stytch answered 307 to migrate"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestRetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				a.Stytch.FailAll(stytchtest.Migrate, downFor(row.given))
-				out := a.Required("sid=ada-1")
+				out := a.GetRequiringUser("sid=ada-1")
 				assert.Equal(t, "handler not run | - | no-store | "+row.calls, out.String())
 				assert.Equal(t, http.StatusServiceUnavailable, out.Code)
 				assert.Equal(t, row.want, out.Header().Get("Retry-After"))
@@ -176,7 +176,7 @@ func TestSilenceBesideValidJWT(t *testing.T) {
 		cookies, _ := a.SignedIn(a.Ada)
 		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Silence())
 		start := time.Now()
-		assert.Equal(t, "authenticated partial ada"+apptest.Untouched+"authenticate", a.Get(cookies).String())
+		assert.Equal(t, "authenticated partial ada"+apptest.CookiesUntouched+"authenticate", a.Get(cookies).String())
 		assert.Equal(t, 500*time.Millisecond, time.Since(start))
 	})
 }
@@ -209,11 +209,11 @@ func TestSecondTry(t *testing.T) {
 		takes time.Duration
 		tries int
 	}{
-		"reset before the answer":     {stytchtest.Reset, apptest.APause, 2},
-		"reset, but the work is done": {func() stytchtest.Fault { return stytchtest.Reset().AfterWork() }, apptest.APause, 2},
-		"cut off, the work is done":   {func() stytchtest.Fault { return stytchtest.Fault{}.WithCut(50).AfterWork() }, apptest.APause, 2},
-		"silence":                     {stytchtest.Silence, 2500*time.Millisecond + apptest.APause, 2},
-		"502 of a gateway":            {func() stytchtest.Fault { return stytchtest.Respond(502, "<html>") }, apptest.APause, 2},
+		"reset before the answer":     {stytchtest.Reset, apptest.RetryPause, 2},
+		"reset, but the work is done": {func() stytchtest.Fault { return stytchtest.Reset().AfterWork() }, apptest.RetryPause, 2},
+		"cut off, the work is done":   {func() stytchtest.Fault { return stytchtest.Fault{}.WithCut(50).AfterWork() }, apptest.RetryPause, 2},
+		"silence":                     {stytchtest.Silence, 2500*time.Millisecond + apptest.RetryPause, 2},
+		"502 of a gateway":            {func() stytchtest.Fault { return stytchtest.Respond(502, "<html>") }, apptest.RetryPause, 2},
 		"in a second":                 {func() stytchtest.Fault { return downFor("1") }, time.Second, 2},
 		"in an hour":                  {func() stytchtest.Fault { return downFor("3600") }, 0, 1},
 	} {
@@ -231,7 +231,7 @@ func TestSecondTry(t *testing.T) {
 					}
 					start := time.Now()
 					assert.Equal(t, want, a.Get(c.cookies).String())
-					assert.InDelta(t, row.takes, time.Since(start), float64(apptest.APause/2))
+					assert.InDelta(t, row.takes, time.Since(start), float64(apptest.RetryPause/2))
 				}
 			})
 		})
@@ -255,7 +255,7 @@ func TestKeySetIsSilentForAnUnknownKey(t *testing.T) {
 			wg.Go(func() {
 				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
 				start := time.Now()
-				assert.Equal(t, "anonymous", a.Parallel(unknown).Saw)
+				assert.Equal(t, "anonymous", a.ParallelGet(unknown).Saw)
 				assert.LessOrEqual(t, time.Since(start), 2*time.Second)
 				assert.Greater(t, time.Since(start), time.Second)
 			})
@@ -264,7 +264,7 @@ func TestKeySetIsSilentForAnUnknownKey(t *testing.T) {
 		assert.Equal(t, 1, a.Stytch.InFlight(stytchtest.JWKS))
 		for want, cookies := range map[string]string{"authenticated ada": "stytch_session_jwt=" + a.Stytch.JWT(s.ID), "authenticated bob": bob} {
 			start := time.Now()
-			assert.Equal(t, want, a.Parallel(cookies).Saw)
+			assert.Equal(t, want, a.ParallelGet(cookies).Saw)
 			apptest.RequireTook(t, 0, start)
 		}
 		wg.Wait()
@@ -275,7 +275,7 @@ func TestKeySetIsSilentForAnUnknownKey(t *testing.T) {
 // Stytch is down for half a minute, while ten users a second come.
 func TestOutageOfHalfAMinute(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		works := stytchtest.Handle(a.Copies(t))
 		a.Stytch.ResetCalls()
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(503, "server_unavailable"))
@@ -288,7 +288,7 @@ func TestOutageOfHalfAMinute(t *testing.T) {
 		for i := range 10 * 40 {
 			wg.Go(func() {
 				start := time.Now()
-				if a.Parallel(fmt.Sprint("sid=", i)).Saw == "unavailable" {
+				if a.ParallelGet(fmt.Sprint("sid=", i)).Saw == "unavailable" {
 					mu.Lock()
 					defer mu.Unlock()
 					lastLoss = start
@@ -302,15 +302,15 @@ func TestOutageOfHalfAMinute(t *testing.T) {
 		assert.Less(t, lastLoss.Sub(end), 6*time.Second, "from the recovery to full traffic")
 		assert.Greater(t, lastLoss.Sub(end), time.Duration(0))
 		assert.LessOrEqual(t, calls, 2*(5+3)+2*5, "five that fail, those beside them, and a probe in five seconds")
-		assert.Equal(t, "stytchmigrate: exchange: breaker open", a.Heard()[0].Err.Error())
-		assert.Equal(t, "stytchmigrate: exchange: breaker closed", a.Heard()[len(a.Heard())-1].Err.Error())
+		assert.Equal(t, "stytchmigrate: exchange: breaker open", a.SettledEvents()[0].Err.Error())
+		assert.Equal(t, "stytchmigrate: exchange: breaker closed", a.SettledEvents()[len(a.SettledEvents())-1].Err.Error())
 	})
 }
 
 // Three calls in ten fail, chosen by dice with a fixed seed.
 func TestThreeInTenFail(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		works := a.Copies(t)
 		dice := rand.New(rand.NewPCG(1, 2))
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(func(w http.ResponseWriter, r *http.Request) {
@@ -325,11 +325,11 @@ func TestThreeInTenFail(t *testing.T) {
 		}))
 		got := map[string]int{}
 		for i := range 200 {
-			got[a.Parallel(fmt.Sprint("sid=", i)).Saw]++
+			got[a.ParallelGet(fmt.Sprint("sid=", i)).Saw]++
 		}
 		assert.GreaterOrEqual(t, got["migrated ada"], 180)
 		assert.Equal(t, 200, got["migrated ada"]+got["unavailable"], "of %v", got)
-		assert.Empty(t, a.Heard(), "no breaker opens over that")
+		assert.Empty(t, a.SettledEvents(), "no breaker opens over that")
 	})
 }
 

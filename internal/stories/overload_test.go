@@ -37,7 +37,7 @@ func stream(a *apptest.App, n int, pace time.Duration, cookies func(i int) strin
 	var wg sync.WaitGroup
 	for i := range out {
 		sent, start := cookies(i), time.Now()
-		wg.Go(func() { out[i] = served{a.Parallel(sent).Saw, time.Since(start)} })
+		wg.Go(func() { out[i] = served{a.ParallelGet(sent).Saw, time.Since(start)} })
 		time.Sleep(pace)
 	}
 	wg.Wait()
@@ -48,10 +48,10 @@ func stream(a *apptest.App, n int, pace time.Duration, cookies func(i int) strin
 // at a time, who is held back hears of it at once, and in the end all have moved.
 func TestManyLegacySessions(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(a.Copies(t)).WithDelay(300*time.Millisecond))
 		a.Stytch.ResetCalls()
-		n := apptest.Load(1000)
+		n := apptest.Scaled(1000)
 		left, tokens := make([]string, n), map[string]bool{}
 		for i := range left {
 			left[i] = fmt.Sprint("sid=ada-", i)
@@ -77,14 +77,14 @@ func TestManyLegacySessions(t *testing.T) {
 		assert.Len(t, tokens, n, "a session for each")
 		assert.Equal(t, n, a.Stytch.Count(stytchtest.Migrate))
 		assert.Equal(t, 32, a.Stytch.MaxInFlight(stytchtest.Migrate))
-	}, apptest.Warnings(io.Discard))
+	}, apptest.LogWarnings(io.Discard))
 }
 
 // Stytch takes ever longer, from 50 ms to 5 s, with thirty users a second. No
 // more than 32 wait for it, and no longer than Timeout; the others not at all.
 func TestLatencyGrows(t *testing.T) {
 	apptest.InBubbleAlone(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		works := stytchtest.Handle(a.Copies(t))
 		a.Stytch.ResetCalls()
 		goroutines, most := runtime.NumGoroutine(), 0
@@ -114,7 +114,7 @@ func TestLatencyGrows(t *testing.T) {
 		assert.Greater(t, got["held back"], 100, "of %v", got)
 		assert.Equal(t, 32, a.Stytch.MaxInFlight(stytchtest.Migrate))
 		assert.LessOrEqual(t, most, 32*8)
-	}, apptest.Warnings(io.Discard))
+	}, apptest.LogWarnings(io.Discard))
 }
 
 // A flood of session tokens that somebody made up, and of exchanges that fail.
@@ -131,10 +131,10 @@ func TestFloodBesideRefreshes(t *testing.T) {
 			var stytch http.RoundTripper
 			var madeUp atomic.Int64
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				stytch, a.Resolve = a.Stytch.RoundTripper(), apptest.Everybody
+				stytch, a.Resolve = a.Stytch.RoundTripper(), apptest.ResolveAsAda
 				users := tenExpired(a)
 				a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(500, "internal_server_error"))
-				n := apptest.Load(2_500)
+				n := apptest.Scaled(2_500)
 				every := n / 10
 				all := stream(a, n, 10*time.Second/time.Duration(n), func(i int) string {
 					switch {
@@ -150,10 +150,10 @@ func TestFloodBesideRefreshes(t *testing.T) {
 				}
 				assert.LessOrEqual(t, int(madeUp.Load()), row.most)
 				assert.GreaterOrEqual(t, int(madeUp.Load()), 10)
-				for _, e := range a.Heard() {
+				for _, e := range a.SettledEvents() {
 					assert.NotContains(t, e.Err.Error(), "stytchmigrate: session:")
 				}
-			}, apptest.Warnings(io.Discard), apptest.Through(func(r *http.Request) (*http.Response, error) {
+			}, apptest.LogWarnings(io.Discard), apptest.Through(func(r *http.Request) (*http.Response, error) {
 				if !isMadeUp(r) {
 					return stytch.RoundTrip(r)
 				}
@@ -256,7 +256,7 @@ func TestSignInAgainUnderTheSameID(t *testing.T) {
 					return
 				}
 				assert.Equal(t, apptest.Swapped, out.String())
-				assert.Equal(t, "authenticated ada"+apptest.Untouched+"-", a.Get(out.Jar("sid=ada-1")).String())
+				assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(out.Jar("sid=ada-1")).String())
 			})
 		})
 	}
@@ -267,7 +267,7 @@ func TestSignInAgainUnderTheSameID(t *testing.T) {
 func TestOutageUnderLoad(t *testing.T) {
 	var log bytes.Buffer
 	apptest.InBubbleAlone(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		kinds := []string{"known", "verified", "expired", "legacy"}
 		expired := make([]string, 64) // as many as come during a probe, or some would share its call
 		for i := range expired {
@@ -276,12 +276,12 @@ func TestOutageUnderLoad(t *testing.T) {
 		time.Sleep(6 * time.Minute)
 		known, _ := a.SignedIn(a.Ada)
 		verified, _ := a.SignedIn(a.Ada)
-		require.Equal(t, apptest.FromJWT+"authenticate", a.Get(known).String())
+		require.Equal(t, apptest.AuthenticatedUntouched+"authenticate", a.Get(known).String())
 		a.Stytch.ResetCalls()
 		a.Stytch.FailAll(stytchtest.Any, stytchtest.Error(503, "server_unavailable"))
 		goroutines, later := runtime.NumGoroutine(), 0
-		n, pace := apptest.Load(2_500), time.Second/time.Duration(apptest.Load(2_000))
-		open := apptest.Load(1_000) // the breakers, after half a second at most
+		n, pace := apptest.Scaled(2_500), time.Second/time.Duration(apptest.Scaled(2_000))
+		open := apptest.Scaled(1_000) // the breakers, after half a second at most
 		cookies := func(i int) string {
 			if i > open {
 				later = max(later, runtime.NumGoroutine()-goroutines)
@@ -305,7 +305,7 @@ func TestOutageUnderLoad(t *testing.T) {
 		assert.LessOrEqual(t, slow, 2+2, "two probes, and who shares them")
 		assert.LessOrEqual(t, later, 32)
 		probes := 0
-		for _, e := range a.Heard() { // and so all that is logged
+		for _, e := range a.SettledEvents() { // and so all that is logged
 			if strings.HasSuffix(e.Err.Error(), "half-open") {
 				probes++
 			}
@@ -313,5 +313,5 @@ func TestOutageUnderLoad(t *testing.T) {
 		assert.GreaterOrEqual(t, probes, 2, "a probe in each lane")
 		assert.Less(t, strings.Count(log.String(), "\n"), 150, "lines in the log")
 		assert.Less(t, a.Stytch.Count(stytchtest.Any), 200)
-	}, apptest.Warnings(&log))
+	}, apptest.LogWarnings(&log))
 }

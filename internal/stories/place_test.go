@@ -46,9 +46,9 @@ func TestWhereCookiesMayChange(t *testing.T) {
 					assert.Equal(t, apptest.Swapped, got.String())
 					return
 				}
-				assert.Equal(t, "migrated ada"+apptest.Untouched+"migrate", got.String())
-				assert.Equal(t, "sid=ada-1; theme=dark", a.PassedOn[0])
-				later := a.Ask(t, "sid=ada-1; theme=dark", inPath, apptest.FetchMetadata("same-origin navigate document"))
+				assert.Equal(t, "migrated ada"+apptest.CookiesUntouched+"migrate", got.String())
+				assert.Equal(t, "sid=ada-1; theme=dark", a.CookiesSeen[0])
+				later := a.GetChecked(t, "sid=ada-1; theme=dark", inPath, apptest.FetchMetadata("same-origin navigate document"))
 				assert.Equal(t, strings.TrimSuffix(apptest.Swapped, "migrate")+"-", later.String(), "the same session, in a navigation")
 			}, apptest.CookieOptions(func(o *stytchmigrate.CookieOptions) { o.Domain, o.Path = "example.com", "/app" }))
 		})
@@ -60,9 +60,9 @@ func TestDeletionsWaitForTheirPlace(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, s := a.SignedIn(a.Ada)
 		a.Stytch.RevokeSession(s.ID)
-		got := a.Ask(t, cookies, apptest.FetchMetadata("cross-site cors empty"))
-		assert.Equal(t, "anonymous"+apptest.Untouched+"authenticate", got.String())
-		got = a.Ask(t, cookies, apptest.FetchMetadata("none navigate document"))
+		got := a.GetChecked(t, cookies, apptest.FetchMetadata("cross-site cors empty"))
+		assert.Equal(t, "anonymous"+apptest.CookiesUntouched+"authenticate", got.String())
+		got = a.GetChecked(t, cookies, apptest.FetchMetadata("none navigate document"))
 		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | -", got.String())
 	})
 }
@@ -76,10 +76,10 @@ func TestRequestPassedOn(t *testing.T) {
 		http.MethodPost: `a="q; sid=ada-1; b=x y; csrf=1; d`,
 	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-			got := a.Ask(t, before, apptest.Method(method))
+			got := a.GetChecked(t, before, apptest.Method(method))
 			s := a.Stytch.Sessions()[0]
 			assert.Equal(t, "migrated ada", got.Saw)
-			assert.Equal(t, want+"; stytch_session="+s.Token+"; stytch_session_jwt="+s.JWT, a.PassedOn[0])
+			assert.Equal(t, want+"; stytch_session="+s.Token+"; stytch_session_jwt="+s.JWT, a.CookiesSeen[0])
 		}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) { l.Also = []string{"csrf"} }))
 	}
 }
@@ -89,7 +89,7 @@ func TestRequestPassedOn(t *testing.T) {
 func TestHostOutsideOfTheDomain(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		for _, name := range []string{"shop.example", "canary.example", "shop.example"} {
-			assert.Equal(t, "migrated ada"+apptest.Untouched, strings.TrimSuffix(strings.TrimSuffix(a.Get("sid=ada-1", host(name)).String(), "-"), "migrate"))
+			assert.Equal(t, "migrated ada"+apptest.CookiesUntouched, strings.TrimSuffix(strings.TrimSuffix(a.Get("sid=ada-1", host(name)).String(), "-"), "migrate"))
 		}
 		assert.Equal(t, 1, strings.Count(a.Log.String(), `"setting":"Config.Cookies.Domain"`))
 		assert.NotContains(t, a.Log.String(), "canary")
@@ -124,7 +124,7 @@ func TestNobodyWaitsForWhatIsSaidOnce(t *testing.T) {
 		cookies func(a *apptest.App) string
 		host    string
 	}{
-		"cookies of another project": {func(a *apptest.App) string { return apptest.NewWallet(a).JWTHeader("F") }, "app.example.com"},
+		"cookies of another project": {func(a *apptest.App) string { return apptest.NewWallet(a).CookieHeader("F") }, "app.example.com"},
 		"a host outside of Domain":   {func(*apptest.App) string { return "sid=ada-1" }, "app.example.org"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,12 +46,12 @@ func TestUserLeftClientGone(t *testing.T) {
 func TestBrakeWhereTheWitnessRanOut(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		u := a.Stytch.NewSession(a.Ada.ID, 9*time.Minute)
-		tabs := a.Tabs(1)
+		tabs := a.Browsers(1)
 		time.Sleep(6 * time.Minute)
 		require.Contains(t, a.Get("stytch_session="+u.Token+"; stytch_session_jwt="+u.JWT).String(), "authenticated ada")
 		time.Sleep(4 * time.Minute)
 		a.Stytch.RevokeSession(a.Stytch.Sessions()[1].ID)
-		assert.Equal(t, apptest.EndedReply+"authenticate authenticate", tabs[0].Visit().String())
+		assert.Equal(t, apptest.SignedOutAfter+"authenticate authenticate", tabs[0].Visit().String())
 	}, func(c *stytchmigrate.Config) { c.FixedExpiry = true })
 }
 

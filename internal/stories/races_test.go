@@ -23,12 +23,12 @@ import (
 // The witness of the brake has logged out here since it was heard of.
 func TestBrakeWhereTheWitnessLoggedOut(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		tabs := a.Tabs(2)
+		tabs := a.Browsers(2)
 		time.Sleep(6 * time.Minute)
 		require.Contains(t, tabs[0].Visit().String(), "authenticated")
 		a.LogOut(tabs[0].Cookies)
 		a.Stytch.RevokeSession(a.Stytch.Sessions()[1].ID)
-		assert.Equal(t, apptest.EndedReply+"authenticate authenticate", tabs[1].Visit().String())
+		assert.Equal(t, apptest.SignedOutAfter+"authenticate authenticate", tabs[1].Visit().String())
 		assert.NotContains(t, a.Log.String(), "too few")
 	})
 }
@@ -36,7 +36,7 @@ func TestBrakeWhereTheWitnessLoggedOut(t *testing.T) {
 // Two people who were signed out, and poll, have their "no" after ten minutes.
 func TestBrakeForever(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		tabs := a.Tabs(4)
+		tabs := a.Browsers(4)
 		time.Sleep(6 * time.Minute)
 		a.Stytch.RevokeAll()
 		tabs[0].Visit()
@@ -211,7 +211,7 @@ func TestDiscardAtDeadline(t *testing.T) {
 			}
 			return nil
 		})
-		go apptest.Across(m[:1], 1)
+		go apptest.CrowdAcross(m[:1], 1)
 		synctest.Wait()
 		s.Fail(nil)
 		// another machine takes the claim and keeps it, without a record

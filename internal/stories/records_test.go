@@ -35,7 +35,7 @@ func TestStoreIsDown(t *testing.T) {
 				first := a.On(m[0]).Get("sid=ada-1")
 				assert.Equal(t, apptest.Swapped, first.String())
 				assert.LessOrEqual(t, time.Since(start), 2*time.Second)
-				assert.Equal(t, apptest.HandedOut+"-", a.On(m[0]).Get("sid=ada-1").String(), "each machine remembers for itself")
+				assert.Equal(t, apptest.SwappedAfter+"-", a.On(m[0]).Get("sid=ada-1").String(), "each machine remembers for itself")
 				assert.Equal(t, apptest.Swapped, a.On(m[1]).Get("sid=ada-1").String())
 				start = time.Now()
 				for i := range 20 {
@@ -140,7 +140,7 @@ func TestForgedRecords(t *testing.T) {
 				assert.Equal(t, "store", a.Events[0].Kind)
 				assert.Equal(t, "unreadable", a.Events[0].Cause, "nothing fails that could recover")
 				assert.ErrorContains(t, a.Events[0].Err, "a record can't be read")
-				assert.Equal(t, apptest.HandedOut+"-", a.On(m[2]).Get("sid=ada-1").String())
+				assert.Equal(t, apptest.SwappedAfter+"-", a.On(m[2]).Get("sid=ada-1").String())
 			})
 		})
 	}
@@ -163,7 +163,7 @@ func TestForgedMarks(t *testing.T) {
 		ofBob := s.Values()[keyOfBob+".ended"]
 		require.NotEmpty(t, ofBob)
 		overwrite(t, s, a.OriginOf(t)+".ended", ofBob)
-		assert.Equal(t, apptest.HandedOut+"-", a.On(m[1]).Get("sid=ada-1").String())
+		assert.Equal(t, apptest.SwappedAfter+"-", a.On(m[1]).Get("sid=ada-1").String())
 	})
 }
 

@@ -33,7 +33,7 @@ func TestSetRolloutUnderLoad(t *testing.T) {
 					assert.Equal(t, float64(r.Stage), r.HoldBack, "never half of one and half of another")
 				}
 			})
-			wg.Go(func() { a.Parallel("sid=ada-1") })
+			wg.Go(func() { a.ParallelGet("sid=ada-1") })
 		}
 		wg.Wait()
 	})
@@ -43,15 +43,15 @@ func TestSetRolloutUnderLoad(t *testing.T) {
 // whatever the rollout is there.
 func TestLogoutOfAHeldBackSession(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		for _, sid := range []string{"sid=ada", "sid=bob+1h"} {
-			assert.Equal(t, "legacy"+apptest.Cleared+"-", a.On(m[0]).LogOut(sid).Settled())
+			assert.Equal(t, "legacy"+apptest.CookiesCleared+"-", a.On(m[0]).LogOut(sid).Settled())
 			for _, machine := range m {
 				assert.Equal(t, apptest.RefusedUntouched+"-", a.On(machine).Get(sid).String())
 				assert.Equal(t, strings.HasPrefix(sid, "sid=ada"), a.LegacySeen.ID != "", "without StartedAt it may be a new sign-in")
 			}
 		}
-		a.Roll(t, stytchmigrate.Rollout{})
+		a.SetRollout(t, stytchmigrate.Rollout{})
 		assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid=ada").String())
 	}, func(c *stytchmigrate.Config) { c.Rollout.HoldBack = 100 })
 }
@@ -60,8 +60,8 @@ func TestLogoutOfAHeldBackSession(t *testing.T) {
 // either half. Every user stays signed in on both.
 func TestKeepWhereHalfOfTheMachinesRunTheOldCode(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
-		for i := range apptest.Load(400) {
+		a.Resolve = apptest.ResolveAsAda
+		for i := range apptest.Scaled(400) {
 			sid := fmt.Sprint("sid=ada-", i)
 			cookies := a.Get(sid).Jar(sid)
 			for _, step := range []int{i % 3, i % 5} {
@@ -72,7 +72,7 @@ func TestKeepWhereHalfOfTheMachinesRunTheOldCode(t *testing.T) {
 				assert.Equal(t, "authenticated ada", got.Saw)
 			}
 		}
-		assert.Len(t, a.Stytch.Sessions(), apptest.Load(400))
+		assert.Len(t, a.Stytch.Sessions(), apptest.Scaled(400))
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
@@ -110,7 +110,7 @@ func mostInASecond(at []time.Time) (most int) {
 func insist(a *apptest.App, i int) (others []string) {
 	sid := fmt.Sprint("sid=ada-", i)
 	for pause := time.Duration(i%50) * 100 * time.Millisecond; ; pause = 5 * time.Second {
-		saw := a.Parallel(sid).Saw
+		saw := a.ParallelGet(sid).Saw
 		if saw == "migrated ada" {
 			return others
 		}
@@ -123,12 +123,12 @@ func insist(a *apptest.App, i int) (others []string) {
 // exchanges than PerSecond, all others are left alone, and soon every user has moved.
 func TestPerSecondOfAThousandUsers(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		var at []time.Time
-		a.On(a.Machines(t, 1, recordExchanges(a, &at), apptest.PerSecond(50), apptest.Warnings(&a.Log))[0])
+		a.On(a.Machines(t, 1, recordExchanges(a, &at), apptest.PerSecond(50), apptest.LogWarnings(&a.Log))[0])
 		copies := a.Copies(t)
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(copies).WithDelay(300*time.Millisecond))
-		n, began := apptest.Load(1000), time.Now()
+		n, began := apptest.Scaled(1000), time.Now()
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
@@ -153,7 +153,7 @@ func TestPerSecondOfTwoAtOnce(t *testing.T) {
 		var saw [2]string
 		var wg sync.WaitGroup
 		for i := range saw {
-			wg.Go(func() { saw[i] = a.Parallel(fmt.Sprint("sid=ada-", i)).Saw })
+			wg.Go(func() { saw[i] = a.ParallelGet(fmt.Sprint("sid=ada-", i)).Saw })
 		}
 		wg.Wait()
 		assert.ElementsMatch(t, []string{"migrated ada", "legacy"}, saw)
@@ -169,14 +169,14 @@ func TestPerSecondCountsExchangesOfOneMachine(t *testing.T) {
 		for _, v := range tabs {
 			assert.Equal(t, stytchmigrate.OutcomeMigrated, v.Outcome, "all of one session")
 		}
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=bob-1").String())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=bob-1").String())
 		assert.EqualError(t, a.Requests[len(a.Requests)-1].Err, heldByPace)
 		assert.Equal(t, "bob-1", string(a.LegacySeen.ID))
 		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | -", a.Get("sid=ada-1").String(), "a late tab")
 		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", a.On(m[1]).Get("sid=bob-1").String(), "each machine has a pace of its own")
 		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | -", a.On(m[0]).Get("sid=bob-1").String(), "of another machine")
 		time.Sleep(time.Second - time.Nanosecond)
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=ada-2").String())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-2").String())
 		time.Sleep(time.Nanosecond)
 		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String())
 	}, apptest.PerSecond(1))
@@ -185,26 +185,26 @@ func TestPerSecondCountsExchangesOfOneMachine(t *testing.T) {
 // An exchange that finds no place in flight has not started, so it does not count.
 func TestPerSecondIsNotSpentWithoutAPlaceInFlight(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(500*time.Millisecond))
 		var wg sync.WaitGroup
 		for i := range 32 {
-			wg.Go(func() { a.Parallel(fmt.Sprint("sid=ada-", i)) })
+			wg.Go(func() { a.ParallelGet(fmt.Sprint("sid=ada-", i)) })
 		}
 		synctest.Wait()
-		a.Roll(t, stytchmigrate.Rollout{PerSecond: 1})
+		a.SetRollout(t, stytchmigrate.Rollout{PerSecond: 1})
 		assert.Equal(t, "legacy", a.Get("sid=bob-1").Saw)
 		wg.Wait()
 		assert.EqualError(t, a.Requests[0].Err, apptest.TooManyInFlight)
 		assert.Equal(t, apptest.Swapped, a.Get("sid=bob-1").String(), "in the same second")
-		assert.Equal(t, apptest.LeftAlone, a.Get("sid=bob-2").String())
+		assert.Equal(t, apptest.Legacy, a.Get("sid=bob-2").String())
 	})
 }
 
 // 32 exchanges are in flight at most. One more is left alone, and its event says so.
 func TestOneExchangeMoreThanMayBeInFlight(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Everybody
+		a.Resolve = apptest.ResolveAsAda
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
 		a.Crowd(33, func(i int, r *http.Request) (*http.Request, time.Duration) {
 			r.Header.Set("Cookie", fmt.Sprint("sid=ada-", i))

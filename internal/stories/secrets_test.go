@@ -111,7 +111,7 @@ func (l *leaky) visit(kind, cookies string) *apptest.Reply {
 		cookies += "; "
 	}
 	sid := kind + l.c["legacy value"]
-	denied := l.Required(cookies + "sid=" + sid + "2")
+	denied := l.GetRequiringUser(cookies + "sid=" + sid + "2")
 	l.learn()
 	denied.Header().Del("Set-Cookie") // it has to hold tokens
 	l.out.WriteString(denied.Body.String() + fmt.Sprint(denied.Header()) + "\n")

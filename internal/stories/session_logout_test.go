@@ -28,7 +28,7 @@ func TestLogoutEndsEveryJWT(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				cookies, s := a.SignedIn(a.Ada)
-				require.Equal(t, apptest.FromJWT+"authenticate", a.Get(cookies).String())
+				require.Equal(t, apptest.AuthenticatedUntouched+"authenticate", a.Get(cookies).String())
 				time.Sleep(time.Minute)
 				other := "stytch_session_jwt=" + a.Stytch.JWT(s.ID)
 				calls := "revoke"
@@ -36,7 +36,7 @@ func TestLogoutEndsEveryJWT(t *testing.T) {
 					calls = "revoke revoke"
 					a.Stytch.FailAll(stytchtest.Revoke, stytchtest.Reset())
 				}
-				require.Equal(t, "authenticated ada | "+apptest.LoggedOutCookies+calls, a.LogOut(cookies).String())
+				require.Equal(t, "authenticated ada"+apptest.CookiesCleared+calls, a.LogOut(cookies).String())
 				for _, sent := range []string{cookies, other} {
 					assert.Equal(t, apptest.AnonymousCleared+" | no-store | -", a.Get(sent).String())
 				}
@@ -54,7 +54,7 @@ func TestLogoutOfAPartialUser(t *testing.T) {
 		a.Stytch.Heal(stytchtest.JWKS)
 		a.Stytch.FailAll(stytchtest.JWKS, stytchtest.Fault{})
 		require.Equal(t, "authenticated partial ada | - | - | authenticate authenticate", a.Get(cookies).String())
-		require.Equal(t, "authenticated partial ada | "+apptest.LoggedOutCookies+"revoke revoke revoke revoke", a.LogOut(cookies).String())
+		require.Equal(t, "authenticated partial ada"+apptest.CookiesCleared+"revoke revoke revoke revoke", a.LogOut(cookies).String())
 		assert.Equal(t, apptest.AnonymousCleared+" | no-store | -", a.Get(cookies).String())
 		assert.Equal(t, apptest.AnonymousCleared+" | no-store | -", a.Get("stytch_session_jwt="+a.Stytch.JWT(s.ID)).String())
 	})
@@ -102,10 +102,10 @@ func TestLogoutOfASessionThatNobodyVouchedFor(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					time.Sleep(4 * time.Second)
-					saw = a.Each(1, sent)
+					saw = a.ParallelGets(1, sent)
 					close(done)
 				}()
-				require.Equal(t, "unavailable | "+apptest.LoggedOutCookies+calls, a.LogOut(sent).String())
+				require.Equal(t, "unavailable"+apptest.CookiesCleared+calls, a.LogOut(sent).String())
 				hold.Release()
 				<-done
 				assert.Equal(t, []string{apptest.AnonymousCleared}, saw)
@@ -140,7 +140,7 @@ func TestLogoutOutsideHandlerEndsTheOrigin(t *testing.T) {
 		r.Header.Set("Cookie", c)
 		require.NoError(t, a.Middleware.Logout(w, r))
 		time.Sleep(2 * time.Minute)
-		assert.Equal(t, "refused"+apptest.Untouched+"-", a.Get("sid=ada-1").String())
+		assert.Equal(t, "refused"+apptest.CookiesUntouched+"-", a.Get("sid=ada-1").String())
 	})
 }
 
@@ -152,7 +152,7 @@ func TestLogoutInAnOutageEndsTheOrigin(t *testing.T) {
 		a.Stytch.Fail(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"), stytchtest.Error(500, "internal_server_error"))
 		out := a.LogOut(c)
 		assert.Contains(t, out.String(), "unavailable")
-		assert.Equal(t, "refused"+apptest.Untouched+"-", a.Get("sid=ada-1").String())
+		assert.Equal(t, "refused"+apptest.CookiesUntouched+"-", a.Get("sid=ada-1").String())
 	})
 }
 
@@ -291,10 +291,10 @@ func TestEndedElsewhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				b := &apptest.Tab{App: a, Cookies: a.Get("sid=ada-1").Jar("sid=ada-1")}
+				b := &apptest.Browser{App: a, Cookies: a.Get("sid=ada-1").Jar("sid=ada-1")}
 				time.Sleep(row.after)
 				a.Stytch.RevokeAll()
-				b.Keep(row.only)
+				b.KeepOnly(row.only)
 				assert.Equal(t, row.want, a.Get(b.Cookies+"; sid=ada-1").String())
 			})
 		})
@@ -339,7 +339,7 @@ func TestNeverBackToSomebodyElse(t *testing.T) {
 // that it came from may move again.
 func TestOvertakenDoesNotEndTheOrigin(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies := a.Get("sid=ada+0h").Jar("")
 		time.Sleep(2 * time.Hour)
 		a.Get(cookies + "; sid=bob+1h")

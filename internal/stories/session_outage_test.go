@@ -182,7 +182,7 @@ func TestValidJWTWhileStytchIsSilent(t *testing.T) {
 
 		hold.Release()
 		time.Sleep(10 * time.Second)
-		assert.Equal(t, apptest.FromJWT+"-", a.Get(cookies).String(), "the answer came after all")
+		assert.Equal(t, apptest.AuthenticatedUntouched+"-", a.Get(cookies).String(), "the answer came after all")
 	})
 }
 
@@ -190,7 +190,7 @@ func TestValidJWTWhileStytchIsSilent(t *testing.T) {
 func TestJWTExpiresDuringAnOutage(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, _ := a.SignedIn(a.Ada)
-		require.Equal(t, apptest.FromJWT+"authenticate", a.Get(cookies).String())
+		require.Equal(t, apptest.AuthenticatedUntouched+"authenticate", a.Get(cookies).String())
 		a.Stytch.FailAll(stytchtest.Any, stytchtest.Error(503, "server_unavailable"))
 		time.Sleep(6 * time.Minute)
 		assert.Equal(t, "unavailable | - | - | authenticate authenticate", a.Get(cookies+"; sid=bob-1").String())
@@ -230,7 +230,7 @@ func TestNoKeySet(t *testing.T) {
 				first := a.Get(both)
 				assert.Equal(t, apptest.Refreshed, first.String())
 				assert.LessOrEqual(t, time.Since(start), 2*time.Second)
-				assert.Equal(t, apptest.FromJWT+"-", a.Get(first.Jar(both)).String(), "known by now")
+				assert.Equal(t, apptest.AuthenticatedUntouched+"-", a.Get(first.Jar(both)).String(), "known by now")
 
 				other, _ := a.SignedIn(a.Bob)
 				_, jwt, _ := strings.Cut(other, "; ")
@@ -246,12 +246,12 @@ func TestClocks(t *testing.T) {
 		ahead       time.Duration // of Stytch's clock
 		first, next string
 	}{
-		"20 s ahead":   {20 * time.Second, apptest.FromJWT + "authenticate", apptest.FromJWT + "-"},
-		"20 s behind":  {-20 * time.Second, apptest.FromJWT + "authenticate", apptest.FromJWT + "-"},
-		"2 min ahead":  {2 * time.Minute, apptest.Refreshed, apptest.FromJWT + "-"},
-		"2 min behind": {-2 * time.Minute, apptest.FromJWT + "authenticate", apptest.FromJWT + "-"},
+		"20 s ahead":   {20 * time.Second, apptest.AuthenticatedUntouched + "authenticate", apptest.AuthenticatedUntouched + "-"},
+		"20 s behind":  {-20 * time.Second, apptest.AuthenticatedUntouched + "authenticate", apptest.AuthenticatedUntouched + "-"},
+		"2 min ahead":  {2 * time.Minute, apptest.Refreshed, apptest.AuthenticatedUntouched + "-"},
+		"2 min behind": {-2 * time.Minute, apptest.AuthenticatedUntouched + "authenticate", apptest.AuthenticatedUntouched + "-"},
 		"6 min behind": {-6 * time.Minute, apptest.Refreshed, apptest.Refreshed},
-		"6 min ahead":  {6 * time.Minute, apptest.Refreshed, apptest.FromJWT + "-"},
+		"6 min ahead":  {6 * time.Minute, apptest.Refreshed, apptest.AuthenticatedUntouched + "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -270,7 +270,7 @@ func TestStytchKnowsNobody(t *testing.T) {
 	for name, n := range map[string]int{"a few users": 6, "many users": 30} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				tabs := a.Tabs(n)
+				tabs := a.Browsers(n)
 				seen := map[string]int{}
 				comeEvery20Seconds := func(during time.Duration) {
 					for start := time.Now(); time.Since(start) < during; {
@@ -285,14 +285,14 @@ func TestStytchKnowsNobody(t *testing.T) {
 					require.Contains(t, b.Visit().String(), "authenticated")
 					time.Sleep(5 * time.Minute / time.Duration(n))
 				}
-				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(404, apptest.SuddenNo))
+				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(404, apptest.SessionNotFound))
 				comeEvery20Seconds(5*time.Minute + time.Second)
 				assert.Greater(t, seen["unav "], 3*n)
 				delete(seen, "unav ")
 				delete(seen, "auth ")                                    // the JWT is good still,
 				delete(seen, "auth +stytch_session +stytch_session_jwt") // or a newer one is in memory
 				assert.Empty(t, seen, "no user lost a cookie")
-				require.NotEmpty(t, a.Heard())
+				require.NotEmpty(t, a.SettledEvents())
 				assert.Contains(t, a.Log.String(), `"level":"ERROR","msg":"stytchmigrate: authenticate: Stytch suddenly knows too few`)
 				assert.LessOrEqual(t, len(a.Events), 6, "once a minute")
 				assert.Equal(t, "brake", a.Events[0].Kind)
@@ -301,7 +301,7 @@ func TestStytchKnowsNobody(t *testing.T) {
 				for _, b := range tabs {
 					assert.Contains(t, b.Visit().String(), "authenticated")
 				}
-				told := a.Told("brake")
+				told := a.EventsOf("brake")
 				assert.Equal(t, "brake recovered", told[len(told)-1])
 				assert.NotContains(t, told[:len(told)-1], "brake recovered")
 			})

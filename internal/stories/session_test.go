@@ -68,9 +68,9 @@ func TestActiveUsersStaySignedIn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				s := a.Stytch.NewSession(a.Ada.ID, row.duration)
-				b := &apptest.Tab{App: a, Cookies: "stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT, Until: s.ExpiresAt}
+				b := &apptest.Browser{App: a, Cookies: "stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT, Until: s.ExpiresAt}
 				for start := time.Now(); time.Since(start) < 3*row.duration; time.Sleep(row.every) {
-					b.Keep(row.only)
+					b.KeepOnly(row.only)
 					require.Contains(t, b.Visit().String(), "authenticated ada |", "after %v", time.Since(start))
 				}
 				s, _ = a.Stytch.Session(s.ID)
@@ -85,13 +85,13 @@ func TestActiveUsersStaySignedIn(t *testing.T) {
 func TestActiveUserAcrossRestarts(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		s := a.Stytch.NewSession(a.Ada.ID, 30*24*time.Hour)
-		b := &apptest.Tab{App: a, Cookies: "stytch_session=" + s.Token, Until: s.ExpiresAt}
+		b := &apptest.Browser{App: a, Cookies: "stytch_session=" + s.Token, Until: s.ExpiresAt}
 		for range 90 {
 			time.Sleep(24 * time.Hour)
 			a.Restart(t)
-			b.Keep("stytch_session=")
+			b.KeepOnly("stytch_session=")
 			require.Contains(t, b.Visit().String(), "authenticated ada |")
-			b.Keep("stytch_session=")
+			b.KeepOnly("stytch_session=")
 			require.Contains(t, b.Visit().String(), "authenticated ada |") // the page's second request
 		}
 	})
@@ -105,7 +105,7 @@ func TestSessionsAreNeverShortened(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				s := a.Stytch.NewSession(a.Ada.ID, d)
-				b := &apptest.Tab{App: a, Cookies: "stytch_session=" + s.Token, Until: s.ExpiresAt}
+				b := &apptest.Browser{App: a, Cookies: "stytch_session=" + s.Token, Until: s.ExpiresAt}
 				for range 20 {
 					time.Sleep(d / 21)
 					require.Contains(t, b.Visit().String(), "authenticated ada |")
@@ -122,7 +122,7 @@ func TestSessionsAreNeverShortened(t *testing.T) {
 func TestFixedExpiry(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		cookies, s := a.SignedIn(a.Ada)
-		b := &apptest.Tab{App: a, Cookies: cookies, Until: s.ExpiresAt}
+		b := &apptest.Browser{App: a, Cookies: cookies, Until: s.ExpiresAt}
 		for range 29 {
 			time.Sleep(24 * time.Hour)
 			require.Contains(t, b.Visit().String(), "authenticated ada |")
@@ -147,7 +147,7 @@ func TestTokenStaysKnown(t *testing.T) {
 		assert.Equal(t, "authenticated ada | +stytch_session | no-store | authenticate", a.Get(cookies).String())
 		for range 4 {
 			time.Sleep(time.Minute)
-			assert.Equal(t, apptest.FromJWT+"-", a.Get(cookies).String())
+			assert.Equal(t, apptest.AuthenticatedUntouched+"-", a.Get(cookies).String())
 		}
 		time.Sleep(2 * time.Minute)
 		assert.Equal(t, "authenticated ada | +stytch_session | no-store | authenticate", a.Get(cookies).String())
@@ -170,13 +170,13 @@ func TestSeveralSessionsInOneRequest(t *testing.T) {
 		"more such tokens than are asked about": {"X=A1 X=A2 X=A3 X=A4", none + "authenticate authenticate authenticate"},
 		"another project's":                     {"Ta F", none + "-"},
 		"empty cookies":                         {"X= X_jwt=", none + "-"},
-		"rubbish before a valid JWT":            {"X=a\x7fb X_jwt=1 Ja", apptest.FromJWT + "authenticate"},
+		"rubbish before a valid JWT":            {"X=a\x7fb X_jwt=1 Ja", apptest.AuthenticatedUntouched + "authenticate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				w := apptest.NewWallet(a)
 				time.Sleep(6 * time.Minute)
-				assert.Equal(t, row.want, a.Get(w.JWTHeader(row.cookies)).String())
+				assert.Equal(t, row.want, a.Get(w.CookieHeader(row.cookies)).String())
 				mismatch := row.cookies == "Tb Ea"
 				assert.Equal(t, mismatch, len(a.Events) == 1 && a.Events[0].Kind == "mismatch", "%v", a.Events)
 			})
@@ -211,11 +211,11 @@ func TestPlantedLegacyCookieBesideTwoPeople(t *testing.T) {
 // says so, once: Config.ProjectID may be wrong.
 func TestAnotherProjectsCookies(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		theirs := apptest.NewWallet(a).JWTHeader("Ta F")
+		theirs := apptest.NewWallet(a).CookieHeader("Ta F")
 		first := a.Get(theirs + "; sid=ada-1")
 		require.Equal(t, apptest.Swapped, first.String())
 		// The other project's are of another Domain, so that the browser keeps and sends both.
-		assert.Equal(t, apptest.FromJWT+"-", a.Get(theirs + "; " + first.Jar("") + "; " + "theme=dark").String()[:len(apptest.FromJWT)]+"-")
+		assert.Equal(t, apptest.AuthenticatedUntouched+"-", a.Get(theirs + "; " + first.Jar("") + "; " + "theme=dark").String()[:len(apptest.AuthenticatedUntouched)]+"-")
 		assert.Equal(t, 1, strings.Count(a.Log.String(), `"setting":"Config.ProjectID"`))
 	})
 }

@@ -30,18 +30,18 @@ func TestLaterSignInThatDoesNotMove(t *testing.T) {
 		script func(a *apptest.App)
 		want   string
 	}{
-		"down":        {func(a *apptest.App) { a.Stytch.FailAll("migrate", stytchtest.Error(503, "server_unavailable")) }, "unavailable" + apptest.Untouched + "migrate migrate"},
-		"silent":      {func(a *apptest.App) { a.Stytch.FailAll("migrate", stytchtest.Silence()) }, "unavailable" + apptest.Untouched + "migrate migrate"},
-		"refuses":     {func(a *apptest.App) { a.Stytch.FailAll("migrate", stytchtest.Error(404, "user_not_found")) }, "refused" + apptest.Untouched + "migrate"},
-		"says ada":    {func(a *apptest.App) { a.Stytch.Accept("bob-token", "ada@example.com") }, "refused" + apptest.Untouched + "migrate revoke"},
-		"logged out":  {func(a *apptest.App) { a.LogOut("sid=bob+1h") }, "refused" + apptest.Untouched + "-"},
-		"says no one": {func(a *apptest.App) { a.Stytch.FailAll("migrate", stytchtest.Respond(200, "{}")) }, "unavailable" + apptest.Untouched + "migrate"},
+		"down":        {func(a *apptest.App) { a.Stytch.FailAll("migrate", stytchtest.Error(503, "server_unavailable")) }, "unavailable" + apptest.CookiesUntouched + "migrate migrate"},
+		"silent":      {func(a *apptest.App) { a.Stytch.FailAll("migrate", stytchtest.Silence()) }, "unavailable" + apptest.CookiesUntouched + "migrate migrate"},
+		"refuses":     {func(a *apptest.App) { a.Stytch.FailAll("migrate", stytchtest.Error(404, "user_not_found")) }, "refused" + apptest.CookiesUntouched + "migrate"},
+		"says ada":    {func(a *apptest.App) { a.Stytch.Accept("bob-token", "ada@example.com") }, "refused" + apptest.CookiesUntouched + "migrate revoke"},
+		"logged out":  {func(a *apptest.App) { a.LogOut("sid=bob+1h") }, "refused" + apptest.CookiesUntouched + "-"},
+		"says no one": {func(a *apptest.App) { a.Stytch.FailAll("migrate", stytchtest.Respond(200, "{}")) }, "unavailable" + apptest.CookiesUntouched + "migrate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				a.Resolve = apptest.Accounts(time.Now(), nil)
+				a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 				cookies, s := a.SignedIn(a.Ada)
-				a.Asks(t, cookies)
+				a.LearnSession(t, cookies)
 				row.script(a)
 				assert.Equal(t, row.want, a.Get(cookies+"; sid=bob+1h").Settled())
 				if name != "logged out" {
@@ -50,7 +50,7 @@ func TestLaterSignInThatDoesNotMove(t *testing.T) {
 				assert.NotContains(t, a.Get(cookies+"; sid=bob+1h").Saw, "ada", "the next time neither")
 				live, _ := a.Stytch.Session(s.ID)
 				assert.True(t, live.Live)
-				assert.Equal(t, apptest.StaysAlone, a.Get(cookies).String(), "without the old cookie she is who she was")
+				assert.Equal(t, apptest.Authenticated, a.Get(cookies).String(), "without the old cookie she is who she was")
 			})
 		})
 	}
@@ -59,15 +59,15 @@ func TestLaterSignInThatDoesNotMove(t *testing.T) {
 // Ada's session is over on this machine before Stytch has answered the revoke.
 func TestLaterSignInEndsTheSessionBefore(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		var hold stytchtest.Hold
 		a.Stytch.FailAll(stytchtest.Revoke, stytchtest.Fault{}.WithHold(&hold))
 		out := a.Get(cookies + "; sid=bob+1h")
 		assert.Equal(t, bobWins, out.Settled())
 		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | -", a.Get(cookies).String(), "before Stytch has heard of it")
-		assert.Equal(t, "authenticated bob"+apptest.Untouched+"-", a.Get(out.Jar(cookies)).String())
+		assert.Equal(t, "authenticated bob"+apptest.CookiesUntouched+"-", a.Get(out.Jar(cookies)).String())
 		hold.Release()
 	})
 }
@@ -75,9 +75,9 @@ func TestLaterSignInEndsTheSessionBefore(t *testing.T) {
 // Of 50 parallel requests, one revokes ada's session.
 func TestLaterSignInRevokesOnce(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		a.Stytch.ResetCalls()
 		var hold stytchtest.Hold
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Fault{}.WithHold(&hold))
@@ -107,9 +107,9 @@ type panicOnRevoke struct{ http.RoundTripper }
 // A panic of the transport in the background does not end the process.
 func TestLaterSignInWhoseRevokePanics(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", a.Get(cookies+"; sid=bob+1h").Settled())
 		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | -", a.Get(cookies).String())
 	}, func(c *stytchmigrate.Config) {
@@ -128,10 +128,10 @@ func (p panicOnRevoke) RoundTrip(r *http.Request) (*http.Response, error) {
 // in when ada's session runs out.
 func TestEarlierLegacySessionNeverComesBack(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		s := a.Stytch.NewSession(a.Ada.ID, time.Hour)
 		cookies := "stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT
-		a.Asks(t, cookies)
+		a.LearnSession(t, cookies)
 		browser := a.Get(cookies + "; sid=bob-1h").Jar(cookies + "; sid=bob-1h")
 		assert.Equal(t, cookies, browser)
 		time.Sleep(2 * time.Hour)
@@ -143,10 +143,10 @@ func TestEarlierLegacySessionNeverComesBack(t *testing.T) {
 // bob's would be a guess. It is decided once Stytch answers.
 func TestTwoSessionsWhileStytchIsDown(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Resolve = apptest.Accounts(time.Now(), nil)
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "server_unavailable"))
 		cookies, _ := a.SignedIn(a.Ada)
-		assert.Equal(t, "authenticated partial ada"+apptest.Untouched+"authenticate authenticate", a.Get(cookies+"; sid=bob").String())
+		assert.Equal(t, "authenticated partial ada"+apptest.CookiesUntouched+"authenticate authenticate", a.Get(cookies+"; sid=bob").String())
 		a.Stytch.Heal(stytchtest.Any)
 		time.Sleep(11 * time.Second)
 		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | authenticate", a.Get(cookies+"; sid=bob").String())

@@ -57,7 +57,7 @@ func TestSwapOnTheWire(t *testing.T) {
 			w.WriteHeader(103)
 			fmt.Fprint(w, "page")
 		}), 200, 2},
-		"a reverse proxy": {apptest.Backend(t), 200, 1},
+		"a reverse proxy": {apptest.ReverseProxy(t), 200, 1},
 		"deadlines and trailer": {handle(func(w w, rc rc) {
 			assert.NoError(t, rc.SetWriteDeadline(time.Now().Add(time.Minute)))
 			w.Header().Set("Trailer", "X-Sum")
@@ -154,7 +154,7 @@ func TestResponseIsWrappedOnlyToWrite(t *testing.T) {
 func TestFlushFromAnotherGoroutine(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		a := apptest.New(t, stytchtest.Config{InProcess: true})
-		s := a.Site(t, http2, apptest.Backend(t))
+		s := a.Site(t, http2, apptest.ReverseProxy(t))
 		for range 5 {
 			got, _ := apptest.FetchPage(t, s, http.MethodGet)
 			require.NotNil(t, got)
