@@ -1,241 +1,102 @@
-// Package apptest is an application behind the middleware, with a stand-in for
-// Stytch, for the tests of the whole module.
 package apptest
 
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
-	"log"
 	"log/slog"
-	"maps"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// Ask sends a GET, and holds the reply against what is true of every reply.
-func (a *App) GetChecked(t *testing.T, cookies string, change ...func(*http.Request)) *Reply {
-	t.Helper()
-	out := a.Get(cookies, change...)
-	RequireValidCookies(t, "app.example.com", out.Result().Header)
-	return out
-}
-
-// Crowd sends n requests at once, each after a pause, and returns when all are done.
-func (a *App) Crowd(n int, change func(i int, r *http.Request) (*http.Request, time.Duration)) []*Visitor {
-	out := make([]*Visitor, n)
-	var wg sync.WaitGroup
-	for i := range out {
-		v := &Visitor{ResponseRecorder: httptest.NewRecorder()}
-		out[i] = v
-		wg.Go(func() {
-			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
-			r.Header.Set("Cookie", "sid=ada-1")
-			r, pause := change(i, r)
-			time.Sleep(pause)
-			start := time.Now()
-			a.Middleware.Handler(v).ServeHTTP(v, r)
-			v.Took = time.Since(start)
-		})
-	}
-	wg.Wait()
-	return out
-}
-
-// Heard waits for what is told in goroutines of its own.
-func (a *App) SettledEvents() []stytchmigrate.Event {
-	synctest.Wait()
-	a.Mu.Lock()
-	defer a.Mu.Unlock()
-	return a.Events
-}
-
-// Roll puts a rollout in force.
-func (a *App) SetRollout(t *testing.T, r stytchmigrate.Rollout) {
-	t.Helper()
-	require.NoError(t, a.Middleware.SetRollout(r))
-}
-
-// Asks makes the middleware know the session in cookies, by one request.
-func (a *App) LearnSession(t *testing.T, cookies string) {
-	t.Helper()
-	require.Equal(t, "authenticated ada"+CookiesUntouched+"authenticate", a.Get(cookies).String())
-}
-
-// Short is a Cookie header with S for the given Stytch cookies and N for others.
-func (a *App) ShortenCookies(stytch, header string) string {
-	header = strings.ReplaceAll(header, stytch, "S")
-	for _, s := range a.Stytch.Sessions() {
-		header = strings.ReplaceAll(header, "stytch_session="+s.Token+"; stytch_session_jwt="+s.JWT, "N")
-	}
-	return strings.ReplaceAll(header, "; ", " ")
-}
-
-// OriginOf is the key of the record that the latest session came from.
-func (a *App) OriginOf(t *testing.T) string {
-	t.Helper()
-	all := a.Stytch.Sessions()
-	key, _ := all[len(all)-1].CustomClaims["legacy_session"].(string)
-	require.NotEmpty(t, key)
-	return key
-}
-
-// Tabs signs in n people, each at a browser of their own.
-func (a *App) Browsers(n int) []*Browser {
-	tabs := make([]*Browser, n)
-	for i := range tabs {
-		u := a.Stytch.AddUser(stytchtest.Person(fmt.Sprintf("user%d@example.com", i)))
-		cookies, session := a.SignedIn(u)
-		tabs[i] = &Browser{App: a, Cookies: cookies, Until: session.ExpiresAt}
-	}
-	return tabs
-}
-
-// Parallel sends a GET that may run beside others.
-func (a *App) ParallelGet(cookies string) *Reply {
-	r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
-	r.Header.Set("Cookie", cookies)
-	out := &Reply{ResponseRecorder: httptest.NewRecorder(), a: a}
-	a.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { out.Saw = a.Who(r.Context()) })).ServeHTTP(out, r)
-	return out
-}
-
-// Expired is the Cookie header of a session of u's whose JWT has expired; of
-// the names, session and jwt, only those that are asked for are in it.
-func (a *App) Expired(u stytchtest.User, names string) (cookies string, s stytchtest.Session) {
-	both, s := a.SignedIn(u)
-	time.Sleep(6 * time.Minute)
-	token, jwt, _ := strings.Cut(both, "; ")
-	return map[string]string{"session": token, "jwt": jwt, "both": both}[names], s
-}
-
-// Required sends a GET to a handler for users alone.
-func (a *App) GetRequiringUser(cookies string) *Reply {
-	a.Stytch.ResetCalls()
-	r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
-	r.Header.Set("Cookie", cookies)
-	out := &Reply{ResponseRecorder: httptest.NewRecorder(), Saw: "handler not run", a: a}
-	a.Middleware.Handler(a.Middleware.RequireUser(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		out.Saw = a.Who(r.Context())
-	}))).ServeHTTP(out, r)
-	return out
-}
-
-// Site serves h behind the middleware over TLS, by HTTP/1.1 or HTTP/2.
-func (a *App) Site(t *testing.T, http2 bool, h http.Handler) *httptest.Server {
-	t.Helper()
-	s := httptest.NewUnstartedServer(a.Middleware.Handler(h))
-	s.EnableHTTP2 = http2
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return s
-}
-
-// App is an application behind the middleware, with a stand-in for Stytch.
-// Its people are ada and bob; their legacy sessions are in a cookie "sid" whose
-// value is a name and a number, as in "ada-1".
+// App is an application behind the middleware. Requests may run at the same
+// time only where a method says so.
 type App struct {
-	Stytch      *stytchtest.Server
-	Middleware  *stytchmigrate.Middleware
-	Ada, Bob    stytchtest.User
-	Handler     http.HandlerFunc                                  // what is behind the middleware
-	Resolve     func(string) (stytchmigrate.LegacySession, error) // in place of the usual, if set
-	Logger      *slog.Logger                                      // of all machines: its handler locks log
-	Log         bytes.Buffer                                      // written by the middleware's logger
-	Mu          sync.Mutex                                        // guards events
-	Events      []stytchmigrate.Event                             // but for those of Kind request
-	Requests    []stytchmigrate.Event                             // of Kind request
-	CookiesSeen []string                                          // Cookie headers that the handler saw
-	LegacySeen  stytchmigrate.LegacySession                       // LegacyFromContext of the last request
+	Stytch     *stytchtest.Server        // the stand-in for Stytch
+	Middleware *stytchmigrate.Middleware // takes the next request; see On
+	Ada, Bob   stytchtest.User           // the users as Stytch knows them
+
+	// A test sets these between requests.
+	Handler http.HandlerFunc                                        // the page; nil writes nothing
+	Resolve func(value string) (stytchmigrate.LegacySession, error) // reads "sid"; nil knows ada and bob
+
+	// A test reads these between requests.
+	Requests    []stytchmigrate.Event       // the events of kind "request"
+	Events      []stytchmigrate.Event       // all other events; see SettledEvents
+	CookiesSeen []string                    // the Cookie header that the page saw, for each request
+	LegacySeen  stytchmigrate.LegacySession // LegacyFromContext of the latest request
+	Log         bytes.Buffer                // what the middleware logged, as JSON
+
+	Mu     sync.Mutex   // guards Requests and Events while requests run
+	logger *slog.Logger // one for all machines, because its handler guards Log
 }
 
-// InBubble runs a test with a clock of its own, in which nothing sleeps for real,
-// beside other tests. The calls that no request waits for any more come to their
-// end in it.
+// InBubble runs f in a bubble of testing/synctest, beside other tests. change
+// is applied to the Config.
 func InBubble(t *testing.T, f func(t *testing.T, a *App), change ...func(*stytchmigrate.Config)) {
 	t.Helper()
 	RunParallel(t)
 	InBubbleAlone(t, f, change...)
 }
 
-// InBubbleAlone is inBubble for a test that counts goroutines.
+// InBubbleAlone is InBubble for a test that counts goroutines, so that no other
+// test may run at the same time.
 func InBubbleAlone(t *testing.T, f func(t *testing.T, a *App), change ...func(*stytchmigrate.Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
 		a := New(t, stytchtest.Config{InProcess: true}, change...)
-		defer time.Sleep(15 * time.Second)
+		defer time.Sleep(15 * time.Second) // calls that outlive their requests must end in the bubble
 		f(t, a)
 	})
 }
 
-// bubbles are the tests that had one: t.Parallel may be called once.
-var bubbles sync.Map
+// parallel holds the tests that called t.Parallel, which panics the second time.
+var parallel sync.Map
 
+// RunParallel is t.Parallel for a test that may have called it before: one that
+// opens several bubbles, for example.
 func RunParallel(t *testing.T) {
 	t.Helper()
-	if _, again := bubbles.LoadOrStore(t, true); !again {
-		t.Cleanup(func() { bubbles.Delete(t) })
+	if _, again := parallel.LoadOrStore(t, true); !again {
+		t.Cleanup(func() { parallel.Delete(t) })
 		t.Parallel()
 	}
 }
 
-func New(t *testing.T, sc stytchtest.Config, change ...func(*stytchmigrate.Config)) *App {
+// New makes an App without a bubble, for a test that uses sockets or opens a
+// bubble itself.
+func New(t *testing.T, stytch stytchtest.Config, change ...func(*stytchmigrate.Config)) *App {
 	t.Helper()
-	a := &App{Stytch: stytchtest.NewServer(t, sc)}
-	a.Logger = slog.New(slog.NewJSONHandler(&a.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	a := &App{Stytch: stytchtest.NewServer(t, stytch)}
+	a.logger = slog.New(slog.NewJSONHandler(&a.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	a.Ada = a.Stytch.AddUser(stytchtest.Person("ada@example.com"))
 	a.Bob = a.Stytch.AddUser(stytchtest.Person("bob@example.com"))
 	for _, name := range []string{"ada", "bob"} {
 		a.Stytch.Accept(name+"-token", name+"@example.com")
 	}
-	cfg := a.Config()
-	for _, f := range change {
-		f(&cfg)
-	}
-	m, err := stytchmigrate.New(cfg)
-	require.NoError(t, err)
-	a.Middleware = m
+	a.Middleware = a.Machines(t, 1, change...)[0]
 	return a
 }
 
-func (a *App) Config() stytchmigrate.Config {
+// config is the Config of all machines, before a test changes it.
+func (a *App) config() stytchmigrate.Config {
 	return stytchmigrate.Config{
 		ProjectID:  a.Stytch.ProjectID,
 		Secret:     stytchmigrate.Secret(a.Stytch.Secret),
 		BaseURL:    a.Stytch.URL,
 		HTTPClient: a.Stytch.Client(),
-		Legacy:     []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: a.ResolveName}},
-		Logger:     a.Logger,
+		Legacy:     []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: a.resolve}},
+		Logger:     a.logger,
 		OnEvent:    a.record,
 	}
-}
-
-// ResolveName knows the sessions of ada and bob by the name in the cookie.
-func (a *App) ResolveName(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
-	if a.Resolve != nil {
-		return a.Resolve(value)
-	}
-	name, _, found := strings.Cut(value, "-")
-	if !found || name != "ada" && name != "bob" {
-		return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
-	}
-	return LegacySession(name, value), nil
 }
 
 func (a *App) record(_ context.Context, e stytchmigrate.Event) {
@@ -248,40 +109,37 @@ func (a *App) record(_ context.Context, e stytchmigrate.Event) {
 	a.Events = append(a.Events, e)
 }
 
-// Get sends a GET with a Cookie header, "" for none.
-func (a *App) Get(cookies string, change ...func(*http.Request)) *Reply {
-	r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
-	if cookies != "" {
-		r.Header.Set("Cookie", cookies)
-	}
-	for _, f := range change {
-		f(r)
-	}
-	return a.Do(r)
+// SettledEvents returns Events once all that goes on behind requests is done,
+// because the middleware reports some events from goroutines of their own.
+func (a *App) SettledEvents() []stytchmigrate.Event {
+	synctest.Wait()
+	a.Mu.Lock()
+	defer a.Mu.Unlock()
+	return a.Events
 }
 
-func (a *App) Do(r *http.Request) *Reply {
-	a.Stytch.ResetCalls()
-	out := &Reply{ResponseRecorder: httptest.NewRecorder(), Saw: "handler not run", a: a}
-	a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		out.Saw = a.Who(r.Context())
-		a.LegacySeen, _ = stytchmigrate.LegacyFromContext(r.Context())
-		a.CookiesSeen = append(a.CookiesSeen, r.Header.Get("Cookie"))
-		if a.Handler != nil {
-			a.Handler(w, r)
+// EventsOf returns the events of a kind, as in "store failed". Only an event
+// that says "recovered" may come without an error.
+func (a *App) EventsOf(kind string) (out []string) {
+	for _, e := range a.SettledEvents() {
+		if e.Kind != kind {
+			continue
 		}
-	})).ServeHTTP(out, r)
+		out = append(out, e.Kind+" "+e.Cause)
+		if (e.Err == nil) != (e.Cause == "recovered") {
+			out = append(out, "wrong error")
+		}
+	}
 	return out
 }
 
-// LogOut sends a request whose handler logs out.
-func (a *App) LogOut(cookies string) *Reply {
-	a.Handler = func(w http.ResponseWriter, r *http.Request) { _ = a.Middleware.Logout(w, r) }
-	defer func() { a.Handler = nil }()
-	return a.Get(cookies)
+// SetRollout puts a Rollout in force.
+func (a *App) SetRollout(t *testing.T, r stytchmigrate.Rollout) {
+	t.Helper()
+	require.NoError(t, a.Middleware.SetRollout(r))
 }
 
-// Who is the outcome, and the user's name where there is one.
+// Who is the outcome of a request, and the name of its user if there is one.
 func (a *App) Who(ctx context.Context) string {
 	outcome := stytchmigrate.OutcomeFromContext(ctx).String()
 	u, ok := stytchmigrate.UserFromContext(ctx)
@@ -298,90 +156,4 @@ func (a *App) Who(ctx context.Context) string {
 		return outcome + " bob"
 	}
 	return outcome + " somebody else"
-}
-
-// SignedIn is the Cookie header of a native Stytch session.
-func (a *App) SignedIn(u stytchtest.User) (cookies string, s stytchtest.Session) {
-	s = a.Stytch.NewSession(u.ID, 30*24*time.Hour)
-	return "stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT, s
-}
-
-// Machines returns n more middlewares with the settings of a's, of which each is
-// App machine with a memory of its own. on runs f on one.
-func (a *App) Machines(t *testing.T, n int, change ...func(*stytchmigrate.Config)) []*stytchmigrate.Middleware {
-	t.Helper()
-	out := make([]*stytchmigrate.Middleware, n)
-	for i := range out {
-		cfg := a.Config()
-		for _, f := range change {
-			f(&cfg)
-		}
-		m, err := stytchmigrate.New(cfg)
-		require.NoError(t, err)
-		out[i] = m
-	}
-	return out
-}
-
-func (a *App) On(m *stytchmigrate.Middleware) *App { a.Middleware = m; return a }
-
-// Told is the events of a kind, with their cause; only those that are over have no error.
-func (a *App) EventsOf(kind string) (out []string) {
-	for _, e := range a.SettledEvents() {
-		if e.Kind == kind {
-			out = append(out, e.Kind+" "+e.Cause)
-			if (e.Err == nil) != (e.Cause == "recovered") {
-				out = append(out, "wrong error")
-			}
-		}
-	}
-	return out
-}
-
-// Copies answers exchanges with the one of ada that it makes first, under a
-// token of each one's own. To sign a JWT for each takes longer than all else.
-func (a *App) Copies(t *testing.T) http.HandlerFunc {
-	t.Helper()
-	var first map[string]any
-	a.Stytch.Fail(stytchtest.Migrate, stytchtest.Mutate(func(body map[string]any) { first = body }))
-	require.Equal(t, Swapped, a.Get("sid=ada-first").String())
-	a.Requests = nil
-	var n atomic.Int64
-	return func(w http.ResponseWriter, _ *http.Request) {
-		body := maps.Clone(first)
-		body["session_token"] = fmt.Sprintf("%044d", n.Add(1))
-		w.Header().Set("Content-Type", "application/json")
-		assert.NoError(t, json.NewEncoder(w).Encode(body))
-	}
-}
-
-// Restart gives the application a middleware that remembers nothing.
-func (a *App) Restart(t *testing.T) {
-	t.Helper()
-	m, err := stytchmigrate.New(stytchmigrate.Config{
-		ProjectID: a.Stytch.ProjectID, Secret: stytchmigrate.Secret(a.Stytch.Secret),
-		BaseURL: a.Stytch.URL, HTTPClient: a.Stytch.Client(),
-		Legacy: []stytchmigrate.LegacyCookie{{Name: "sid", Resolve: a.ResolveName}},
-	})
-	require.NoError(t, err)
-	a.Middleware = m
-}
-
-// Each sends n requests at the same time, and returns what their handlers saw
-// and which cookies they set.
-func (a *App) ParallelGets(n int, cookies string) []string {
-	a.Stytch.ResetCalls()
-	saw := make([]string, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/", nil)
-			r.Header.Set("Cookie", cookies)
-			w := &Reply{ResponseRecorder: httptest.NewRecorder(), a: a}
-			a.Middleware.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { w.Saw = a.Who(r.Context()) })).ServeHTTP(w, r)
-			saw[i] = w.Saw + " | " + strings.Join(w.Cookies(), " ")
-		})
-	}
-	wg.Wait()
-	return saw
 }

@@ -13,33 +13,40 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// CookieOptions changes the cookie options of a test's application.
-func CookieOptions(f func(*stytchmigrate.CookieOptions)) func(*stytchmigrate.Config) {
-	return func(c *stytchmigrate.Config) { f(&c.Cookies) }
-}
-
-// Stage puts a stage in force from the start.
+// Stage starts the application in a stage of the rollout.
 func Stage(s stytchmigrate.Stage) func(*stytchmigrate.Config) {
 	return func(c *stytchmigrate.Config) { c.Rollout.Stage = s }
 }
-
-// Warnings leaves out of the log what is not worth a look.
-func LogWarnings(w io.Writer) func(*stytchmigrate.Config) {
-	return func(c *stytchmigrate.Config) {
-		c.Logger = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	}
-}
-
-func KeyOf(c byte, n int) []byte { return bytes.Repeat([]byte{c}, n) }
-
-var DiscardLog = slog.New(slog.DiscardHandler)
 
 // PerSecond lets n exchanges begin in a second.
 func PerSecond(n float64) func(*stytchmigrate.Config) {
 	return func(c *stytchmigrate.Config) { c.Rollout.PerSecond = n }
 }
 
-// WithTickets is an application that has no tokens and no ids, only people.
+// CookieOptions changes Config.Cookies.
+func CookieOptions(f func(*stytchmigrate.CookieOptions)) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) { f(&c.Cookies) }
+}
+
+// LegacyCookie changes what the Config says of the cookie "sid".
+func LegacyCookie(f func(*stytchmigrate.LegacyCookie)) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) { f(&c.Legacy[0]) }
+}
+
+// ResolveAlways resolves each value of the cookie "sid" to s.
+func ResolveAlways(s stytchmigrate.LegacySession) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) {
+		c.Legacy[0].Resolve = func(*http.Request, string) (stytchmigrate.LegacySession, error) { return s, nil }
+	}
+}
+
+// SharedStore sets Config.Store.
+func SharedStore(s stytchmigrate.Store) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) { c.Store = s }
+}
+
+// WithTickets makes an application that has neither ids nor tokens of its legacy
+// sessions, so that it needs tickets.
 func WithTickets(t *testing.T) (*userinfo.Tickets, func(*stytchmigrate.Config)) {
 	t.Helper()
 	tickets, err := userinfo.NewTickets(KeyOf('t', 32), KeyOf('u', 32))
@@ -54,7 +61,15 @@ func WithTickets(t *testing.T) (*userinfo.Tickets, func(*stytchmigrate.Config)) 
 	}
 }
 
-// SharedStore is a configuration with a store.
-func SharedStore(s stytchmigrate.Store) func(*stytchmigrate.Config) {
-	return func(c *stytchmigrate.Config) { c.Store = s }
+// KeyOf is a key of n bytes c.
+func KeyOf(c byte, n int) []byte { return bytes.Repeat([]byte{c}, n) }
+
+// LogWarnings logs to w, from level WARN on.
+func LogWarnings(w io.Writer) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) {
+		c.Logger = slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
 }
+
+// DiscardLog logs nothing.
+var DiscardLog = slog.New(slog.DiscardHandler)

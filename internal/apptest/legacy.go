@@ -11,29 +11,46 @@ import (
 	"example.com/stytchmigrate/userinfo"
 )
 
-// legacyCookie changes the description of the cookie "sid".
-func LegacyCookie(f func(*stytchmigrate.LegacyCookie)) func(*stytchmigrate.Config) {
-	return func(c *stytchmigrate.Config) { f(&c.Legacy[0]) }
+// LegacySession is a legacy session of ada's or bob's, with a token that Stytch
+// accepts.
+func LegacySession(name, id string) stytchmigrate.LegacySession {
+	return stytchmigrate.LegacySession{
+		ID: stytchmigrate.Secret(id), Token: stytchmigrate.Secret(name + "-token"),
+		Identity: userinfo.Identity{Subject: name, Email: name + "@example.com", EmailVerified: true},
+	}
 }
 
-// Everybody has a legacy session of their own.
-func ResolveAsAda(v string) (stytchmigrate.LegacySession, error) { return LegacySession("ada", v), nil }
+// resolve is Resolve of the cookie "sid".
+func (a *App) resolve(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
+	if a.Resolve != nil {
+		return a.Resolve(value)
+	}
+	name, _, found := strings.Cut(value, "-")
+	if !found || !isUser(name) {
+		return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+	}
+	return LegacySession(name, value), nil
+}
 
-// Accounts makes "bob+1h" the legacy session of bob, who signed in an hour
-// after the test began, "ada" one of ada's without a time, and so on. What
-// change says is true of each.
+func isUser(name string) bool { return name == "ada" || name == "bob" }
+
+// ResolveAsAda is an App.Resolve by which each value is a legacy session of
+// ada's.
+func ResolveAsAda(value string) (stytchmigrate.LegacySession, error) {
+	return LegacySession("ada", value), nil
+}
+
+// ResolveWithStart is an App.Resolve that knows when a session started. "bob+1h"
+// is a session of bob's that started an hour after began, and "ada" one of ada's
+// whose start is not known. change, if not nil, is applied to each session.
 func ResolveWithStart(began time.Time, change func(*stytchmigrate.LegacySession)) func(string) (stytchmigrate.LegacySession, error) {
-	return func(v string) (stytchmigrate.LegacySession, error) {
-		at := strings.IndexAny(v, "+-")
-		name, when := v, ""
-		if at >= 0 {
-			name, when = v[:at], v[at:]
-		}
-		if name != "ada" && name != "bob" {
+	return func(value string) (stytchmigrate.LegacySession, error) {
+		name, _, _ := strings.Cut(strings.ReplaceAll(value, "+", "-"), "-")
+		if !isUser(name) {
 			return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 		}
-		s := LegacySession(name, v)
-		if d, err := time.ParseDuration(when); err == nil {
+		s := LegacySession(name, value)
+		if d, err := time.ParseDuration(value[len(name):]); err == nil {
 			s.StartedAt = began.Add(d)
 		}
 		if change != nil {
@@ -43,28 +60,13 @@ func ResolveWithStart(began time.Time, change func(*stytchmigrate.LegacySession)
 	}
 }
 
-func EndNothing(context.Context, stytchmigrate.LegacySession) error { return nil }
-
-func ResolveAlways(s stytchmigrate.LegacySession) func(*stytchmigrate.Config) {
-	return func(c *stytchmigrate.Config) {
-		c.Legacy[0].Resolve = func(*http.Request, string) (stytchmigrate.LegacySession, error) { return s, nil }
-	}
-}
-
-// LegacyLogout is a logout handler of the old code, as it always was.
-func LegacyLogout(w http.ResponseWriter, _ *http.Request) {
-	http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
-}
-
-func LegacySession(name, id string) stytchmigrate.LegacySession {
-	return stytchmigrate.LegacySession{
-		ID: stytchmigrate.Secret(id), Token: stytchmigrate.Secret(name + "-token"),
-		Identity: userinfo.Identity{Subject: name, Email: name + "@example.com", EmailVerified: true},
-	}
-}
-
-// ResolveDuplicates resolves "ada-1" to a session of ada, "same-…" to one session of
-// nobody known, "token-…" to a token without an id, "taken-ada" to ada's session of an id that bob has too.
+// ResolveDuplicates is an App.Resolve for requests with several legacy cookies:
+//
+//   - "ada-1" is a session of ada's.
+//   - "same-…" is one session, whatever follows, without an identity.
+//   - "token-…" is a session without an id.
+//   - "taken-ada" is ada's session, under an id that "taken-bob" has too.
+//   - "error-…" can't be read.
 func ResolveDuplicates(value string) (stytchmigrate.LegacySession, error) {
 	name, rest, _ := strings.Cut(value, "-")
 	switch name {
@@ -82,6 +84,13 @@ func ResolveDuplicates(value string) (stytchmigrate.LegacySession, error) {
 	return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 }
 
+// LegacyLogout is a logout handler of the old code: it expires its own cookie,
+// and does not know of this module.
+func LegacyLogout(w http.ResponseWriter, _ *http.Request) {
+	http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
+}
+
+// SetCookie is a handler that adds Set-Cookie lines as they are.
 func SetCookie(lines ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for _, l := range lines {
@@ -89,3 +98,6 @@ func SetCookie(lines ...string) http.HandlerFunc {
 		}
 	}
 }
+
+// EndNothing is a LegacyCookie.End of an application that keeps no sessions.
+func EndNothing(context.Context, stytchmigrate.LegacySession) error { return nil }

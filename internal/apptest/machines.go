@@ -2,17 +2,16 @@ package apptest
 
 import (
 	"errors"
-	"net/http"
-	"net/http/httptest"
-	"sync"
 	"testing"
-	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/storetest"
 )
 
-// InCluster runs a test with several machines that share a store.
+// InCluster is InBubble with three machines that share a store. A test names the
+// machine that takes a request: a.On(m[1]).Get("sid=ada-1").
 func InCluster(t *testing.T, f func(t *testing.T, a *App, m []*stytchmigrate.Middleware, s *storetest.Memory), change ...func(*stytchmigrate.Config)) {
 	t.Helper()
 	InBubble(t, func(t *testing.T, a *App) {
@@ -21,30 +20,40 @@ func InCluster(t *testing.T, f func(t *testing.T, a *App, m []*stytchmigrate.Mid
 	})
 }
 
-// Across sends n requests with one old cookie at once, over all machines.
-func CrowdAcross(machines []*stytchmigrate.Middleware, n int) []*Visitor {
-	out := make([]*Visitor, n)
-	var wg sync.WaitGroup
+// Machines makes n more middlewares of the application. Each is a machine of its
+// own: it shares no memory with the others.
+func (a *App) Machines(t *testing.T, n int, change ...func(*stytchmigrate.Config)) []*stytchmigrate.Middleware {
+	t.Helper()
+	out := make([]*stytchmigrate.Middleware, n)
 	for i := range out {
-		v := &Visitor{ResponseRecorder: httptest.NewRecorder()}
-		out[i] = v
-		wg.Go(func() {
-			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
-			r.Header.Set("Cookie", "sid=ada-1")
-			start := time.Now()
-			machines[i%len(machines)].Handler(v).ServeHTTP(v, r)
-			v.Took = time.Since(start)
-		})
+		cfg := a.config()
+		for _, f := range change {
+			f(&cfg)
+		}
+		m, err := stytchmigrate.New(cfg)
+		require.NoError(t, err)
+		out[i] = m
 	}
-	wg.Wait()
 	return out
 }
 
+// On sends the requests that follow to m. It returns the same App, for a request
+// on the same line.
+func (a *App) On(m *stytchmigrate.Middleware) *App { a.Middleware = m; return a }
+
+// Restart gives the application a middleware that remembers nothing.
+func (a *App) Restart(t *testing.T) {
+	t.Helper()
+	a.Middleware = a.Machines(t, 1)[0]
+}
+
+// ErrStoreDown is what a store says that can't be reached. No log may show it.
 var ErrStoreDown = errors.New("dial tcp 192.0.2.7:6379: connection refused to canary-secret")
 
-func StoreDown(string, string) error { return ErrStoreDown }
+// StoreDown is a storetest fault: each operation fails with ErrStoreDown.
+func StoreDown(_, _ string) error { return ErrStoreDown }
 
-// BeforeStoreOp runs f once, right before the store's next op.
+// BeforeStoreOp runs f once, right before the store's next operation op.
 func BeforeStoreOp(s *storetest.Memory, op string, f func()) {
 	once := true
 	s.Fail(func(now, _ string) error {

@@ -1,20 +1,35 @@
 package apptest
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/stytchtest"
 )
 
-// APause is the time before a second try, which is random.
+// SessionNotFound is Stytch's error type for a session that it does not know.
+const SessionNotFound = "session_not_found"
+
+// TooManyInFlight is the error of an exchange that the module holds back because
+// Stytch has 32 of them to do.
+const TooManyInFlight = "stytchmigrate: migrate: held back: too many calls in flight"
+
+// RetryPause is about how long the client waits before it tries a call again:
+// the pause is random.
 const RetryPause = 100 * time.Millisecond
 
-// RequireTook asserts how long what came before took.
+// RequireTook holds the time since start against want, which is exact unless it
+// is RetryPause.
 func RequireTook(t *testing.T, want time.Duration, start time.Time) {
 	t.Helper()
 	if want == RetryPause {
@@ -24,23 +39,39 @@ func RequireTook(t *testing.T, want time.Duration, start time.Time) {
 	assert.Equal(t, want, time.Since(start))
 }
 
-const TooManyInFlight = "stytchmigrate: migrate: held back: too many calls in flight"
-
-const SessionNotFound = "session_not_found"
-
-// RoundTripper is a transport of the test's own.
+// RoundTripper is a function in place of a transport.
 type RoundTripper func(*http.Request) (*http.Response, error)
 
+// RoundTrip calls f.
 func (f RoundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// Through makes the calls to Stytch go through f.
+// Through sends the calls to Stytch through f.
 func Through(f RoundTripper) func(*stytchmigrate.Config) {
 	return func(c *stytchmigrate.Config) { c.HTTPClient = &http.Client{Transport: f} }
 }
 
-// Answering answers every call in the same way.
+// Answering gives each call the same answer. Only the first one gets what body
+// has.
 func Answering(status int, body io.Reader) RoundTripper {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(body), Request: r}, nil
+	}
+}
+
+// Copies answers exchanges, each with a session of ada's under a token of its
+// own. The stand-in makes the first one, and the others are copies of it: in a
+// test of many exchanges, signing a JWT for each would take longer than all else.
+func (a *App) Copies(t *testing.T) http.HandlerFunc {
+	t.Helper()
+	var first map[string]any
+	a.Stytch.Fail(stytchtest.Migrate, stytchtest.Mutate(func(body map[string]any) { first = body }))
+	require.Equal(t, Swapped, a.Get("sid=ada-first").String())
+	a.Requests = nil
+	var n atomic.Int64
+	return func(w http.ResponseWriter, _ *http.Request) {
+		body := maps.Clone(first)
+		body["session_token"] = fmt.Sprintf("%044d", n.Add(1))
+		w.Header().Set("Content-Type", "application/json")
+		assert.NoError(t, json.NewEncoder(w).Encode(body))
 	}
 }

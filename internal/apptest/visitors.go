@@ -2,64 +2,28 @@ package apptest
 
 import (
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// Wallet is what the rows of a table make Cookie headers of.
-type Wallet struct {
-	App            *App
-	Ada, Bob, Ada2 stytchtest.Session // ada2 is another of ada's, on another device
-}
-
-func NewWallet(a *App) Wallet {
-	session := func(u stytchtest.User) stytchtest.Session { return a.Stytch.NewSession(u.ID, 30*24*time.Hour) }
-	return Wallet{a, session(a.Ada), session(a.Bob), session(a.Ada)}
-}
-
-// Header writes out the names: a for ada's, b for bob's, a2 for ada's other
-// one; T for the token, J for a valid JWT, E for one that has expired, and F
-// for another project's.
-func (w Wallet) CookieHeader(names string) string {
-	var pairs []string
-	for name := range strings.SplitSeq(names, " ") {
-		s := map[string]stytchtest.Session{"a": w.Ada, "b": w.Bob, "a2": w.Ada2}[name[1:]]
-		switch name[0] {
-		case 'T':
-			pairs = append(pairs, "stytch_session="+s.Token)
-		case 'E':
-			pairs = append(pairs, "stytch_session_jwt="+s.JWT)
-		case 'J':
-			pairs = append(pairs, "stytch_session_jwt="+w.App.Stytch.JWT(s.ID))
-		case 'F':
-			pairs = append(pairs, "stytch_session_jwt="+w.foreign())
-		case 'X':
-			pairs = append(pairs, "stytch_session"+name[1:])
-		}
-	}
-	return strings.Join(pairs, "; ")
-}
-
-// Foreign is a JWT of another project, as good as they come there.
-func (w Wallet) foreign() string {
-	const other = "project-test-00000000-0000-4000-8000-000000000000"
-	return w.App.Stytch.SignJWT(Changed(w.App.Stytch.Claims(w.Ada.ID), Object{"iss": "stytch.com/" + other, "aud": []string{other}}), nil)
-}
-
-// Visitor is one of many requests at once, and what it got.
+// Visitor is one of many requests at once: its response, and what the handler
+// saw.
 type Visitor struct {
 	*httptest.ResponseRecorder
+	Ran     bool // the handler ran
 	Outcome stytchmigrate.Outcome
-	User    string
-	Ran     bool
+	User    string // the user's id at Stytch, "" for no user
 	Took    time.Duration
 }
 
+// ServeHTTP is the handler that the visitor gets to.
 func (v *Visitor) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	v.Ran, v.Outcome = true, stytchmigrate.OutcomeFromContext(r.Context())
 	if u, ok := stytchmigrate.UserFromContext(r.Context()); ok {
@@ -67,25 +31,59 @@ func (v *Visitor) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-var Full = flag.Bool("full", false, "send all the requests that tests speak of, and not a fifth of them")
-
-// Load is n requests, or a fifth of them: as many as still go well beyond the
-// bounds that the tests are about, which are the same.
-func Scaled(n int) int {
-	if *Full {
-		return n
-	}
-	return n / 5
+func (v *Visitor) visit(m *stytchmigrate.Middleware, r *http.Request) {
+	start := time.Now()
+	m.Handler(v).ServeHTTP(v, r)
+	v.Took = time.Since(start)
 }
 
-// Tab is a browser that forgets a cookie when its time has come.
+// Crowd sends n requests with one legacy cookie at once, and returns when all
+// are done. change may change a request, and make it wait before it is sent.
+func (a *App) Crowd(n int, change func(i int, r *http.Request) (*http.Request, time.Duration)) []*Visitor {
+	return crowd(n, func(i int, v *Visitor) {
+		r, pause := change(i, newGet("sid=ada-1"))
+		time.Sleep(pause)
+		v.visit(a.Middleware, r)
+	})
+}
+
+// CrowdAcross sends n requests with one legacy cookie at once, to all machines
+// in turn, and returns when all are done.
+func CrowdAcross(machines []*stytchmigrate.Middleware, n int) []*Visitor {
+	return crowd(n, func(i int, v *Visitor) { v.visit(machines[i%len(machines)], newGet("sid=ada-1")) })
+}
+
+func crowd(n int, send func(i int, v *Visitor)) []*Visitor {
+	out := make([]*Visitor, n)
+	var wg sync.WaitGroup
+	for i := range out {
+		out[i] = &Visitor{ResponseRecorder: httptest.NewRecorder()}
+		wg.Go(func() { send(i, out[i]) })
+	}
+	wg.Wait()
+	return out
+}
+
+// Browser keeps the cookies that it gets, and drops them when they expire.
 type Browser struct {
 	App     *App
-	Cookies string
-	Until   time.Time
+	Cookies string    // the Cookie header that it sends next
+	Until   time.Time // when the cookies expire
 }
 
-// Visit asks for a page, and returns the reply.
+// Browsers signs in n users, each with a browser of their own.
+func (a *App) Browsers(n int) []*Browser {
+	out := make([]*Browser, n)
+	for i := range out {
+		u := a.Stytch.AddUser(stytchtest.Person(fmt.Sprintf("user%d@example.com", i)))
+		cookies, session := a.SignedIn(u)
+		out[i] = &Browser{App: a, Cookies: cookies, Until: session.ExpiresAt}
+	}
+	return out
+}
+
+// Visit sends a GET with the cookies of the browser, and keeps those of the
+// reply.
 func (b *Browser) Visit(change ...func(*http.Request)) *Reply {
 	if !time.Now().Before(b.Until) {
 		b.Cookies = ""
@@ -100,11 +98,23 @@ func (b *Browser) Visit(change ...func(*http.Request)) *Reply {
 	return r
 }
 
-// Untouched drops the cookies but the one whose pair begins like that.
-func (b *Browser) KeepOnly(only string) {
+// KeepOnly drops all cookies but the one that begins with prefix. It drops
+// nothing if prefix is "".
+func (b *Browser) KeepOnly(prefix string) {
 	for pair := range strings.SplitSeq(b.Cookies, "; ") {
-		if only != "" && strings.HasPrefix(pair, only) {
+		if prefix != "" && strings.HasPrefix(pair, prefix) {
 			b.Cookies = pair
 		}
 	}
+}
+
+// Full is the flag -full: a run of the full size.
+var Full = flag.Bool("full", false, "send all the requests that tests speak of, and not a fifth of them")
+
+// Scaled is n requests in a run of the full size, else a fifth of n.
+func Scaled(n int) int {
+	if *Full {
+		return n
+	}
+	return n / 5
 }

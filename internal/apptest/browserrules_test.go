@@ -10,9 +10,9 @@ import (
 	"example.com/stytchmigrate/internal/apptest"
 )
 
-// TestRefusal is about the rules themselves: what they say of cookies that
-// the web platform's tests know the fate of.
-func TestRefusal(t *testing.T) {
+// Each row is a Set-Cookie line of the web platform's tests, and whether
+// browsers store it.
+func TestRefusedByBrowser(t *testing.T) {
 	sized := func(name, value int) string {
 		return strings.Repeat("n", name) + "=" + strings.Repeat("v", value)
 	}
