@@ -48,4 +48,6 @@
 //   - machines.go: several machines, and the store that they share
 //   - visitors.go: many requests at once, and browsers that come back
 //   - site.go: the application over a socket
+//
+// Package [example.com/stytchmigrate/internal/apptest/scale] has the flag -full.
 package apptest

@@ -1,7 +1,6 @@
 package apptest
 
 import (
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -106,15 +105,4 @@ func (b *Browser) KeepOnly(prefix string) {
 			b.Cookies = pair
 		}
 	}
-}
-
-// Full is the flag -full: a run of the full size.
-var Full = flag.Bool("full", false, "send all the requests that tests speak of, and not a fifth of them")
-
-// Scaled is n requests in a run of the full size, else a fifth of n.
-func Scaled(n int) int {
-	if *Full {
-		return n
-	}
-	return n / 5
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/internal/apptest/scale"
 )
 
 // claimProtocol is what settling and Logout do. Four things in it are not plain to
@@ -52,7 +52,7 @@ func TestClaimProtocol(t *testing.T) {
 		"three processes, two logouts":                {3, 2, 0, 0, true},
 		"three processes, a logout, a crash, a stall": {3, 1, 1, 1, true},
 	} {
-		if row.large && !*apptest.Full {
+		if row.large && !scale.Full() {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/internal/apptest/scale"
 	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
@@ -106,7 +107,7 @@ func TestAttackLogoutLeavesTheOutagesOtherSession(t *testing.T) {
 func TestAttackClientOpensTheStoresBreaker(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
 		startedResolve(a)
-		rounds := apptest.Scaled(40)
+		rounds := scale.Down(40)
 		for round := range rounds {
 			old := fmt.Sprintf("sid=ada-%d", round)
 			a.On(m[0]).LogOut(a.On(m[0]).Get(old).Jar(old))

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/internal/apptest/scale"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -56,7 +57,7 @@ func TestStytchIsDown(t *testing.T) {
 		assert.Contains(t, a.Log.String(), `"level":"WARN","msg":"stytchmigrate: breaker open","calls":"exchange"`)
 		a.Log.Reset()
 		start := time.Now()
-		n := apptest.Scaled(2000)
+		n := scale.Down(2000)
 		for i := range n {
 			require.Equal(t, apptest.UnavailableUntouched+"-", a.Get(fmt.Sprint("sid=", i)).String())
 			assert.EqualValues(t, fmt.Sprint(i), a.LegacySeen.ID, "the old code can still serve the user")
@@ -104,7 +105,7 @@ func TestFloodOfTokens(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				cookies := row.cookies(a)
 				a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"))
-				a.Crowd(apptest.Scaled(1000), func(i int, r *http.Request) (*http.Request, time.Duration) {
+				a.Crowd(scale.Down(1000), func(i int, r *http.Request) (*http.Request, time.Duration) {
 					r.Header.Set("Cookie", fmt.Sprint("stytch_session=", i))
 					return r, 0
 				})

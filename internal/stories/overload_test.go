@@ -17,6 +17,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/internal/apptest/scale"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -51,7 +52,7 @@ func TestManyLegacySessions(t *testing.T) {
 		a.Resolve = apptest.ResolveAsAda
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(a.Copies(t)).WithDelay(300*time.Millisecond))
 		a.Stytch.ResetCalls()
-		n := apptest.Scaled(1000)
+		n := scale.Down(1000)
 		left, tokens := make([]string, n), map[string]bool{}
 		for i := range left {
 			left[i] = fmt.Sprint("sid=ada-", i)
@@ -134,7 +135,7 @@ func TestFloodBesideRefreshes(t *testing.T) {
 				stytch, a.Resolve = a.Stytch.RoundTripper(), apptest.ResolveAsAda
 				users := tenExpired(a)
 				a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Error(500, "internal_server_error"))
-				n := apptest.Scaled(2_500)
+				n := scale.Down(2_500)
 				every := n / 10
 				all := stream(a, n, 10*time.Second/time.Duration(n), func(i int) string {
 					switch {
@@ -280,8 +281,8 @@ func TestOutageUnderLoad(t *testing.T) {
 		a.Stytch.ResetCalls()
 		a.Stytch.FailAll(stytchtest.Any, stytchtest.Error(503, "server_unavailable"))
 		goroutines, later := runtime.NumGoroutine(), 0
-		n, pace := apptest.Scaled(2_500), time.Second/time.Duration(apptest.Scaled(2_000))
-		open := apptest.Scaled(1_000) // the breakers, after half a second at most
+		n, pace := scale.Down(2_500), time.Second/time.Duration(scale.Down(2_000))
+		open := scale.Down(1_000) // the breakers, after half a second at most
 		cookies := func(i int) string {
 			if i > open {
 				later = max(later, runtime.NumGoroutine()-goroutines)

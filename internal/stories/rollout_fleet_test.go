@@ -13,6 +13,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/internal/apptest/scale"
 	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
@@ -61,7 +62,7 @@ func TestLogoutOfAHeldBackSession(t *testing.T) {
 func TestKeepWhereHalfOfTheMachinesRunTheOldCode(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.ResolveAsAda
-		for i := range apptest.Scaled(400) {
+		for i := range scale.Down(400) {
 			sid := fmt.Sprint("sid=ada-", i)
 			cookies := a.Get(sid).Jar(sid)
 			for _, step := range []int{i % 3, i % 5} {
@@ -72,7 +73,7 @@ func TestKeepWhereHalfOfTheMachinesRunTheOldCode(t *testing.T) {
 				assert.Equal(t, "authenticated ada", got.Saw)
 			}
 		}
-		assert.Len(t, a.Stytch.Sessions(), apptest.Scaled(400))
+		assert.Len(t, a.Stytch.Sessions(), scale.Down(400))
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
@@ -128,7 +129,7 @@ func TestPerSecondOfAThousandUsers(t *testing.T) {
 		a.On(a.Machines(t, 1, recordExchanges(a, &at), apptest.PerSecond(50), apptest.LogWarnings(&a.Log))[0])
 		copies := a.Copies(t)
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Handle(copies).WithDelay(300*time.Millisecond))
-		n, began := apptest.Scaled(1000), time.Now()
+		n, began := scale.Down(1000), time.Now()
 		var wg sync.WaitGroup
 		for i := range n {
 			wg.Go(func() {
