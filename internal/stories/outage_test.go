@@ -2,6 +2,7 @@ package stories_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,7 +198,52 @@ func TestSilenceLeavesNothing(t *testing.T) {
 	})
 }
 
-// downFor is a 503 with a Retry-After.
+// slowTransport fails at once or hangs for a day, whatever the context says.
+type slowTransport struct {
+	http.RoundTripper
+	mode atomic.Int32
+}
+
+const (
+	transportWorks = iota
+	transportFails
+	transportHangs
+)
+
+func (s *slowTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	switch s.mode.Load() {
+	case transportFails:
+		return nil, errors.New("down")
+	case transportHangs:
+		time.Sleep(24 * time.Hour)
+		return nil, errors.New("late")
+	}
+	return s.RoundTripper.RoundTrip(r)
+}
+
+// The breaker is open and lets one call through as its probe. That call never
+// returns. It must not stay the only probe, or exchanges would never recover.
+func TestProbeThatHangsIsGivenUp(t *testing.T) {
+	var transport slowTransport
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		transport.mode.Store(transportFails)
+		for range 8 {
+			a.Get("sid=ada-1")
+		}
+		transport.mode.Store(transportHangs)
+		time.Sleep(6 * time.Second)
+		a.Get("sid=ada-1")
+		transport.mode.Store(transportWorks)
+		time.Sleep(10 * time.Minute)
+		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		time.Sleep(25 * time.Hour) // the call returns in the bubble
+	}, func(c *stytchmigrate.Config) {
+		transport.RoundTripper = c.HTTPClient.Transport
+		c.HTTPClient = &http.Client{Transport: &transport}
+	})
+}
+
+// downFor is a Stytch that says when to come again.
 func downFor(retryAfter string) stytchtest.Fault {
 	return stytchtest.Error(503, "server_unavailable").WithHeader("Retry-After", retryAfter)
 }

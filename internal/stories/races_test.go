@@ -2,11 +2,9 @@ package stories_test
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,55 +18,127 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// The witness of the brake has logged out here since it was heard of.
-func TestBrakeWhereTheWitnessLoggedOut(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		tabs := a.Browsers(2)
-		time.Sleep(6 * time.Minute)
-		require.Contains(t, tabs[0].Visit().String(), "authenticated")
-		a.LogOut(tabs[0].Cookies)
-		a.Stytch.RevokeSession(a.Stytch.Sessions()[1].ID)
-		assert.Equal(t, apptest.SignedOutAfter+"authenticate authenticate", tabs[1].Visit().String())
-		assert.NotContains(t, a.Log.String(), "too few")
-	})
+// The tests of this file are about two things at once, on several machines: a
+// logout while a request moves the user, a sign-in of another user while a
+// session lives, a claim that another machine takes. All machines must come to
+// the same end.
+
+// The old code logs ada out on one machine. The other machines refuse the old
+// cookie from then on, although the client left.
+func TestOldLogoutIsSharedThoughItsClientLeft(t *testing.T) {
+	for name, row := range map[string]struct{ leavesBefore, leavesAfter bool }{
+		"the client stays":            {false, false},
+		"it leaves before the header": {true, false},
+		"it leaves with the header":   {false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+				r, leave := oldLogout(t, "sid=ada-1")
+				m[0].Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					apptest.LegacyLogout(w, r)
+					if row.leavesBefore {
+						leave()
+					}
+					w.WriteHeader(http.StatusOK)
+					if row.leavesAfter {
+						leave()
+					}
+				})).ServeHTTP(httptest.NewRecorder(), r)
+				synctest.Wait()
+				assert.NotEmpty(t, s.Values()[a.OriginOf(t)+".ended"])
+				assert.Equal(t, apptest.Refused, a.On(m[1]).Get("sid=ada-1").String())
+			})
+		})
+	}
 }
 
-// Two people who were signed out, and poll, have their "no" after ten minutes.
-func TestBrakeForever(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		tabs := a.Browsers(4)
-		time.Sleep(6 * time.Minute)
-		a.Stytch.RevokeAll()
-		tabs[0].Visit()
-		tabs[1].Visit()
-		var last string
-		for range 16 {
-			tabs[2].Visit()
-			time.Sleep(20 * time.Second)
-			last = tabs[3].Visit().Saw
-			time.Sleep(20 * time.Second)
-		}
-		assert.Equal(t, "anonymous", last)
-		assert.Equal(t, "anonymous", tabs[2].Visit().Saw)
-	})
-}
-
-// The old session is ended at its source after any number of extensions.
-func TestSourceOutlived(t *testing.T) {
-	var ended int
+// One machine moves ada's session. While its handler runs, ada logs out on
+// another machine. The response of the first machine sets no session.
+func TestLogoutElsewhereWhileTheHandlerRuns(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
-		jar := a.On(m[0]).Get("sid=ada-1").Jar("sid=ada-1")
-		for range 12 {
-			time.Sleep(4 * 24 * time.Hour)
-			r := a.On(m[0]).Get(jar)
-			require.Contains(t, r.String(), "authenticated ada")
-			jar = r.Jar(jar)
+		a.Handler = func(http.ResponseWriter, *http.Request) {
+			r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
+			r.Header.Set("Cookie", "sid=ada-1")
+			require.NoError(t, m[1].Logout(httptest.NewRecorder(), r))
 		}
-		a.On(m[0]).LogOut(jar)
-		assert.Equal(t, 1, ended)
-	}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
-		l.End = func(context.Context, stytchmigrate.LegacySession) error { ended++; return nil }
-	}))
+		got := a.On(m[0]).Get("sid=ada-1")
+		a.Handler = nil
+		assert.Empty(t, got.Cookies())
+		for _, machine := range m {
+			assert.Equal(t, "refused", a.On(machine).Get("sid=ada-1").Saw)
+		}
+	})
+}
+
+// adaThenBob is an App.Resolve: ada signed in now, and bob signs in a minute later.
+func adaThenBob() func(string) (stytchmigrate.LegacySession, error) {
+	began := time.Now()
+	return func(value string) (stytchmigrate.LegacySession, error) {
+		name, _, _ := strings.Cut(value, "-")
+		s := apptest.LegacySession(name, value)
+		s.StartedAt = map[string]time.Time{"ada": began, "bob": began.Add(time.Minute)}[name]
+		return s, nil
+	}
+}
+
+// Bob signs in later at ada's browser, so bob's session wins and ada's is
+// revoked. Ada did not log out: where a machine hears from Stytch that ada's
+// session is gone, ada's legacy session may still move.
+func TestOvertakenSessionMayMoveAgain(t *testing.T) {
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
+		a.Resolve = adaThenBob()
+		cookies := a.On(m[0]).Get("sid=ada-1").Jar("")
+		time.Sleep(6 * time.Minute)
+		require.Contains(t, a.On(m[1]).Get(cookies+"; sid=bob-1").String(), "migrated bob |")
+		synctest.Wait()
+		a.On(m[2]).Get(cookies) // another tab of that browser, at the same time
+		assert.Equal(t, apptest.Swapped, a.On(m[0]).Get("sid=ada-1").String())
+	})
+}
+
+// As above, but the store loses what the machine wrote of ada's record, and
+// keeps the mark that the Stytch session ended.
+func TestOvertakenSessionMayMoveAgainThoughTheStoreLostARecord(t *testing.T) {
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+		a.Resolve = adaThenBob()
+		cookies := a.On(m[0]).Get("sid=ada-1").Jar("sid=ada-1")
+		time.Sleep(2 * time.Minute)
+		require.Contains(t, a.On(m[1]).Get(cookies).String(), "authenticated ada")
+		restore := s.Snapshot()
+		require.Contains(t, a.On(m[1]).Get(cookies+"; sid=bob-1").String(), "migrated bob |")
+		synctest.Wait()
+		restore()
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, apptest.Swapped, a.On(m[2]).Get("sid=ada-1").String())
+	})
+}
+
+// Stytch answers an exchange so late that the machine has lost its claim to
+// another machine. The session that the exchange made is revoked, because no
+// browser will have it.
+func TestSessionWhoseClaimIsLostIsRevoked(t *testing.T) {
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+		hold := &stytchtest.Hold{}
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
+		var key string
+		s.Fail(func(op, of string) error {
+			if op == "claim" {
+				key = of
+			}
+			return nil
+		})
+		go apptest.CrowdAcross(m[:1], 1)
+		synctest.Wait()
+		s.Fail(nil)
+		s.LoseClaims()
+		got, err := s.Claim(t.Context(), key, "another", time.Hour) // which makes no record
+		require.NoError(t, err)
+		require.True(t, got)
+		hold.Release()
+		time.Sleep(30 * time.Second)
+		require.Len(t, a.Stytch.Sessions(), 1)
+		assert.False(t, a.Stytch.Sessions()[0].Live)
+	})
 }
 
 // A renewal that is under way when the exchange ends is no failure of the store.
@@ -111,117 +181,5 @@ func TestLateRenewalLeavesNoClaim(t *testing.T) {
 		start := time.Now()
 		a.On(m[1]).Get("sid=ada-1")
 		assert.Less(t, time.Since(start), time.Second, "a claim is left behind")
-	})
-}
-
-// What is wrong with the store can be told from the log, without its own words.
-func TestStoreReasons(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		s := new(storetest.Memory)
-		m := a.Machines(t, 1, apptest.SharedStore(s))
-		s.Fail(func(string, string) error { panic("x") })
-		for range 4 {
-			a.On(m[0]).Get("sid=ada-1")
-		}
-		s.Fail(func(string, string) error { return errors.New("NOPERM canary") })
-		time.Sleep(6 * time.Second)
-		a.On(m[0]).Get("sid=ada-2")
-		synctest.Wait()
-		told := map[string]bool{}
-		for _, e := range a.Events {
-			_, why, _ := strings.Cut(strings.TrimPrefix(e.Err.Error(), "stytchmigrate: store: "), ": ")
-			told[why] = true
-		}
-		assert.Equal(t, map[string]bool{"panicked (string)": true, "failed (*errors.errorString)": true}, told)
-	})
-}
-
-// Logged out on another machine while the handler of the migrating request runs.
-func TestLogoutDuringHandlerElsewhere(t *testing.T) {
-	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
-		in, goOn := make(chan bool), make(chan bool)
-		w := httptest.NewRecorder()
-		done := make(chan bool)
-		go func() {
-			r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
-			r.Header.Set("Cookie", "sid=ada-1")
-			m[0].Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(in); <-goOn })).ServeHTTP(w, r)
-			close(done)
-		}()
-		<-in
-		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
-		r.Header.Set("Cookie", "sid=ada-1")
-		require.NoError(t, m[1].Logout(httptest.NewRecorder(), r))
-		close(goOn)
-		<-done
-		for _, c := range w.Result().Cookies() {
-			assert.Negative(t, c.MaxAge, c.Name)
-		}
-		jar := (&apptest.Reply{ResponseRecorder: w}).Jar("")
-		assert.Equal(t, "anonymous", a.On(m[0]).Get(jar).Saw)
-	})
-}
-
-// A transport that knows no context must not be the probe for ever.
-type deafTransport struct {
-	http.RoundTripper
-	mode atomic.Int32
-}
-
-func (d *deafTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	switch d.mode.Load() {
-	case 1:
-		return nil, errors.New("down")
-	case 2:
-		time.Sleep(24 * time.Hour)
-		return nil, errors.New("late")
-	}
-	return d.RoundTripper.RoundTrip(r)
-}
-
-func TestProbeHangs(t *testing.T) {
-	var d deafTransport
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		d.mode.Store(1)
-		for range 8 {
-			a.Get("sid=ada-1")
-		}
-		d.mode.Store(2)
-		time.Sleep(6 * time.Second)
-		a.Get("sid=ada-1")
-		d.mode.Store(0)
-		time.Sleep(10 * time.Minute)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
-		time.Sleep(25 * time.Hour)
-	}, func(c *stytchmigrate.Config) {
-		d.RoundTripper = c.HTTPClient.Transport
-		c.HTTPClient = &http.Client{Transport: &d}
-	})
-}
-
-// A session that was made, and whose time to be remembered is over, is revoked.
-func TestDiscardAtDeadline(t *testing.T) {
-	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
-		hold := &stytchtest.Hold{}
-		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
-		var key string
-		s.Fail(func(op, of string) error {
-			if op == "claim" {
-				key = of
-			}
-			return nil
-		})
-		go apptest.CrowdAcross(m[:1], 1)
-		synctest.Wait()
-		s.Fail(nil)
-		// another machine takes the claim and keeps it, without a record
-		s.LoseClaims()
-		got, err := s.Claim(t.Context(), key, "another", time.Hour)
-		require.NoError(t, err)
-		require.True(t, got)
-		hold.Release()
-		time.Sleep(30 * time.Second)
-		require.Len(t, a.Stytch.Sessions(), 1)
-		assert.False(t, a.Stytch.Sessions()[0].Live, "the session is in nobody's hands, and alive")
 	})
 }

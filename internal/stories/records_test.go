@@ -3,9 +3,12 @@ package stories_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,6 +66,26 @@ func TestStoreIsDown(t *testing.T) {
 	}
 }
 
+// An event says what is wrong with the store, without the store's own words:
+// they may hold a secret.
+func TestEventSaysWhatIsWrongWithTheStore(t *testing.T) {
+	for want, fault := range map[string]func(op, key string) error{
+		"panicked (string)":            func(string, string) error { panic("canary") },
+		"failed (*errors.errorString)": func(string, string) error { return errors.New("NOPERM canary") },
+	} {
+		t.Run(want, func(t *testing.T) {
+			apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+				s.Fail(fault)
+				a.On(m[0]).Get("sid=ada-1")
+				require.NotEmpty(t, a.SettledEvents())
+				for _, e := range a.Events {
+					assert.Regexp(t, "^stytchmigrate: store: [a-z]+: "+regexp.QuoteMeta(want)+"$", e.Err.Error())
+				}
+			})
+		})
+	}
+}
+
 // Who logs out while the store is down is told, and is logged out here.
 func TestLogoutWhileStoreIsDown(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
@@ -81,6 +104,25 @@ func TestLogoutWhileStoreIsDown(t *testing.T) {
 		assert.Equal(t, apptest.RefusedUntouched+"authenticate", a.On(m[1]).Get("sid=ada-1").String(), "Stytch knows")
 		assert.Equal(t, apptest.RefusedUntouched+"-", a.On(m[2]).Get("sid=ada-1").String())
 	})
+}
+
+// A session that is extended for weeks outlives the TTL that its records first
+// had. A logout still calls End of the legacy session that it came from.
+func TestLogoutCallsEndAfterManyExtensions(t *testing.T) {
+	var ended int
+	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
+		jar := a.On(m[0]).Get("sid=ada-1").Jar("sid=ada-1")
+		for range 12 {
+			time.Sleep(4 * 24 * time.Hour)
+			r := a.On(m[0]).Get(jar)
+			require.Contains(t, r.String(), "authenticated ada")
+			jar = r.Jar(jar)
+		}
+		a.On(m[0]).LogOut(jar)
+		assert.Equal(t, 1, ended)
+	}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
+		l.End = func(context.Context, stytchmigrate.LegacySession) error { ended++; return nil }
+	}))
 }
 
 // What the store holds tells nothing, whoever reads it.

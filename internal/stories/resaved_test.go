@@ -2,7 +2,6 @@ package stories_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -42,8 +41,41 @@ func TestCookieOfManyValues(t *testing.T) {
 				}
 				assert.Equal(t, row.exchanges, exchanged)
 				assert.Len(t, a.Stytch.Sessions(), row.exchanges)
-				out := a.Get(last + "; sid=saved-20")
-				assert.True(t, strings.HasPrefix(out.String(), "authenticated ada | -sid |"), "no exchange beside Stytch's cookies: %s", out)
+				for i := range 10 {
+					out := a.Get(last + fmt.Sprint("; sid=saved-", 20+i))
+					assert.Equal(t, "authenticated ada | -sid | no-store | -", out.String(), "no exchange beside Stytch's cookies")
+				}
+			})
+		})
+	}
+}
+
+// A user logs out and signs in again, and the old code gives the new legacy
+// session the id of the one before.
+func TestSignInAgainUnderTheSameID(t *testing.T) {
+	for name, known := range map[string]bool{"known when it started": true, "not known when it started": false} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				signedIn := time.Now()
+				a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
+					s := apptest.LegacySession("ada", v)
+					if known {
+						s.StartedAt = signedIn
+					}
+					return s, nil
+				}
+				a.LogOut(a.Get("sid=ada-1").Jar("sid=ada-1"))
+				assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid=ada-1").String())
+				time.Sleep(time.Minute)
+				signedIn = time.Now()
+				out := a.Get("sid=ada-1")
+				if !known {
+					assert.Equal(t, apptest.RefusedUntouched+"-", out.String())
+					assert.Equal(t, "ada", a.LegacySeen.Identity.Subject, "the old code can still serve the user")
+					return
+				}
+				assert.Equal(t, apptest.Swapped, out.String())
+				assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(out.Jar("sid=ada-1")).String())
 			})
 		})
 	}
