@@ -18,9 +18,9 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// The tests of this file are attacks that worked once. An attacker has a copy of
-// an old cookie whose user logged out, and wants to be that user again. Or an
-// attacker sends made-up cookies, to sign other users out or to slow them down.
+// The story of attackers. One has a copy of an old cookie whose user logged out,
+// and wants to be that user again. Another sends made-up cookies, to sign users
+// out or to slow them down. Each of these attacks worked once.
 
 // resolveStarted is an App.Resolve that knows when a session started. So the old
 // code does not serve the session after a logout either.

@@ -17,9 +17,9 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// The tests of this file have a flood of requests with made-up cookies. Calls
-// for sessions that nothing vouches for have a limit and a breaker of their own,
-// so users don't notice the flood.
+// The story of a flood of made-up cookies. Calls for sessions that nothing
+// vouches for have a limit and a breaker of their own, so users don't notice the
+// flood.
 
 // A flood of made-up session tokens comes with exchanges that fail. Users whose
 // JWT has expired are refreshed at once, and the flood costs a bounded number of

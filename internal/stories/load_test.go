@@ -21,10 +21,10 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// The tests of this file have more users than Stytch can serve: it is slow, it
-// throttles the project, or it is down. Stytch gets a bounded number of calls.
-// A user whom it can't serve in time has an answer at once, from the old code,
-// and moves later. flood_test.go is about requests that are not of users.
+// The story of more users than Stytch can serve: it is slow, it throttles the
+// project, or it is down. Stytch gets a bounded number of calls. A user whom
+// Stytch can't serve in time has an answer at once, from the old code, and moves
+// later. flood_test.go is about requests that no user sends.
 
 // served is what the handler saw of one of many requests, and how soon.
 type served struct {
@@ -91,7 +91,7 @@ func moveAll(t *testing.T, a *apptest.App, cookies []string, pause time.Duration
 
 // Stytch takes ever longer, from 50 ms to 5 s, with thirty users a second. No
 // more than 32 users wait for it, no longer than Timeout. The others don't wait.
-func TestNobodyWaitsLongWhileStytchGetsSlower(t *testing.T) {
+func TestNoUserWaitsLongWhileStytchGetsSlower(t *testing.T) {
 	apptest.InBubbleAlone(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.ResolveAsAda
 		works := stytchtest.Handle(a.Copies(t))

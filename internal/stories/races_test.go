@@ -18,10 +18,9 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// The tests of this file are about two things at once, on several machines: a
-// logout while a request moves the user, a sign-in of another user while a
-// session lives, a claim that another machine takes. All machines must come to
-// the same end.
+// The story of two things at once, on several machines: a logout while a request
+// moves the user, a sign-in of another user while a session lives, a claim that
+// another machine takes. All machines must come to the same end.
 
 // The old code logs ada out on one machine. The other machines refuse the old
 // cookie from then on, although the client left.

@@ -1,0 +1,20 @@
+// Package stories tests what only the whole module can show: an application
+// behind the middleware, Stytch, a store, and several machines. The tests of a
+// package say what it decides. A story says what users, attackers and operators
+// see of all decisions together.
+//
+// Each file is a story, and a comment at its top tells it:
+//
+//   - session, session_logout, session_outage: a Stytch session from its first
+//     request to its last, how it ends, and what it goes through in an outage
+//   - place, header, resaved, wire: an old cookie, and where it may change
+//   - flight, races: requests at the same time, on one machine and on several
+//   - machines, records: several machines, and the store that they share
+//   - load, flood, outage: too many users, made-up cookies, and a Stytch that
+//     is slow, throttles or is down
+//   - attacks: an attacker with a copied cookie or made-up ones
+//
+// The name of a test says what holds. All tests use one harness: package
+// apptest, whose documentation says how a row reads. Load tests send a fifth of
+// their requests; go test -full sends all.
+package stories
