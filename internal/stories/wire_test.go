@@ -68,6 +68,7 @@ func TestSwapOnTheWire(t *testing.T) {
 		for protocol, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
 				t.Run(name+" "+method+" "+protocol, func(t *testing.T) {
+					t.Parallel()
 					a := apptest.New(t, stytchtest.Config{InProcess: true})
 					got, early := apptest.FetchPage(t, a.Site(t, http2, row.handler), method)
 					require.NotNil(t, got)
