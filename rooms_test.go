@@ -59,7 +59,7 @@ var allowedImports = map[string]string{
 	"rate":        "",
 	"rawjson":     "",
 	"redact":      "",
-	"sealedstore": "latch redact",
+	"sealedstore": "background latch redact",
 
 	// Public packages.
 	"example":    "net/http root statuspage stytchtest userinfo",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sony/gobreaker/v2"
 
+	"example.com/stytchmigrate/internal/background"
 	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/redact"
 )
@@ -106,33 +107,12 @@ func (g *guarded) do(ctx context.Context, op string, call func(context.Context) 
 	return reply{}, err
 }
 
-// callWithin makes a call in a goroutine of its own, and waits for timeout. A Backend
-// that ignores its context does not hold up the caller, and its panic or runtime.Goexit
-// ends no request.
+// callWithin makes a call and waits for timeout. A Backend that ignores its context
+// does not hold up the caller, and its panic or runtime.Goexit ends no request.
 func callWithin(ctx context.Context, timeout time.Duration, call func(context.Context) (reply, error)) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	type outcome struct {
-		reply reply
-		err   error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		out := outcome{err: redact.Text("left by runtime.Goexit")}
-		defer func() {
-			if p := recover(); p != nil {
-				out = outcome{err: redact.Text(fmt.Sprintf("panicked (%T)", p))}
-			}
-			done <- out
-		}()
-		out.reply, out.err = call(ctx)
-	}()
-	select {
-	case out := <-done:
-		return out.reply, out.err
-	case <-ctx.Done():
-		return reply{}, ctx.Err()
-	}
+	return background.Call(ctx, 0, func() (reply, error) { return call(ctx) })
 }
 
 func storeError(op string, err error) error {
@@ -142,8 +122,11 @@ func storeError(op string, err error) error {
 // reason describes a Backend's error without its text, which may hold keys or values.
 func reason(err error) string {
 	var own redact.Text
+	var crash *background.Crash
 	var network net.Error
 	switch {
+	case errors.As(err, &crash):
+		return crash.Error()
 	case errors.As(err, &own):
 		return string(own)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &network):
