@@ -65,3 +65,22 @@ func TestLogoutDuringARefreshOfOneBrowser(t *testing.T) {
 		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | authenticate", a.GetChecked(t, cookies).String())
 	})
 }
+
+// Logout waits for the key set to verify the JWT beside the legacy cookie. The legacy
+// session is refused meanwhile: what Logout knows ends before it waits.
+func TestLegacySessionIsRefusedWhileLogoutVerifiesAJWT(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies, _ := a.SignedIn(a.Ada)
+		a.Stytch.FailAll(stytchtest.JWKS, stytchtest.Delay(time.Second))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
+			r.Header.Set("Cookie", cookies+"; sid=ada-1")
+			assert.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), r))
+		})
+		synctest.Wait()
+		assert.Equal(t, "refused", a.Parallel("sid=ada-1").Saw)
+		wg.Wait()
+		assert.Zero(t, a.Stytch.Count(stytchtest.Migrate))
+	})
+}
