@@ -79,7 +79,7 @@ func TestLegacySessionIsRefusedWhileLogoutVerifiesAJWT(t *testing.T) {
 			assert.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), r))
 		})
 		synctest.Wait()
-		assert.Equal(t, "refused", a.Parallel("sid=ada-1").Saw)
+		assert.Equal(t, "refused", a.ParallelGet("sid=ada-1").Saw)
 		wg.Wait()
 		assert.Zero(t, a.Stytch.Count(stytchtest.Migrate))
 	})
