@@ -46,7 +46,7 @@ var allowedImports = map[string]string{
 	"identity":   "userinfo",
 	"records":    "cache redact sealedstore stytch userinfo",
 	"session":    "background cache latch redact sessionjwt stytch tombstones",
-	"sessionjwt": "rawjson",
+	"sessionjwt": "background rawjson",
 	"stytch":     "identity redact userinfo",
 	"tombstones": "cache names sealedstore",
 

@@ -3,11 +3,12 @@ package sessionjwt
 import (
 	"context"
 	"crypto/rsa"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/stytchmigrate/internal/background"
 )
 
 const (
@@ -31,10 +32,7 @@ const (
 	refreshAfter = time.Hour
 )
 
-var (
-	errUnknownKey  = refusal("kid is not in the key set")
-	errFetchFailed = errors.New("sessionjwt: fetch of the key set panicked or exited")
-)
+var errUnknownKey = refusal("kid is not in the key set")
 
 // Keys is the key set of a project. It is fetched when it is first needed, when
 // a token names a key that is not in it, and when it is used an hour after it
@@ -144,29 +142,28 @@ func (k *Keys) start(ctx context.Context) (*flight, error) {
 		return nil, errUnknownKey
 	}
 	k.flight = &flight{done: make(chan struct{})}
-	go k.run(context.WithoutCancel(ctx), k.flight)
+	k.run(context.WithoutCancel(ctx), k.flight)
 	return k.flight, nil
 }
 
-// run is the goroutine of one fetch. What must happen at its end is deferred,
-// since fetch may panic, or leave by runtime.Goexit: the flight of a fetch that
-// never ended would keep every other from starting.
+// run starts one fetch. A fetch that panics, or calls runtime.Goexit, ends its flight
+// too: a flight that never ended would keep every later one from starting.
 func (k *Keys) run(ctx context.Context, f *flight) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	var keys map[string]*rsa.PublicKey
-	err := errFetchFailed
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: panic (%T)", errFetchFailed, p)
+	background.Start(func() (map[string]*rsa.PublicKey, error) {
+		body, err := k.fetch(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return Parse(body)
+	}, func(keys map[string]*rsa.PublicKey, err error) {
+		defer cancel()
+		if crash, ok := err.(*background.Crash); ok {
+			err = fmt.Errorf("sessionjwt: fetch of the key set: %w", crash)
 		}
 		k.land(f, keys, err)
 		k.report(err, len(keys))
-	}()
-	var body []byte
-	if body, err = k.fetch(ctx); err == nil {
-		keys, err = Parse(body)
-	}
+	})
 }
 
 // land ends a flight.
