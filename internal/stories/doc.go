@@ -8,11 +8,16 @@
 //   - session, session_logout, session_outage: a Stytch session from its first
 //     request to its last, how it ends, and what it goes through in an outage
 //   - place, header, resaved, wire: an old cookie, and where it may change
+//   - two_people: sessions of two users at one browser
+//   - old_logout, logout_races: a logout by the old code, and a logout beside
+//     another request
 //   - flight, races: requests at the same time, on one machine and on several
 //   - machines, records: several machines, and the store that they share
+//   - rollout_fleet: a rollout that changes while requests come in
 //   - load, flood, outage: too many users, made-up cookies, and a Stytch that
 //     is slow, throttles or is down
 //   - attacks: an attacker with a copied cookie or made-up ones
+//   - secrets, canaries: what the module must never say
 //
 // The name of a test says what holds. All tests use one harness: package
 // apptest, whose documentation says how a row reads. Load tests send a fifth of
