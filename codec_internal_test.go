@@ -14,9 +14,9 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// While a new version is deployed, two of them read each other's records. What
-// one does not know it leaves alone, and what it need not have it does without.
-// What it must have it does not make up.
+// While a new version is deployed, two of them read each other's records. A version ignores
+// members that it does not know, and does without those that may be absent. Without a
+// member that has to be there, the record is of no use.
 func TestRecordsOfTwoVersions(t *testing.T) {
 	s := stytchtest.NewServer(t, stytchtest.Config{InProcess: true})
 	session := s.NewSession(s.AddUser(stytchtest.Person("ada@example.com")).ID, time.Hour)

@@ -68,7 +68,8 @@ type Event struct {
 	//     the JWT's signature was; asked, where Stytch was
 	//   - of migrated: exchange, or record, where it had become a session before
 	//   - of legacy: observe, shadow, held_back, until and per_second, which are the
-	//     rollout's; in_flight, where there was no place for one more exchange
+	//     rollout's; in_flight, where there was no place for one more exchange, or another
+	//     machine exchanges this session
 	//   - of refused: logged_out; identity, whom nothing verifies; another_person, whom
 	//     Stytch knows under that email or id; stytch, which said no (see ErrorType)
 	//   - of unavailable: timed_out; no_answer, or none that can be used; stytch, which

@@ -26,7 +26,9 @@ import (
 func TestCauseOfEachOutcome(t *testing.T) {
 	const observe, shadow, retired = stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageRetired
 	stages := func(s stytchmigrate.Stage, percent float64) func(*testing.T, *apptest.App) {
-		return func(t *testing.T, a *apptest.App) { a.SetRollout(t, stytchmigrate.Rollout{Stage: s, HoldBack: percent}) }
+		return func(t *testing.T, a *apptest.App) {
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: s, HoldBack: percent})
+		}
 	}
 	failing := func(op stytchtest.Op, f stytchtest.Fault) func(*testing.T, *apptest.App) {
 		return func(_ *testing.T, a *apptest.App) { a.Stytch.FailAll(op, f) }

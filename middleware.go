@@ -72,7 +72,7 @@ func New(cfg Config) (*Middleware, error) {
 
 	// What machines share.
 	store := sealedstore.New(redact.Secret(cfg.RecordKey), cfg.Store, cfg.Timeout/10, report.storeFailed)
-	recs := records.New(store, recordCodec, cfg.Timeout/2)
+	recs := records.New(store, recordCodec)
 	ended := tombstones.New(store, hmacs)
 
 	// Calls to Stytch. Check's go past the limits and the breaker, and are not logged.

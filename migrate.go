@@ -74,7 +74,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolve
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // ctx may have less time left: decide's, for all calls of a request
 	defer cancel()
 	prepare := func() (stytch.ExchangeRequest, error) { return m.cfg.exchangeRequest(r, legacy) }
-	result := m.exchanges.Do(ctx, m.exchangeLegacy(legacy), prepare)
+	result := m.exchanges.Exchange(ctx, m.exchangeLegacy(legacy), prepare)
 	out := decision{requestInfo: requestInfo{legacy: legacy, err: result.Err}, notable: notable{exchangeKinds[result.Event], result.UserID}}
 	switch result.Answer {
 	case stytch.Yes:

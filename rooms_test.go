@@ -78,7 +78,7 @@ var allowedImports = map[string]string{
 const (
 	maxFiles     = 14
 	maxLines     = 350
-	maxTestFiles = 23
+	maxTestFiles = 20
 	maxRequires  = 8 // direct dependencies in go.mod
 )
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -72,45 +73,87 @@ func TestLogoutInAnotherProcess(t *testing.T) {
 	assert.False(t, stytch.Sessions()[0].Live)
 }
 
-// Killed after the exchange, and before its answer: the user's next request, at
-// another process, has a session all the same. Where it was remembered it is that
-// session, else another one, for which the lease is waited out.
-func TestProcessKilled(t *testing.T) {
-	for name, remembered := range map[string]bool{"before the session was remembered": false, "after that": true} {
-		t.Run(name, func(t *testing.T) {
-			stytch := stytchtest.NewServer(t, stytchtest.Config{})
-			ids := people(stytch, "ada")
-			processes := startProcesses(t, 2, stytch, startServer(t), 0)
-			hold := &stytchtest.Hold{}
-			if !remembered {
-				stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
-			}
-			failed := make(chan error)
-			go func() {
-				_, _, err := visit(processes[0].url+"/never", "sid=ada-1")
-				failed <- err
-			}()
-			if remembered {
-				require.True(t, processes[0].lines.Scan())
-			} else {
-				<-hold.Arrived()
-			}
-			processes[0].kill()
-			require.Error(t, <-failed)
-			hold.Release()
+// Killed after the session was recorded, and before its answer: the user's next request,
+// at another process, has that session.
+func TestProcessKilledAfterItsPut(t *testing.T) {
+	stytch := stytchtest.NewServer(t, stytchtest.Config{})
+	ids := people(stytch, "ada")
+	processes := startProcesses(t, 2, stytch, startServer(t), 0)
+	killed := make(chan error)
+	go func() {
+		_, _, err := visit(processes[0].url+"/never", "sid=ada-1")
+		killed <- err
+	}()
+	require.True(t, processes[0].lines.Scan())
+	processes[0].kill()
+	require.Error(t, <-killed)
 
-			start := time.Now()
-			p, set, err := visit(processes[1].url, "sid=ada-1")
-			require.NoError(t, err)
-			assert.Equal(t, "migrated "+ids["ada"], p.Outcome+" "+p.User)
-			assert.NotEmpty(t, set["stytch_session"])
-			took := time.Since(start)
-			assert.Less(t, took, 4*time.Second)
-			calls := stytch.Count(stytchtest.Migrate)
-			assert.Equal(t, map[bool]int{true: 1, false: 2}[remembered], calls)
-			t.Logf("signed in after %v, %d calls of migrate", took.Round(time.Millisecond), calls)
-		})
+	p, set, took := timed(t, processes[1].url)
+	assert.Equal(t, "migrated "+ids["ada"], p.Outcome+" "+p.User)
+	assert.NotEmpty(t, set["stytch_session"])
+	assert.Less(t, took, time.Second)
+	assert.Equal(t, 1, stytch.Count(stytchtest.Migrate))
+}
+
+// Killed in an exchange: its claim stays. The user's next request, at another process,
+// waits for half of Config.Timeout, and the ones after it do not wait. The old code
+// serves the user until the lease ends, which is four Timeouts long. Then the session
+// moves.
+func TestProcessKilled(t *testing.T) {
+	stytch := stytchtest.NewServer(t, stytchtest.Config{})
+	ids := people(stytch, "ada")
+	redis := startServer(t)
+	processes := startProcesses(t, 2, stytch, redis, 0)
+	hold := &stytchtest.Hold{}
+	stytch.Fail(stytchtest.Migrate, stytchtest.Fault{}.WithHold(hold).AfterWork())
+	killed := make(chan error)
+	go func() {
+		_, _, err := visit(processes[0].url, "sid=ada-1")
+		killed <- err
+	}()
+	<-hold.Arrived()
+	processes[0].kill()
+	require.Error(t, <-killed)
+	hold.Release()
+
+	for _, within := range []time.Duration{4 * time.Second, time.Second, time.Second} {
+		p, set, took := timed(t, processes[1].url)
+		assert.Equal(t, "legacy ", p.Outcome+" "+p.User)
+		assert.Empty(t, set)
+		assert.Less(t, took, within)
+		t.Logf("served by the old code after %v", took.Round(time.Millisecond))
 	}
+	left := endLease(t, redis)
+	assert.Greater(t, left, 10*time.Second)
+	assert.LessOrEqual(t, left, 20*time.Second)
+	p, set, _ := timed(t, processes[1].url)
+	assert.Equal(t, "migrated "+ids["ada"], p.Outcome+" "+p.User)
+	assert.NotEmpty(t, set["stytch_session"])
+	assert.Equal(t, 2, stytch.Count(stytchtest.Migrate))
+}
+
+// timed is visit with Ada's old cookie, and how long it took.
+func timed(t *testing.T, url string) (page, map[string]string, time.Duration) {
+	t.Helper()
+	start := time.Now()
+	p, set, err := visit(url, "sid=ada-1")
+	require.NoError(t, err)
+	return p, set, time.Since(start)
+}
+
+// endLease ends the lease of the one claim that there is, as time would, and returns
+// how much was left of it.
+func endLease(t *testing.T, s *server) time.Duration {
+	t.Helper()
+	c := s.client(redis.Options{})
+	keys, err := c.Keys(t.Context(), "*:claim").Result()
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	left, err := c.PTTL(t.Context(), keys[0]).Result()
+	require.NoError(t, err)
+	require.NoError(t, c.PExpire(t.Context(), keys[0], time.Millisecond).Err())
+	require.Eventually(t, func() bool { return c.Exists(t.Context(), keys[0]).Val() == 0 }, time.Second, time.Millisecond)
+	return left
 }
 
 // Redis is killed while sixty people click. Nobody loses a session, and when it

@@ -52,15 +52,3 @@ var ErrStoreDown = errors.New("dial tcp 192.0.2.7:6379: connection refused to ca
 
 // StoreDown is a storetest fault: each operation fails with ErrStoreDown.
 func StoreDown(_, _ string) error { return ErrStoreDown }
-
-// BeforeStoreOp runs f once, right before the store's next operation op.
-func BeforeStoreOp(s *storetest.Memory, op string, f func()) {
-	once := true
-	s.Fail(func(now, _ string) error {
-		if now == op && once {
-			once = false
-			f()
-		}
-		return nil
-	})
-}

@@ -3,15 +3,16 @@ package exchange_test
 import "slices"
 
 // This is how processes that share a Store turn one legacy session into one
-// Stytch session, and how a logout ends it: a model of settling and of Logout,
-// small enough to be walked through in every order of events.
+// Stytch session, and how a logout ends it. It is a model of job.attempt and of
+// Logout, small enough to be walked through in every order of events.
 // claim_search_test.go walks it, and says what must hold.
 //
 // A step is one question, to the store or to Stytch, and all that its process
 // does by itself until the next. There is no clock: a lease runs out when it may,
-// at the worst moment too. Nobody asks Stytch whether a session that is in the
-// store is alive: the store alone has to be enough. Sessions don't run out, the
-// store answers, and a process goes on when nothing it asked is under way.
+// at the worst moment too. A process that meets a claim may stop waiting each time.
+// No process asks Stytch whether a session that is in the store is alive: the store
+// alone has to be enough. Sessions don't run out, the store answers, and a process
+// goes on when nothing it asked is under way.
 
 const claimMaxProcs = 3
 
@@ -59,54 +60,56 @@ const (
 	toClaim                           // Claim
 	toLookAgain                       // for somebody may have Put between that look and the Claim
 	toLookAgainMark                   //
-	toAsk                             // the exchange; it takes time, and the claim is renewed meanwhile
-	toConfirm                         // look, with a session of its own and after the last renewal
-	toConfirmMark                     //
+	toAsk                             // the exchange; it takes time, and less than a lease
 	toPut                             // Put that session
 	toLookLast                        // Get the mark
 	toUndoInWork                      // revoke its own session, and then
 	toRelease                         // Release
 	toUndo                            // revoke its own session
+	toUndoAndStop                     // revoke its own session, and wait no longer
 	toHand                            // hand it out
 	claimDone
 	claimCrashed
+	claimStopped // waited for long enough: the old code serves the user
 )
 
 var claimSteps = [...]string{"Get", "Get mark", "Claim", "Get after Claim", "Get mark after Claim", "exchange",
-	"Get before Put", "Get mark before Put", "Put", "Get mark at last", "revoke its own", "Release", "revoke its own", "hand out"}
+	"Put", "Get mark at last", "revoke its own", "Release", "revoke its own", "revoke its own", "hand out"}
 
 // claimRules are what can be left out, or done in another order.
 type claimRules struct {
 	procs, logouts  int
 	crashes, stalls int8 // how many there may be; in a stall a lease runs out under a live process
 
-	exclusive        bool     // a claim is one process's
-	renew, renewLate bool     // the claim is renewed during the exchange; and until the Put
-	lookAgain        bool     // between Claim and exchange
-	confirm          bool     // look between exchange and Put
-	markIfNone       bool     // the look before the exchange asks for the mark though it found no record
-	markIfFound      bool     // a look that finds one does
-	markFirst        bool     // it does so before it asks for the record
-	putNeedsClaim    bool     // a lost claim loses its Put
-	heedsLoss        bool     // and that is noticed
-	keepsOwn         bool     // and its session is kept for another
-	last             bool     // the mark is looked at after the Put
-	undo             bool     // a session that loses is revoked
-	localMark        bool     // a process remembers a logout of its own
-	logout           []string // its operations, in order
-	everyLogout      bool     // a second one does them too
-	leaseEnds        bool
+	exclusive     bool     // a claim is one process's
+	longLease     bool     // a lease outlives an exchange
+	lookAgain     bool     // between Claim and exchange
+	markIfNone    bool     // the look before the exchange asks for the mark though it found no record
+	markIfFound   bool     // a look that finds one does
+	markFirst     bool     // it does so before it asks for the record
+	putNeedsClaim bool     // a lost claim loses its Put
+	heedsLoss     bool     // and that is noticed
+	keepsOwn      bool     // and its session is kept for another
+	last          bool     // the mark is looked at after the Put
+	undo          bool     // a session that loses is revoked
+	stop          bool     // a process may stop waiting for a claim
+	undoAtStop    bool     // it revokes its own session then
+	refuseAtStop  bool     // and counts the legacy session as logged out
+	localMark     bool     // a process remembers a logout of its own
+	logout        []string // its operations, in order
+	everyLogout   bool     // a second one does them too
+	leaseEnds     bool
 }
 
 // step is what process p does next. It is one thing, for all that is not up to
 // p is in events. wrong is what must not happen on the way.
 func (m *claimRules) step(s *claimState, p int) (wrong string) {
 	switch s.at[p] {
-	case toLook, toLookAgain, toConfirm:
+	case toLook, toLookAgain:
 		if m.get(s, p, m.markFirst) {
 			m.next(s, p, s.at[p]+1)
 		}
-	case toLookMark, toLookAgainMark, toConfirmMark:
+	case toLookMark, toLookAgainMark:
 		if m.get(s, p, !m.markFirst) {
 			return m.looked(s, p)
 		}
@@ -126,9 +129,6 @@ func (m *claimRules) step(s *claimState, p int) (wrong string) {
 		s.exchanges++
 		s.stytch[p] = claimLive
 		s.at[p] = toPut
-		if m.confirm {
-			m.next(s, p, toConfirm)
-		}
 	case toPut:
 		return m.put(s, p)
 	default:
@@ -158,6 +158,9 @@ func (m *claimRules) stepOut(s *claimState, p int) (wrong string) {
 	case toUndo:
 		s.stytch[p] = claimRevoked
 		m.finish(s, p)
+	case toUndoAndStop:
+		s.stytch[p] = claimRevoked
+		m.stopped(s, p)
 	case toHand:
 		if m.localMark && s.logout[p] != 0 {
 			s.got[p] = claimNone
@@ -195,10 +198,8 @@ func (m *claimRules) looked(s *claimState, p int) (wrong string) {
 		m.leave(s, p)
 	case s.at[p] == toLookMark:
 		s.at[p] = toClaim
-	case s.at[p] == toLookAgainMark:
-		return m.work(s, p)
 	default:
-		s.at[p] = toPut
+		return m.work(s, p)
 	}
 	return ""
 }
@@ -247,7 +248,7 @@ func (m *claimRules) next(s *claimState, p int, to claimPlace) {
 
 // leave is the way out: p knows what to hand out, or that it is nothing.
 func (m *claimRules) leave(s *claimState, p int) {
-	inWork := s.at[p] >= toLookAgain && s.at[p] <= toConfirmMark
+	inWork := s.at[p] == toLookAgain || s.at[p] == toLookAgainMark
 	undo := m.undo && s.stytch[p] == claimLive
 	switch {
 	case undo && inWork:
@@ -267,7 +268,7 @@ func (m *claimRules) finish(s *claimState, p int) {
 	}
 }
 
-// claims is Claim, and a renewal.
+// claims is Claim.
 func (m *claimRules) claims(s *claimState, p int) bool {
 	if s.claim == claimNone || !m.exclusive {
 		s.claim = claimOwner(p)
@@ -316,26 +317,4 @@ func (m *claimRules) complete(s *claimState) bool {
 }
 func (m *claimRules) loggingOut(s *claimState, p int) bool {
 	return s.logout[p] > 0 && !m.ended(s, p)
-}
-
-// crash stops process p, and the logout on it. What it handed out stays so.
-func (m *claimRules) crash(s *claimState, p int) {
-	s.crashes++
-	if s.at[p] != claimDone {
-		s.at[p], s.got[p], s.after[p] = claimCrashed, claimNone, false
-	}
-	if m.loggingOut(s, p) {
-		s.logout[p], s.learned[p] = -1, claimNone
-	}
-}
-
-// mayLapse says whether the lease on the claim may run out, and whether that
-// takes a stall: its owner lives, and would have renewed it or been done in time.
-func (m *claimRules) mayLapse(s *claimState) (may, stall bool) {
-	if s.claim == claimNone || !m.leaseEnds {
-		return false, false
-	}
-	at := s.at[s.claim-1]
-	stall = at < claimDone && (m.renew || at != toAsk)
-	return !stall || s.stalls < m.stalls, stall
 }

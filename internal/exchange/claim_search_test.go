@@ -13,15 +13,14 @@ import (
 	"example.com/stytchmigrate/internal/apptest/scale"
 )
 
-// claimProtocol is what settling and Logout do. Four things in it are not plain to
-// see:
-//   - A renewal gets back a claim that was lost, and does not say so. So after the
-//     last renewal comes one more look; if the Put is stored after that, nobody was
-//     in between.
+// claimProtocol is what job.attempt and Logout do. Four things in it are not obvious:
+//   - No claim is renewed, and after the exchange there is no look before the Put. A
+//     lease outlives every exchange. A claim that ran out all the same, as the process
+//     stalled, is not got back, so its Put is lost, whatever happened in between.
 //   - A logout may look for a record just before there is one. So it puts a mark
-//     first, under a key of its own, and whoever hands a session out looks there
-//     last, after its Put or after the record: either the logout sees the session,
-//     or the other one the mark.
+//     first, under a key of its own. A process that hands a session out looks for the
+//     mark last, after its Put or after it read the record. Either the logout sees the
+//     session, or the process sees the mark.
 //   - A logout leaves the record, for a second logout to find the session in it: the
 //     first may have crashed, or failed to reach Stytch.
 //   - The answer that a process acts on may be older than a logout of its own. So it
@@ -29,8 +28,8 @@ import (
 func claimProtocol() claimRules {
 	return claimRules{
 		procs: 2, logouts: 1, crashes: 1, stalls: 1,
-		exclusive: true, renew: true, lookAgain: true, confirm: true, markIfNone: true, markIfFound: true,
-		putNeedsClaim: true, heedsLoss: true, keepsOwn: true, last: true, undo: true, localMark: true,
+		exclusive: true, longLease: true, lookAgain: true, markIfNone: true, markIfFound: true,
+		putNeedsClaim: true, heedsLoss: true, keepsOwn: true, last: true, undo: true, stop: true, undoAtStop: true, localMark: true,
 		logout:      []string{claimPutMark, claimGetRecord, claimRevoke},
 		everyLogout: true, leaseEnds: true,
 	}
@@ -73,23 +72,23 @@ func TestClaimProtocolNeedsAllOfIt(t *testing.T) {
 		change func(m *claimRules)
 		want   string
 	}{
-		"a claim is anybody's":             {func(m *claimRules) { m.exclusive, m.crashes, m.stalls = false, 0, 0 }, claimTooMany},
-		"the claim is not renewed":         {func(m *claimRules) { m.renew, m.crashes, m.stalls = false, 0, 0 }, claimTooMany},
-		"no look after Claim":              {func(m *claimRules) { m.lookAgain, m.crashes, m.stalls = false, 0, 0 }, claimExchanged},
-		"no look before Put":               {func(m *claimRules) { m.confirm = false }, claimReplaced},
-		"a renewal after that look":        {func(m *claimRules) { m.renewLate = true }, claimReplaced},
-		"a Put needs no claim":             {func(m *claimRules) { m.putNeedsClaim = false }, claimReplaced},
-		"a lost Put goes unnoticed":        {func(m *claimRules) { m.heedsLoss, m.logouts, m.crashes = false, 0, 0 }, claimDifferent},
-		"a lost Put loses the session":     {func(m *claimRules) { m.keepsOwn = false }, claimTooMany},
-		"a session that loses is kept":     {func(m *claimRules) { m.undo = false }, claimLeftOver},
-		"nothing is looked at last":        {func(m *claimRules) { m.last = false }, claimOutlives},
-		"no look for a mark before work":   {func(m *claimRules) { m.markIfNone = false }, claimExchanged},
-		"no look for a mark with a record": {func(m *claimRules) { m.markIfFound = false }, claimHandedLate},
-		"the mark before the record":       {func(m *claimRules) { m.markFirst = true }, claimOutlives},
-		"no mark in the process":           {func(m *claimRules) { m.localMark = false }, claimHandedLate},
-		"logout puts no mark":              {func(m *claimRules) { m.logout = []string{claimGetRecord, claimRevoke} }, claimExchanged},
-		"logout puts the mark too late":    {func(m *claimRules) { m.logout = []string{claimGetRecord, claimPutMark, claimRevoke} }, claimOutlives},
-		"logout does not revoke":           {func(m *claimRules) { m.logout = []string{claimPutMark, claimGetRecord} }, claimOutlives},
+		"a claim is anybody's":                   {func(m *claimRules) { m.exclusive, m.crashes, m.stalls = false, 0, 0 }, claimTooMany},
+		"an exchange outlives the lease":         {func(m *claimRules) { m.longLease, m.crashes, m.stalls = false, 0, 0 }, claimTooMany},
+		"no look after Claim":                    {func(m *claimRules) { m.lookAgain, m.crashes, m.stalls = false, 0, 0 }, claimExchanged},
+		"a Put needs no claim":                   {func(m *claimRules) { m.putNeedsClaim = false }, claimReplaced},
+		"a lost Put goes unnoticed":              {func(m *claimRules) { m.heedsLoss, m.stop, m.logouts, m.crashes = false, false, 0, 0 }, claimDifferent},
+		"a lost Put loses the session":           {func(m *claimRules) { m.keepsOwn = false }, claimTooMany},
+		"a session that loses is kept":           {func(m *claimRules) { m.undo = false }, claimLeftOver},
+		"a process that stops keeps its session": {func(m *claimRules) { m.undoAtStop = false }, claimLeftOver},
+		"a process that stops refuses":           {func(m *claimRules) { m.refuseAtStop = true }, claimRefusedOne},
+		"nothing is looked at last":              {func(m *claimRules) { m.last = false }, claimOutlives},
+		"no look for a mark before work":         {func(m *claimRules) { m.markIfNone = false }, claimExchanged},
+		"no look for a mark with a record":       {func(m *claimRules) { m.markIfFound = false }, claimHandedLate},
+		"the mark before the record":             {func(m *claimRules) { m.markFirst = true }, claimOutlives},
+		"no mark in the process":                 {func(m *claimRules) { m.localMark = false }, claimHandedLate},
+		"logout puts no mark":                    {func(m *claimRules) { m.logout = []string{claimGetRecord, claimRevoke} }, claimExchanged},
+		"logout puts the mark too late":          {func(m *claimRules) { m.logout = []string{claimGetRecord, claimPutMark, claimRevoke} }, claimOutlives},
+		"logout does not revoke":                 {func(m *claimRules) { m.logout = []string{claimPutMark, claimGetRecord} }, claimOutlives},
 		"logout clears the record": {func(m *claimRules) {
 			m.logout, m.logouts = []string{claimPutMark, claimGetRecord, claimClearRecord, claimRevoke}, 2
 		}, claimOutlives},
@@ -118,8 +117,6 @@ P2 Claim                       no record, claim P2
 P2 Get after Claim             no record, claim P2
 P2 Get mark after Claim        no record, claim P2
 P2 exchange                    no record, claim P2, S2 live
-P2 Get before Put              no record, claim P2, S2 live
-P2 Get mark before Put         no record, claim P2, S2 live
 P1 logout: begins              no record, claim P2, S2 live
 P1 logout: Get record          no record, claim P2, S2 live
 P2 Put                         record S2, S2 live
@@ -192,6 +189,7 @@ const (
 	claimStalls  = "stalls, its lease runs out"
 	claimCrashes = "crashes"
 	claimBegins  = "logout: begins"
+	claimStops   = "stops waiting"
 )
 
 // events calls yield with all that may come next.
@@ -202,8 +200,9 @@ func (m *claimRules) events(s *claimState, yield func(p int, what, wrong string,
 			wrong := m.step(&next, p)
 			yield(p, claimSteps[s.at[p]], wrong, next)
 		}
-		if next = *s; (m.renew && s.at[p] == toAsk || m.renewLate && s.at[p] == toPut) && m.claims(&next, p) {
-			yield(p, "renews its claim", "", next)
+		if next = *s; m.mayStop(s, p) {
+			m.stops(&next, p)
+			yield(p, claimStops, "", next)
 		}
 		if next = *s; s.crashes < m.crashes && (s.at[p] < claimDone || m.loggingOut(s, p)) {
 			m.crash(&next, p)
@@ -236,7 +235,7 @@ func (m *claimRules) events(s *claimState, yield func(p int, what, wrong string,
 type claimWalk struct {
 	visits []claimEvent
 	seen   map[claimState]int32
-	edges  [][2]int32 // but faults and logouts that begin: nobody may need one to get on
+	edges  [][2]int32 // without faults, logouts that begin, and waits that stop: no process may need one to get on
 	wrong  string
 	end    claimEvent // the event that made it wrong
 }
@@ -256,7 +255,7 @@ func (m *claimRules) walk() *claimWalk {
 		m.events(&s, func(p int, what, wrong string, next claimState) {
 			v := claimEvent{next, int32(i), p, what}
 			to := w.add(v)
-			if what != claimCrashes && what != claimStalls && what != claimBegins {
+			if what != claimCrashes && what != claimStalls && what != claimBegins && what != claimStops {
 				w.edges = append(w.edges, [2]int32{int32(i), to})
 			}
 			if wrong == "" {

@@ -1,5 +1,10 @@
-// Package exchange turns legacy sessions into Stytch sessions: one for each,
-// however many requests bring it, and to however many machines.
+// Package exchange turns legacy sessions into Stytch sessions. Each legacy session
+// becomes one Stytch session, however many requests bring it, and to however many
+// machines.
+//
+// exchange.go is what a request calls. job.go is the work that requests share: its
+// method attempt is the protocol by which machines agree. shadow.go makes exchanges
+// whose session nobody gets.
 package exchange
 
 import (
@@ -23,9 +28,10 @@ import (
 )
 
 const (
-	keepRefusal  = time.Minute // a "no"
+	keepRefusal  = time.Minute // a "no" of Stytch
 	keepUserInfo = 5 * time.Second
 	maxRefusals  = 10_000
+	maxWaits     = 10_000
 )
 
 // Config is what an Exchanger needs.
@@ -35,14 +41,14 @@ type Config struct {
 	Records     *records.Records
 	Tombstones  *tombstones.Tombstones
 	Limiter     Limiter
-	Mint        func(userinfo.Identity) (redact.Secret, error) // of a token to exchange, where there is none
+	Mint        func(userinfo.Identity) (redact.Secret, error) // makes a token to exchange, for a legacy session without one
 	Timeout     time.Duration                                  // of a request
 	CreateUsers bool
 	Log         *slog.Logger
 	LogError    func(ctx context.Context, op stytch.Op, took time.Duration, err error)
 }
 
-// Pace says whether one more exchange may begin now.
+// Limiter decides whether one more exchange may begin now.
 type Limiter interface {
 	HasRoom() bool
 	Take() bool
@@ -52,16 +58,17 @@ type Limiter interface {
 // Exchanger is made with [New]. It is safe for concurrent use.
 type Exchanger struct {
 	Config
-	refusals *lru.Cache[string, *Result] // of this process, for a while
-	flights  background.Group[*Result]
+	refusals *lru.Cache[string, *sharedResult] // by the key of the legacy session
+	waits    cache.TTL[string, time.Time]      // by the key of a legacy session that another machine exchanges: when this process stops waiting for that
+	flights  background.Group[*sharedResult]
 	shadows  shadows
 }
 
 // New returns an Exchanger.
 func New(c Config) *Exchanger {
 	return &Exchanger{
-		Config: c, refusals: cache.LRU[string, *Result](maxRefusals), shadows: newShadows(),
-		flights: background.Group[*Result]{Limit: 3 * c.Timeout, ErrLeft: stytch.ErrNoAnswer},
+		Config: c, refusals: cache.LRU[string, *sharedResult](maxRefusals), waits: cache.NewTTL[string, time.Time](maxWaits), shadows: newShadows(),
+		flights: background.Group[*sharedResult]{Limit: 3 * c.Timeout, ErrLeft: stytch.ErrNoAnswer},
 	}
 }
 
@@ -70,26 +77,23 @@ type Legacy struct {
 	Key      string        // of its record
 	ID       redact.Secret // opens the record
 	Identity userinfo.Identity
-	Source   *records.Source // kept for its end at the source; nil: that has none
+	Source   *records.Source // for LegacyCookie.End at a logout after the swap; nil if the cookie has no End
 }
 
 // Prepare makes the request for a legacy session. It runs code of the application,
 // and so in the goroutine of a request. Its errors are about the session (an identity
-// nobody verified: no) or about a setting (can't tell).
+// that is not verified: no) or about a setting (can't tell).
 type Prepare func() (stytch.ExchangeRequest, error)
 
-// Result is what became of a legacy session.
+// Result is what became of a legacy session, for one request.
 type Result struct {
 	Answer   stytch.Answer
-	Entry    *session.Entry // where the answer is yes
-	Err      error          // where it is not
-	Recorded bool           // it was made before, see settling.resume
+	Entry    *session.Entry // if the answer is yes
+	Err      error          // if it is not
+	Recorded bool           // the session was made before, and resumed
 
-	Event  Event  // what is worth an event, to one of those who get the Result
+	Event  Event  // what this request has to report
 	UserID string // of the Stytch user that the event is about
-
-	until    time.Time
-	reported atomic.Bool // the event is some request's already
 }
 
 // Event is what happened beside an exchange.
@@ -101,42 +105,69 @@ const (
 	Created        // a user was created
 )
 
-// toOne returns x to one request, and to all others an x without the event:
-// what happened once is told once.
-func (x *Result) forOneRequest() *Result {
-	if x.Event == NoEvent || x.reported.CompareAndSwap(false, true) {
-		return x
-	}
-	return &Result{Answer: x.Answer, Entry: x.Entry, Err: x.Err, until: x.until, Recorded: x.Recorded}
+// sharedResult is a Result for all requests that wait for it, and for those that come
+// while it is remembered.
+type sharedResult struct {
+	Result
+	until    time.Time   // it is remembered until then; zero: it is not
+	reported atomic.Bool // some request has the event
 }
 
-// Do exchanges a legacy session, or finds out what it became.
-func (m *Exchanger) Do(ctx context.Context, l *Legacy, prepare Prepare) *Result {
-	if x := m.refused(l.Key); x != nil {
-		return x.forOneRequest()
+// forRequest returns the Result for one more request. The first one gets the event,
+// and no other does, so that it is reported once.
+func (x *sharedResult) forRequest() Result {
+	r := x.Result
+	if r.Event != NoEvent && !x.reported.CompareAndSwap(false, true) {
+		r.Event, r.UserID = NoEvent, ""
+	}
+	return r
+}
+
+// cantTell is the result if err says nothing about the legacy session.
+func cantTell(err error) *sharedResult { return &sharedResult{Result: Result{Err: err}} }
+
+// loggedOut refuses a legacy session that has ended.
+func loggedOut() *sharedResult {
+	return &sharedResult{Result: Result{Answer: stytch.No, Err: ErrLoggedOut}}
+}
+
+// anotherPerson refuses a Stytch user who is not the legacy session's person.
+func anotherPerson(userID string) *sharedResult {
+	return &sharedResult{
+		Result: Result{Answer: stytch.No, Event: Mismatch, UserID: userID, Err: ErrAnotherPerson},
+		until:  time.Now().Add(keepRefusal),
+	}
+}
+
+// Exchange returns the Stytch session that a legacy session became, and exchanges the
+// legacy session if it became none yet. Requests with one legacy session share the
+// work. A request that leaves does not end it.
+func (m *Exchanger) Exchange(ctx context.Context, l *Legacy, prepare Prepare) Result {
+	if x := m.knownRefusal(l.Key); x != nil {
+		return x.forRequest()
 	}
 	in, err := prepare()
 	if err != nil {
-		return m.refuseLocally(ctx, l.Key, err)
+		return m.notPrepared(ctx, l.Key, err)
 	}
-	x, err := m.flights.Do(ctx, l.Key, func(ctx context.Context) (*Result, error) {
-		t := &job{Exchanger: m, legacy: l, in: in, owner: rand.Text()}
-		return t.run(ctx), nil
+	x, err := m.flights.Do(ctx, l.Key, func(ctx context.Context) (*sharedResult, error) {
+		j := &job{Exchanger: m, legacy: l, in: in, owner: rand.Text()}
+		return j.run(ctx), nil
 	})
 	switch {
-	case m.Tombstones.LegacyEndedLocal(l.Key):
-		return loggedOut()
+	case m.Tombstones.LegacyEndedLocal(l.Key): // logged out while this request waited
+		return loggedOut().forRequest()
 	case err != nil:
-		return &Result{Err: err}
+		return Result{Err: err}
 	}
 	if x.Answer == stytch.Yes && !x.Entry.Session.User.Accepts(l.Identity) {
-		return m.giveUp(ctx, l.Key, x.Entry)
+		return m.refuseOtherPerson(ctx, l.Key, x.Entry)
 	}
-	return x.forOneRequest()
+	return x.forRequest()
 }
 
-// refused is the "no" that is known of a legacy session without asking.
-func (m *Exchanger) refused(key string) *Result {
+// knownRefusal is the "no" to a legacy session that this process knows already.
+func (m *Exchanger) knownRefusal(key string) *sharedResult {
 	if m.Tombstones.LegacyEndedLocal(key) {
 		return loggedOut()
 	}
@@ -146,63 +177,70 @@ func (m *Exchanger) refused(key string) *Result {
 	return nil
 }
 
-// disown gives up a session that a legacy session once became, and that is not
-// its person's any more: the application now gives another identity under the
-// same ID and Subject than when the exchange was made. It does not count as
-// logged out. Of the requests that share k, the one that ends it tells of it.
-func (m *Exchanger) giveUp(ctx context.Context, key string, k *session.Entry) *Result {
+// remember keeps a result that is not to be asked for again until its time is over.
+func (m *Exchanger) remember(key string, x *sharedResult) {
+	if x.until.After(time.Now()) {
+		m.refusals.Add(key, x)
+	}
+}
+
+// notPrepared is the result for a legacy session that Stytch is not asked about,
+// because its request could not be made. A refusal is remembered, and so logged once a
+// minute, as Stytch's own are.
+func (m *Exchanger) notPrepared(ctx context.Context, key string, err error) Result {
+	x := &sharedResult{Result: Result{Answer: stytch.AnswerOf(err), Err: err}}
+	if x.Answer == stytch.No {
+		x.until = time.Now().Add(keepRefusal)
+		m.remember(key, x)
+		m.Log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: legacy session refused", slog.String("reason", err.Error()))
+	}
+	return x.Result
+}
+
+// refuseOtherPerson refuses a legacy session, and revokes the Stytch session k that it
+// became. The application now gives another identity under the same ID and Subject
+// than at the exchange. This is no logout: the person may move again. If several
+// requests find this at the same time, the one that ends k reports it.
+func (m *Exchanger) refuseOtherPerson(ctx context.Context, key string, k *session.Entry) Result {
 	x := anotherPerson(k.Session.UserID)
-	m.refusals.Add(key, x) // before the end, or the next request would exchange again
+	m.remember(key, x) // before k ends, or the next request would exchange again
 	if !m.RevokeLater(ctx, k.Session.ID) {
 		x.reported.Store(true)
 	}
-	return x.forOneRequest()
+	return x.forRequest()
 }
 
-// anotherPerson refuses a Stytch user who is not the legacy session's person.
-func anotherPerson(userID string) *Result {
-	return &Result{Answer: stytch.No, Event: Mismatch, UserID: userID, Err: ErrAnotherPerson, until: time.Now().Add(keepRefusal)}
-}
-
-// ErrAnotherPerson is why the answer of Stytch was not used.
+// ErrAnotherPerson is why a session of Stytch's was not used.
 var ErrAnotherPerson = &stytch.CallError{Op: stytch.Migrate, Reason: "Stytch's user is not the legacy session's person", Answer: stytch.No}
 
-// ErrLoggedOut is why a legacy session is refused that ended: by a logout, or
+// ErrLoggedOut is why a legacy session is refused that has ended: by a logout, or
 // because Stytch no longer knows the session that it became.
 var ErrLoggedOut = errors.New("stytchmigrate: this legacy session was logged out")
 
-// ErrPace is why an exchange was not begun: there may be no more of them now.
+// ErrPace is why an exchange was not begun: the rollout allows no more of them now.
 var ErrPace = &stytch.CallError{Op: stytch.Migrate, Reason: "held back: Rollout.PerSecond"}
 
-// IsSurplus reports an exchange for which there was no room. Nothing is wrong with
-// the session, or with Stytch.
+// ErrClaimedElsewhere is why an exchange was not begun: another machine has begun it,
+// and a request does not wait for that any longer. As with too many calls in flight,
+// the old code serves the user, and a later request moves them.
+var ErrClaimedElsewhere = &stytch.CallError{Op: stytch.Migrate, Reason: "another machine exchanges this legacy session", NoSlot: true}
+
+// IsNoRoom reports an exchange that was not begun, although nothing is wrong with the
+// legacy session, or with Stytch.
 func IsNoRoom(err error) bool { return errors.Is(err, ErrPace) || IsFull(err) }
 
-// IsFull reports an exchange for which there was no place in flight.
+// IsFull reports an exchange that was not begun because too many were in flight, or
+// because this one was, on another machine.
 func IsFull(err error) bool {
 	call := stytch.AsCall(err)
 	return call != nil && call.NoSlot && call.Op == stytch.Migrate
 }
 
-func loggedOut() *Result { return &Result{Answer: stytch.No, Err: ErrLoggedOut} }
-
-// notAsked is what becomes of a legacy session that Stytch is not even asked
-// about. One that is refused is remembered, and so logged once a minute, as one is
-// that Stytch says no to.
-func (m *Exchanger) refuseLocally(ctx context.Context, key string, err error) *Result {
-	x := &Result{Answer: stytch.AnswerOf(err), Err: err}
-	if x.Answer == stytch.No {
-		x.until = time.Now().Add(keepRefusal)
-		m.refusals.Add(key, x)
-		m.Log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: legacy session refused", slog.String("reason", err.Error()))
-	}
-	return x
-}
-
-// call exchanges a legacy session, and before that creates its user where there
-// is none and that is wanted.
-func (m *Exchanger) migrateOrCreate(ctx context.Context, id userinfo.Identity, in stytch.ExchangeRequest) *Result {
-	x := m.migrate(ctx, id, in)
+// exchangeOrCreate exchanges a legacy session. If Stytch does not know its user, and
+// Config.CreateUsers is set, it creates the user and exchanges again. That belongs to
+// the shared work: the requests that share the exchange share the new user too.
+func (m *Exchanger) exchangeOrCreate(ctx context.Context, id userinfo.Identity, in stytch.ExchangeRequest) *sharedResult {
+	x := m.call(ctx, id, in)
 	if IsFull(x.Err) {
 		m.Limiter.Return()
 	}
@@ -212,19 +250,20 @@ func (m *Exchanger) migrateOrCreate(ctx context.Context, id userinfo.Identity, i
 	}
 	userID, err := m.API.CreateUser(ctx, id)
 	if err != nil {
-		return failed(err)
+		return resultOf(err)
 	}
-	x = m.migrate(ctx, id, in)
+	x = m.call(ctx, id, in)
 	if userID != "" && x.Event == NoEvent {
 		x.Event, x.UserID = Created, userID
 	}
 	return x
 }
 
-// failed is the Result that an error of Stytch makes. A "no" is remembered,
-// and so is, for a moment, that the UserInfo endpoint did not answer.
-func failed(err error) *Result {
-	x := &Result{Answer: stytch.AnswerOf(err), Err: err}
+// resultOf is the result of a call that Stytch answered with an error. A "no" is
+// remembered. So is, for a moment, that the UserInfo endpoint did not answer Stytch:
+// that endpoint is the application's, and need not be asked by each request.
+func resultOf(err error) *sharedResult {
+	x := &sharedResult{Result: Result{Answer: stytch.AnswerOf(err), Err: err}}
 	call := stytch.AsCall(err)
 	switch {
 	case x.Answer == stytch.No:
@@ -235,13 +274,14 @@ func failed(err error) *Result {
 	return x
 }
 
-// ask makes one call for an exchange, and holds its answer against the identity.
-func (m *Exchanger) migrate(ctx context.Context, id userinfo.Identity, in stytch.ExchangeRequest) *Result {
+// call makes one call for an exchange, and compares the user of the answer with the
+// identity. A session of another person is revoked.
+func (m *Exchanger) call(ctx context.Context, id userinfo.Identity, in stytch.ExchangeRequest) *sharedResult {
 	asked := time.Now()
 	out, err := m.API.Exchange(ctx, in)
 	now := time.Now()
 	if err != nil {
-		return failed(err)
+		return resultOf(err)
 	}
 	if !out.User.Accepts(id) {
 		m.revokeToken(ctx, out.Token)
@@ -255,10 +295,10 @@ func (m *Exchanger) migrate(ctx context.Context, id userinfo.Identity, in stytch
 	}
 	if err != nil {
 		m.LogError(ctx, stytch.Migrate, now.Sub(asked), err)
-		return &Result{Err: err}
+		return cantTell(err)
 	}
 	m.Sessions.ReportAlive(k)
-	return &Result{Answer: stytch.Yes, Entry: k}
+	return &sharedResult{Result: Result{Answer: stytch.Yes, Entry: k}}
 }
 
 // revoke and revokeToken end a session that must not be used.
@@ -271,11 +311,12 @@ func (m *Exchanger) revokeToken(ctx context.Context, token redact.Secret) {
 	m.Sessions.RevokeUnwanted(ctx, stytch.SessionRef{Token: token, Vouched: true}) // Stytch has just given it
 }
 
-// RevokeLater ends a Stytch session that nobody is to have any more: overtaken
-// by a later sign-in, left by an old logout, or another person's. In this process
-// it ends at once, whatever becomes of the calls, which the request does not wait
-// for. It returns false if it had ended already. The record of its legacy session
-// goes on naming it until another session takes its place; none resumes it.
+// RevokeLater ends a Stytch session that must not be used any more: a later sign-in
+// replaced it, an old logout ended it, or it is another person's. In this process it
+// ends at once. The request does not wait for the calls that end it elsewhere.
+// RevokeLater returns false if the session had ended already. The record of the legacy
+// session goes on naming it until another session takes its place, and no machine
+// resumes it.
 func (m *Exchanger) RevokeLater(ctx context.Context, sessionID string) bool {
 	if m.Sessions.End(sessionID) {
 		return false

@@ -19,188 +19,283 @@ const (
 	firstPoll = 15 * time.Millisecond // while another machine has the claim
 	lastPoll  = 80 * time.Millisecond
 
-	recordFresh = 10 * time.Second // a record of which Stytch need not be asked
+	recordFresh = 10 * time.Second // after Stytch vouched for a recorded session it is not asked about it again for so long
 )
 
-// settling is the work on one legacy session: finding out what it became, or
-// making it become something. It runs once for all requests of this process that
-// wait, and runs no code of the application.
+// lease is for how long a claim is valid. A job lives for 3×Timeout at most
+// (Exchanger.flights), so a machine that is alive always finishes within the lease,
+// and no claim has to be renewed. The claim of a machine that was killed ends by
+// itself.
+func (m *Exchanger) lease() time.Duration { return 4 * m.Timeout }
+
+// patience is for how long a process waits for another machine. Most exchanges take less
+// than half of the time that a request has. A process can't tell a machine that is slow
+// from one that was killed: a longer wait would keep users waiting for nothing, while the
+// old code can serve them.
+func (m *Exchanger) patience() time.Duration { return m.Timeout / 2 }
+
+// job is the work on one legacy session. It finds out which Stytch session that
+// became, or exchanges it. It runs once for all requests of this process that wait,
+// and runs no code of the application.
 type job struct {
 	*Exchanger
-	legacy    *Legacy
-	in        stytch.ExchangeRequest
-	owner     string          // of the claim
-	made      *records.Record // made here, and not remembered yet
-	result    *Result         // that it is to become
-	expiredID string          // the id of a recorded session that has run out
+	legacy *Legacy
+	in     stytch.ExchangeRequest
+
+	owner      string        // of the claim
+	unanswered []string      // owners whose Claim got no answer: it may come into force yet
+	made       *sharedResult // the session that this job made, not recorded yet
+	expiredID  string        // of a recorded session that has run out
 }
 
-// run looks what became of the legacy session, claims it if nothing did, and
-// waits while another machine has the claim.
-func (t *job) run(ctx context.Context) *Result {
-	if x := t.refused(t.legacy.Key); x != nil { // a call has just ended
+// finding is what one step of a job found.
+type finding struct {
+	kind   findingKind
+	result *sharedResult // of kind settled
+}
+
+type findingKind int
+
+const (
+	nothing          findingKind = iota // it is not known that the legacy session became anything
+	settled                             // result is what it became, or why that can't be told
+	made                                // job.made is a new session, which is not recorded yet
+	claimedElsewhere                    // another machine has the claim
+	claimLost                           // the claim was lost before the Put
+)
+
+func settledAs(x *sharedResult) finding { return finding{settled, x} }
+
+// attempt takes the steps of the protocol once, in order. claim_model_test.go walks
+// through every order in which several machines may take them.
+func (j *job) attempt(ctx context.Context) finding {
+	// Look: the legacy session may have become a session before, or have ended.
+	if found := j.look(ctx); found.kind != nothing {
+		return found
+	}
+	if j.made == nil && !j.Limiter.HasRoom() { // the store need not be asked for more
+		return settledAs(cantTell(ErrPace))
+	}
+
+	// Claim: of all machines one exchanges.
+	if !j.claim(ctx) {
+		return finding{kind: claimedElsewhere}
+	}
+
+	// Look again: another machine may have had the claim since the first look.
+	found := j.lookAgain(ctx)
+
+	// Exchange, unless an attempt before this one did and then lost its claim.
+	if found.kind == nothing {
+		found = j.exchange(ctx)
+	}
+	if found.kind != made {
+		j.release(ctx)
+		return found
+	}
+
+	// Put: without the claim nothing is stored, and another machine's session counts.
+	if !j.put(ctx) {
+		return finding{kind: claimLost}
+	}
+
+	// Look whether it was logged out. A logout writes its mark and then looks for a
+	// record; this job wrote its record and now looks for a mark. So one sees the other.
+	if j.Tombstones.LegacyEnded(ctx, j.legacy.Key) {
+		return j.refuse(ctx)
+	}
+	return settledAs(j.made)
+}
+
+// run makes attempts until one settles what the legacy session became. Between them it
+// waits for the machine that has the claim, for as long as its patience lasts.
+func (j *job) run(ctx context.Context) *sharedResult {
+	if x := j.knownRefusal(j.legacy.Key); x != nil { // a job has just ended
 		return x
 	}
 	for pause := firstPoll; ctx.Err() == nil; pause = min(2*pause, lastPoll) {
-		if x := t.lookUp(ctx, false); x != nil {
-			return x
+		wait := pause/2 + mathrand.N(pause/2)
+		switch found := j.attempt(ctx); found.kind {
+		case settled:
+			return found.result
+		case claimedElsewhere:
+			left := j.patienceLeft()
+			if left <= 0 {
+				j.discard(ctx)
+				return cantTell(ErrClaimedElsewhere)
+			}
+			wait = min(wait, left)
 		}
-		if t.made == nil && !t.Limiter.HasRoom() { // and the store need not be asked for more
-			return &Result{Err: ErrPace}
-		}
-		claimed, err := t.Records.Claim(ctx, t.legacy.Key, t.owner)
-		switch {
-		case err != nil: // then each process exchanges for itself
-			t.newOwner()
-		case !claimed:
-			background.Sleep(ctx, pause/2+mathrand.N(pause/2))
-			continue
-		}
-		if x := t.exchangeClaimed(ctx); x != nil {
-			return x
-		}
-		background.Sleep(ctx, pause/2+mathrand.N(pause/2)) // a store that loses claims is not asked without end
+		background.Sleep(ctx, wait) // also after a lost claim: a store that loses each of them is not asked without end
 	}
-	t.discard(ctx)
-	return &Result{Err: stytch.ErrNoAnswer}
+	j.discard(ctx)
+	return cantTell(stytch.ErrNoAnswer)
 }
 
-// look returns what became of the legacy session, nil if nothing did. A session
-// that another machine remembered counts, and one made here meanwhile does not.
-// The last look before the exchange asks whether it ended, though there is no
-// record: the one after it need not, for that is asked after the Put.
-func (t *job) lookUp(ctx context.Context, last bool) *Result {
-	r, ended := t.find(ctx, last)
+// patienceLeft is for how long this process still waits for the machine that has the
+// claim. It counts from the first request that met the claim. Requests that come when
+// it is over look for a record, and do not wait.
+func (j *job) patienceLeft() time.Duration {
+	until, met := j.waits.Get(j.legacy.Key)
+	if !met {
+		until = time.Now().Add(j.patience())
+		j.waits.Put(j.legacy.Key, until, j.patience()+j.lease()) // the claim may be as young as that when the patience ends
+	}
+	return time.Until(until)
+}
+
+// look finds out what the legacy session became. Where there is no record it does not
+// ask the store for a logout: lookAgain does.
+func (j *job) look(ctx context.Context) finding {
+	if j.Tombstones.LegacyEndedLocal(j.legacy.Key) {
+		return j.refuse(ctx)
+	}
+	r := j.Records.Load(ctx, j.legacy.Key, j.legacy.ID)
+	if r == nil {
+		return finding{}
+	}
+	return j.judge(ctx, r)
+}
+
+// lookAgain is look before the exchange: that must not follow a logout.
+func (j *job) lookAgain(ctx context.Context) finding {
+	if j.Tombstones.LegacyEndedLocal(j.legacy.Key) {
+		return j.refuse(ctx)
+	}
+	return j.judge(ctx, j.Records.Load(ctx, j.legacy.Key, j.legacy.ID))
+}
+
+// judge asks the store for a logout, after it was asked for the record r, which may be
+// nil. A session that another machine recorded counts, and the one made here does not.
+func (j *job) judge(ctx context.Context, r *records.Record) finding {
 	switch {
-	case ended:
-		t.discard(ctx)
-		return loggedOut()
-	case r == nil || r.Session.ID == t.expiredID:
-		return nil
+	case j.Tombstones.LegacyEnded(ctx, j.legacy.Key):
+		return j.refuse(ctx)
+	case r == nil || r.Session.ID == j.expiredID:
+		return finding{}
 	}
-	t.discard(ctx)
-	x := t.resume(ctx, r)
-	if x == nil {
-		t.expiredID = r.Session.ID
-	}
-	return x
+	j.discard(ctx)
+	return j.resume(ctx, r)
 }
 
-// find returns the record of the legacy session, that it ended, or neither. Where
-// there is no record, the store is asked only at last whether it ended.
-func (t *job) find(ctx context.Context, last bool) (r *records.Record, ended bool) {
-	if t.Tombstones.LegacyEndedLocal(t.legacy.Key) {
-		return nil, true
+// resume hands out the recorded session if it is alive. One that Stytch does not know
+// before its time is up was ended by somebody, and counts as logged out.
+func (j *job) resume(ctx context.Context, r *records.Record) finding {
+	if j.Tombstones.SessionEndedLocal(r.Session.ID) { // revoked by this package: a logout would have left a mark
+		return j.expired(r)
 	}
-	if r = t.Records.Load(ctx, t.legacy.Key, t.legacy.ID); r == nil && !last {
-		return nil, false
-	}
-	return r, t.Tombstones.LegacyEnded(ctx, t.legacy.Key)
-}
-
-// work exchanges the legacy session. The claim is ours, so nobody else does;
-// but somebody may have had it a moment ago. nil: it was lost meanwhile. The last
-// look is for a claim that was lost, used by another machine, and got back by a
-// renewal: between it and put there must be no claim of ours.
-func (t *job) exchangeClaimed(ctx context.Context) *Result {
-	x := t.lookUp(ctx, true)
-	if x == nil && t.made == nil && !t.Limiter.Take() {
-		x = &Result{Err: ErrPace}
-	}
-	if x == nil && t.made == nil {
-		stop := t.Records.Hold(ctx, t.legacy.Key, t.owner)
-		x = t.makeSession(ctx)
-		sure := stop()
-		if x == nil && !sure {
-			t.Records.Release(ctx, t.legacy.Key, t.owner)
-			t.newOwner()
-			return nil
-		}
-		if x == nil {
-			x = t.lookUp(ctx, false)
-		}
-	}
-	if x != nil {
-		t.Records.Release(ctx, t.legacy.Key, t.owner)
-		return x
-	}
-	if !t.Records.Put(ctx, t.legacy.Key, t.legacy.ID, t.owner, t.made) {
-		return nil
-	}
-	if src := t.legacy.Source; src != nil {
-		t.Records.PutSource(ctx, t.legacy.Key, *src, tombstones.TTL) // the session may be extended again and again
-	}
-	if t.Tombstones.LegacyEnded(ctx, t.legacy.Key) { // logged out in the meantime
-		t.discard(ctx)
-		return loggedOut()
-	}
-	return t.result
-}
-
-// rename is for when the store did not answer a Claim. Under the old name it may
-// come into force at any time, after another machine had the claim and used it.
-func (t *job) newOwner() { t.owner = rand.Text() }
-
-// discard revokes the session that was made here, if there is one: it is in
-// nobody's hands yet, and must not get there.
-func (t *job) discard(ctx context.Context) {
-	if t.made == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.Timeout) // that of the flight may be over
-	defer cancel()
-	t.revoke(ctx, t.made.Session.ID)
-	t.made = nil
-}
-
-// resume returns the recorded session if it is alive, nil if it has run out. One
-// that is gone before its time was ended by somebody, and stays ended.
-func (t *job) resume(ctx context.Context, r *records.Record) *Result {
-	if t.Tombstones.SessionEndedLocal(r.Session.ID) {
-		return nil // revoked by the package: a logout would have ended the record
-	}
-	k, err := t.Sessions.Confirm(ctx, r.Session, r.VouchedAt, recordFresh)
+	k, err := j.Sessions.Confirm(ctx, r.Session, r.VouchedAt, recordFresh)
 	now := time.Now()
 	switch {
 	case err == nil:
 		if k.VouchedAt.After(r.VouchedAt) {
-			t.Records.Put(ctx, t.legacy.Key, t.legacy.ID, "", newRecord(k))
+			j.Records.Put(ctx, j.legacy.Key, j.legacy.ID, "", recordOf(k))
 		}
-		return &Result{Answer: stytch.Yes, Entry: k, Recorded: true}
-	case errors.Is(err, session.ErrEnded):
-		return nil // revoked by the package, on another machine; where a logout did it, the next look tells
+		return settledAs(&sharedResult{Result: Result{Answer: stytch.Yes, Entry: k, Recorded: true}})
+	case errors.Is(err, session.ErrEnded): // revoked by this package on another machine; if by a logout, the next look finds its mark
+		return j.expired(r)
 	case stytch.AnswerOf(err) != stytch.No || now.Before(r.Session.StartedAt.Add(session.Propagation)):
-		return &Result{Err: err}
+		return settledAs(cantTell(err))
 	case now.After(r.Session.ExpiresAt.Add(-session.NearExpiry)):
-		return nil
+		return j.expired(r)
 	}
-	_ = t.Tombstones.MarkLegacy(ctx, t.legacy.Key)
-	return loggedOut()
+	_ = j.Tombstones.MarkLegacy(ctx, j.legacy.Key)
+	return settledAs(loggedOut())
 }
 
-// make exchanges the legacy session. It returns nil if there is a session now,
-// and else why there is none.
-func (t *job) makeSession(ctx context.Context) *Result {
-	in := t.in
+// expired remembers that the recorded session is of no use. A record of another
+// session, which another machine may make, still counts.
+func (j *job) expired(r *records.Record) finding {
+	j.expiredID = r.Session.ID
+	return finding{}
+}
+
+// refuse is the finding that the legacy session was logged out.
+func (j *job) refuse(ctx context.Context) finding {
+	j.discard(ctx)
+	return settledAs(loggedOut())
+}
+
+// claim asks for the right to exchange, and reports whether this job may go on. If the
+// store can't tell, each process exchanges for itself. It does so under a new name:
+// under the old one the claim may come into force at any time, also after another
+// machine had the claim and used it, and the Put would replace that one's session.
+func (j *job) claim(ctx context.Context) bool {
+	claimed, err := j.Records.Claim(ctx, j.legacy.Key, j.owner, j.lease())
+	if err != nil {
+		j.unanswered = append(j.unanswered, j.owner)
+		j.owner = rand.Text()
+		return true
+	}
+	if claimed {
+		j.waits.Remove(j.legacy.Key) // the claim that this process waited for has ended
+	} else {
+		j.releaseUnanswered(ctx) // or this job would wait for itself
+	}
+	return claimed
+}
+
+// release gives the claim back.
+func (j *job) release(ctx context.Context) {
+	j.Records.Release(ctx, j.legacy.Key, j.owner)
+	j.releaseUnanswered(ctx)
+}
+
+func (j *job) releaseUnanswered(ctx context.Context) {
+	for _, owner := range j.unanswered {
+		j.Records.Release(ctx, j.legacy.Key, owner)
+	}
+}
+
+// exchange makes a Stytch session of the legacy one, if this job has made none yet.
+func (j *job) exchange(ctx context.Context) finding {
+	if j.made != nil {
+		return finding{kind: made}
+	}
+	if !j.Limiter.Take() {
+		return settledAs(cantTell(ErrPace))
+	}
+	in := j.in
 	if in.Token == "" {
-		ticket, err := t.Mint(t.legacy.Identity)
+		ticket, err := j.Mint(j.legacy.Identity)
 		if err != nil {
-			return &Result{Err: redact.Setting("Config.Tickets could not mint a ticket")}
+			return settledAs(cantTell(redact.Setting("Config.Tickets could not mint a ticket")))
 		}
 		in.Token = ticket
 	}
-	x := t.migrateOrCreate(ctx, t.legacy.Identity, in)
+	x := j.exchangeOrCreate(ctx, j.legacy.Identity, in)
 	if x.Answer == stytch.Yes {
-		t.made, t.result = newRecord(x.Entry), x
-		return nil
+		j.made = x
+		return finding{kind: made}
 	}
-	if x.until.After(time.Now()) {
-		t.refusals.Add(t.legacy.Key, x)
-	}
-	return x
+	j.remember(j.legacy.Key, x)
+	return settledAs(x)
 }
 
-// recordOf is what is remembered of k as the session of a legacy session.
-func newRecord(k *session.Entry) *records.Record {
+// put records the session that this job made. It returns false if the claim was lost.
+func (j *job) put(ctx context.Context) bool {
+	if !j.Records.Put(ctx, j.legacy.Key, j.legacy.ID, j.owner, recordOf(j.made.Entry)) {
+		return false
+	}
+	if src := j.legacy.Source; src != nil {
+		j.Records.PutSource(ctx, j.legacy.Key, *src, tombstones.TTL) // the session may be extended again and again
+	}
+	return true
+}
+
+// discard revokes the session that this job made, if it made one. No request has it
+// yet, and none must get it.
+func (j *job) discard(ctx context.Context) {
+	if j.made == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.Timeout) // the job's own time may be over
+	defer cancel()
+	j.revoke(ctx, j.made.Entry.Session.ID)
+	j.made = nil
+}
+
+// recordOf is the record of k as the session that a legacy session became.
+func recordOf(k *session.Entry) *records.Record {
 	return &records.Record{VouchedAt: k.VouchedAt, Session: k.Session}
 }

@@ -14,33 +14,34 @@ import (
 
 const (
 	maxShadowed = 100_000         // legacy sessions that are remembered as tried out
-	maxShadows  = 4               // exchanges at once; what is beyond comes with a later request
-	shadowLife  = 5 * time.Minute // of a session that could not be revoked: as short as Stytch lets it be
+	maxShadows  = 4               // exchanges at a time; the other sessions are tried out by a later request
+	shadowLife  = 5 * time.Minute // of a session that could not be revoked; the shortest that Stytch allows
 )
 
-// shadow is what was tried out, and what is being.
+// shadows are the legacy sessions that were tried out, and the trials under way.
 type shadows struct {
 	done  *lru.Cache[string, struct{}] // keys of legacy sessions
-	slots chan struct{}                // one in it for each exchange under way
+	slots chan struct{}                // holds one value for each exchange under way
 }
 
 func newShadows() shadows {
 	return shadows{done: cache.LRU[string, struct{}](maxShadowed), slots: make(chan struct{}, maxShadows)}
 }
 
-// Tried is what a legacy session would have come to.
+// ShadowResult is what an exchange of a legacy session would have come to.
 type ShadowResult struct {
-	Err     error // ErrAnotherPerson, with UserID, or why there would be no session
+	Err     error // ErrAnotherPerson, with UserID, or another reason for no session
 	Took    time.Duration
-	UserID  string // of another person
-	NotSent bool   // nothing was sent, for want of what is needed
+	UserID  string // of the other person
+	NotSent bool   // the request could not be made, so Stytch was not asked
 }
 
-// TryOut exchanges a legacy session for nobody, apart from the request, unless that
-// was done before or there is no room. Only the preparation is the request's.
+// Shadow exchanges a legacy session, revokes the new session at once, and calls tell with
+// what came of it. It does so in the background, and once for each legacy session. Only
+// prepare runs in the request. If there is no room now, a later request tries it.
 func (m *Exchanger) Shadow(ctx context.Context, l *Legacy, prepare Prepare, tell func(context.Context, ShadowResult)) {
 	s := &m.shadows
-	if s.done.Contains(l.Key) || m.refused(l.Key) != nil || !m.Limiter.HasRoom() {
+	if s.done.Contains(l.Key) || m.knownRefusal(l.Key) != nil || !m.Limiter.HasRoom() {
 		return
 	}
 	in, err := prepare()
@@ -74,8 +75,8 @@ func (m *Exchanger) Shadow(ctx context.Context, l *Legacy, prepare Prepare, tell
 	})
 }
 
-// compare makes the exchange, gives its session up at once, and tells if it was
-// another person's. What can't be told is tried again.
+// shadow makes the exchange, revokes its session, and compares its user. If Stytch can't
+// tell, a later request tries again.
 func (m *Exchanger) shadow(ctx context.Context, l *Legacy, in stytch.ExchangeRequest) ShadowResult {
 	asking, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
@@ -83,10 +84,8 @@ func (m *Exchanger) shadow(ctx context.Context, l *Legacy, in stytch.ExchangeReq
 	out, err := m.API.Exchange(asking, in)
 	took := time.Since(began)
 	if err != nil {
-		if x := failed(err); x.Answer != stytch.No {
-			if !x.until.IsZero() { // a no would hold up who moves in the stage that comes next
-				m.refusals.Add(l.Key, x)
-			}
+		if x := resultOf(err); x.Answer != stytch.No {
+			m.remember(l.Key, x) // a "no" is not: it would refuse this session in the stage that comes next
 			m.shadows.done.Remove(l.Key)
 		}
 		return ShadowResult{Err: err, Took: took}

@@ -1,4 +1,4 @@
-// Package rate keeps what is begun in any one second to a number.
+// Package rate limits how many exchanges begin in any one second.
 package rate
 
 import (
@@ -9,25 +9,26 @@ import (
 )
 
 const (
-	maxStarts = 1000                 // that are counted one by one
-	longest   = 400 * 24 * time.Hour // between two
+	maxStarts = 1000                 // that are remembered; a higher rate is limited in parts of a second
+	longest   = 400 * 24 * time.Hour // between two starts: a longer time would overflow a Duration
 )
 
-// Pace counts what was begun of late. A bucket that fills as it is emptied would let
-// twice as many through: what it held, and what came since. The zero value is ready
-// for use.
+// Limiter counts the latest starts. It is a sliding window, and not a token bucket: that
+// lets twice the rate through in the first second, what it holds and what flows in. The
+// zero value is ready for use. Limiter is safe for concurrent use.
 type Limiter struct {
 	mu     sync.Mutex
-	starts []time.Time // of late, the oldest first; guarded by mu
+	starts []time.Time // the latest ones, the oldest first; guarded by mu
 }
 
-// Take begins one, if there is room for it: of 1 or more perSecond, whole ones; 0.1
-// is one in ten seconds; 0: no limit.
+// Take counts one more start and returns true, if there is room for it. A rate of 1 or
+// more perSecond is rounded down to a whole number. A rate of 0.1 is one start in ten
+// seconds. A rate of 0 is no limit.
 func (p *Limiter) Take(perSecond float64) bool {
 	return p.count(perSecond, func(now time.Time) { p.starts = append(p.starts, now) })
 }
 
-// GiveBack is for one that was not begun after all, a moment after Take.
+// Return takes the latest start back. Call it a moment after Take, if nothing began.
 func (p *Limiter) Return() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,7 +37,7 @@ func (p *Limiter) Return() {
 	}
 }
 
-// HasRoom reports whether Take would begin one.
+// HasRoom reports whether Take would return true.
 func (p *Limiter) HasRoom(perSecond float64) bool { return p.count(perSecond, func(time.Time) {}) }
 
 func (p *Limiter) count(perSecond float64, begin func(time.Time)) bool {
@@ -59,8 +60,8 @@ func (p *Limiter) count(perSecond float64, begin func(time.Time)) bool {
 	return true
 }
 
-// window is a number, and the time in which no more may be
-// begun, so that in no second there are more than perSecond.
+// window is the time in which no more than most may start, so that no second has more
+// than perSecond starts.
 func window(perSecond float64) (most int, within time.Duration) {
 	if perSecond < 1 {
 		return 1, time.Duration(min(float64(time.Second)/perSecond, float64(longest)))

@@ -1,5 +1,6 @@
-// Package records remembers what became of legacy sessions: in the store that
-// machines share, if there is one, and in this process, for when that is down.
+// Package records remembers which Stytch session each legacy session became. A record is
+// in the store that machines share, if there is one. It is in the memory of this process
+// too, in case the store is down.
 package records
 
 import (
@@ -16,26 +17,26 @@ import (
 
 const (
 	maxRecords = 20_000              // in this process, of a few KB each
-	keepRecord = 30 * 24 * time.Hour // at least; a session that lives longer is kept as long as that
+	keepRecord = 30 * 24 * time.Hour // at least; the record of a session that lives longer is kept for as long as that lives
 )
 
 // Records is made with [New]. It is safe for concurrent use.
 type Records struct {
 	store *sealedstore.Store
 	codec Codec
-	lease time.Duration
 	local cache.TTL[string, []byte] // sealed
 }
 
-// Codec is how an answer of Stytch's is written down.
+// Codec writes sessions as JSON, and reads them. Decode returns an error also for JSON
+// that lacks what a session must have.
 type Codec struct {
 	Encode func(*stytch.Session) (json.RawMessage, error)
-	Decode func(json.RawMessage) (*stytch.Session, error) // an error too where it is of no use
+	Decode func(json.RawMessage) (*stytch.Session, error)
 }
 
-// Record is a legacy session's Stytch session.
+// Record names the Stytch session that a legacy session became.
 type Record struct {
-	VouchedAt time.Time // when Stytch vouched for it last
+	VouchedAt time.Time // when Stytch last vouched for the session
 	Session   *stytch.Session
 }
 
@@ -45,17 +46,16 @@ type written struct {
 	Answer json.RawMessage `json:"answer"`
 }
 
-// New returns Records in a store. lease is for how long a claim is one's own before
-// it has to be renewed.
-func New(v *sealedstore.Store, c Codec, lease time.Duration) *Records {
-	return &Records{store: v, codec: c, lease: lease, local: cache.NewTTL[string, []byte](maxRecords)}
+// New returns the records in a store.
+func New(v *sealedstore.Store, c Codec) *Records {
+	return &Records{store: v, codec: c, local: cache.NewTTL[string, []byte](maxRecords)}
 }
 
 // ttl is how long a record is of use.
 func (r *Record) ttl() time.Duration { return max(keepRecord, time.Until(r.Session.ExpiresAt)) }
 
-// Load returns the record of a legacy session, nil if there is none. id, that
-// session's, opens it.
+// Load returns the record of a legacy session, or nil. id is the legacy session's own:
+// the record opens with it alone.
 func (s *Records) Load(ctx context.Context, key string, id redact.Secret) *Record {
 	sealed, _, err := s.store.Get(ctx, key)
 	if r := s.read(key, id, sealed); r != nil {
@@ -63,14 +63,14 @@ func (s *Records) Load(ctx context.Context, key string, id redact.Secret) *Recor
 	}
 	sealed, _ = s.local.Get(key)
 	r := s.read(key, id, sealed)
-	if r != nil && err == nil { // the store was down when this was made, or has lost it
+	if r != nil && err == nil { // the store was down when this record was made, or has lost it
 		_, _ = s.store.Put(ctx, key, "", sealed, r.ttl())
 	}
 	return r
 }
 
-// read returns the record of a sealed value, or nil: what can't be read is
-// none, and worth a line in the log.
+// read returns the record in a sealed value, or nil. A value that can't be read is
+// reported, and counts as none: so it signs no user out.
 func (s *Records) read(key string, id redact.Secret, sealed []byte) *Record {
 	if len(sealed) == 0 {
 		return nil
@@ -91,12 +91,12 @@ func (s *Records) read(key string, id redact.Secret, sealed []byte) *Record {
 	return r
 }
 
-// Put remembers a session. It returns false, and remembers nothing, if owner's
-// claim was lost; owner "" needs none.
+// Put records a session. If owner has lost its claim, Put records nothing and returns
+// false. An owner "" needs no claim.
 func (s *Records) Put(ctx context.Context, key string, id redact.Secret, owner string, r *Record) (stored bool) {
 	answer, err := s.codec.Encode(r.Session)
 	if err != nil {
-		return true // remembered by nobody, but no other's either
+		return true // not recorded; but the claim was not lost, and the session may be handed out
 	}
 	plain, err := json.Marshal(written{r.VouchedAt, answer})
 	if err != nil {
@@ -110,10 +110,10 @@ func (s *Records) Put(ctx context.Context, key string, id redact.Secret, owner s
 	return true
 }
 
-// Claim asks for the right to exchange a legacy session. An error means that
-// the store can't tell, and may yet do it.
-func (s *Records) Claim(ctx context.Context, key, owner string) (claimed bool, err error) {
-	return s.store.Claim(ctx, key, owner, s.lease)
+// Claim asks for the right to exchange a legacy session, for the time of lease. After an
+// error the claim may come into force all the same, also later.
+func (s *Records) Claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error) {
+	return s.store.Claim(ctx, key, owner, lease)
 }
 
 // Release gives a claim back.
@@ -121,39 +121,11 @@ func (s *Records) Release(ctx context.Context, key, owner string) {
 	s.store.Release(ctx, key, owner)
 }
 
-// Hold renews a claim until stop is called. A claim that can't be renewed is
-// found out about by Put. sure is false where a renewal got no answer: it may yet
-// reach the store, and get a claim back that was lost.
-func (s *Records) Hold(ctx context.Context, key, owner string) (stop func() (sure bool)) {
-	if !s.store.IsShared() {
-		return func() bool { return true }
-	}
-	sure := true
-	ctx, cancel := context.WithCancel(ctx)
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		tick := time.NewTicker(max(s.lease/3, time.Millisecond))
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				if _, err := s.store.Claim(context.WithoutCancel(ctx), key, owner, s.lease); err != nil {
-					sure = false
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() bool { cancel(); <-over; return sure }
-}
-
-// Source is the legacy session that a record is of, kept where it has to be
-// ended at its source: at a logout the browser has its cookie no more.
+// Source is the legacy session that a record is of. A logout after the swap needs it for
+// LegacyCookie.End: the browser does not have the legacy cookie any more.
 type Source struct {
 	Cookie    string            `json:"cookie"`
-	Entry     int               `json:"entry"` // of Config.Legacy; two may have one name
+	Entry     int               `json:"entry"` // the index in Config.Legacy; two entries may have one name
 	ID        redact.Secret     `json:"id"`
 	Token     redact.Secret     `json:"token"`
 	Identity  userinfo.Identity `json:"identity"`
@@ -161,14 +133,15 @@ type Source struct {
 	ExpiresAt time.Time         `json:"expires_at"`
 }
 
-// storedSource is a Source as it is stored: a redact.Secret encodes as [redacted].
+// storedSource is a Source as it is stored. It writes the secrets as plain strings, for
+// a redact.Secret encodes as [redacted].
 type storedSource struct {
 	Source
 	ID    string `json:"id"`
 	Token string `json:"token"`
 }
 
-// PutSource remembers the legacy session of a record, and Source returns it.
+// PutSource keeps the legacy session of a record for a time.
 func (s *Records) PutSource(ctx context.Context, key string, src Source, ttl time.Duration) {
 	plain, err := json.Marshal(storedSource{src, string(src.ID), string(src.Token)})
 	if err != nil {
@@ -180,6 +153,7 @@ func (s *Records) PutSource(ctx context.Context, key string, src Source, ttl tim
 	_, _ = s.store.Put(ctx, key, "", sealed, ttl)
 }
 
+// Source returns the legacy session of a record, if PutSource kept it.
 func (s *Records) Source(ctx context.Context, key string) (src Source, found bool) {
 	key += ".source"
 	sealed, ok := s.local.Get(key)

@@ -22,6 +22,10 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
+// Requests with one legacy session share one exchange. Clients may leave, the application's
+// own code may be slow or panic, and the transport may do anything: no request waits for
+// what concerns another, and none is lost.
+
 // tally counts the visitors by what they got: of cookies, names and values.
 func tally(visitors []*apptest.Visitor) map[string]int {
 	out := map[string]int{}
@@ -58,7 +62,7 @@ func TestOneExchangeForAll(t *testing.T) {
 	})
 }
 
-// Two people's exchanges at once are two.
+// Two people's legacy sessions come at once: that is two exchanges.
 func TestExchangesOfTwoPeople(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(time.Second))
@@ -74,7 +78,7 @@ func TestExchangesOfTwoPeople(t *testing.T) {
 	})
 }
 
-// The client goes away while Stytch is asked. The exchange goes on, and the
+// The client leaves while Stytch is asked. The exchange goes on, and the
 // next request has its session.
 func TestClientGone(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -88,6 +92,8 @@ func TestClientGone(t *testing.T) {
 	})
 }
 
+// The first of a hundred requests with one legacy session leaves. The others have the
+// session.
 func TestFirstOfManyGone(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(2*time.Second))
@@ -118,7 +124,8 @@ func TestAnswerAfterTimeout(t *testing.T) {
 	})
 }
 
-// What the application's Resolve does concerns its own request alone.
+// What the application's Resolve does concerns its own request alone: an error, a panic, a
+// slow answer.
 func TestResolve(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
@@ -233,7 +240,7 @@ func TestPanicOfUserCode(t *testing.T) {
 	}
 }
 
-// stubborn is a body that takes longer than anybody waits.
+// stubborn is a body that takes longer than any request waits.
 type stubborn struct{}
 
 func (stubborn) Read([]byte) (int, error) { time.Sleep(time.Minute); return 0, errors.New("late") }

@@ -1,7 +1,6 @@
 package stories_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -137,48 +136,5 @@ func TestSessionWhoseClaimIsLostIsRevoked(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		require.Len(t, a.Stytch.Sessions(), 1)
 		assert.False(t, a.Stytch.Sessions()[0].Live)
-	})
-}
-
-// A renewal that is under way when the exchange ends is no failure of the store.
-type slowClaims struct{ *storetest.Memory }
-
-func (s slowClaims) Claim(ctx context.Context, key, owner string, lease time.Duration) (bool, error) {
-	select {
-	case <-time.After(50 * time.Millisecond):
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	return s.Memory.Claim(ctx, key, owner, lease)
-}
-
-func TestHoldStops(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		m := a.Machines(t, 1, apptest.SharedStore(slowClaims{new(storetest.Memory)}))
-		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Delay(860*time.Millisecond))
-		require.Equal(t, apptest.Swapped, a.On(m[0]).Get("sid=ada-1").String())
-		synctest.Wait()
-		assert.Empty(t, a.Events)
-	})
-}
-
-// A renewal that is slow, and does not know its context, comes before the Release.
-type deafClaims struct{ *storetest.Memory }
-
-func (s deafClaims) Claim(_ context.Context, key, owner string, lease time.Duration) (bool, error) {
-	time.Sleep(50 * time.Millisecond)
-	return s.Memory.Claim(context.Background(), key, owner, lease)
-}
-
-func TestLateRenewalLeavesNoClaim(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		s := new(storetest.Memory)
-		m := a.Machines(t, 2, apptest.SharedStore(deafClaims{s}))
-		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(400, "bad_request").WithDelay(860*time.Millisecond))
-		a.On(m[0]).Get("sid=ada-1")
-		time.Sleep(time.Second / 2)
-		start := time.Now()
-		a.On(m[1]).Get("sid=ada-1")
-		assert.Less(t, time.Since(start), time.Second, "a claim is left behind")
 	})
 }
