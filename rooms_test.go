@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -253,5 +254,26 @@ func (u uses) order() (order, rest []string) {
 			return order, rest
 		}
 		order, rest = append(order, rest[next]), slices.Delete(rest, next, next+1)
+	}
+}
+
+// TestArchitectureNamesTests fails when ARCHITECTURE.md names a test that is not there.
+func TestArchitectureNamesTests(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	require.NoError(t, err)
+	var code []byte
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		code = append(code, b...)
+		return err
+	}))
+	named := regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w+`).FindAllString(string(text), -1)
+	require.Greater(t, len(named), 50)
+	for _, name := range named {
+		assert.True(t, bytes.Contains(code, []byte("func "+name+"(")), name)
 	}
 }

@@ -12,7 +12,9 @@
 //   - old_logout, logout_races: a logout by the old code, and a logout beside
 //     another request
 //   - flight, races: requests at the same time, on one machine and on several
-//   - machines, records: several machines, and the store that they share
+//   - machines, machines_logout, records, records_before: several machines, the store
+//     that they share, and what the version before has stored
+//   - create_users: users whom Stytch does not have yet
 //   - rollout_fleet: a rollout that changes while requests come in
 //   - load, flood, outage: too many users, made-up cookies, and a Stytch that
 //     is slow, throttles or is down
