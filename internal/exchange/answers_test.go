@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -232,14 +233,14 @@ func TestRoomIsTakenMeanwhile(t *testing.T) {
 // evicts what is volatile.
 type forgetful struct {
 	*storetest.Memory
-	puts int
+	puts atomic.Int64
 }
 
 func (s *forgetful) Put(ctx context.Context, key, owner string, v []byte, ttl time.Duration) (bool, error) {
 	if owner == "" {
 		return s.Memory.Put(ctx, key, owner, v, ttl)
 	}
-	s.puts++
+	s.puts.Add(1)
 	time.Sleep(time.Millisecond) // or time would never pass for a job that asks without a pause
 	return false, nil
 }
@@ -258,8 +259,8 @@ func TestStoreThatLosesClaims(t *testing.T) {
 		time.Sleep(3*timeout - took - time.Millisecond)
 		assert.Equal(t, "migrate", api.said())
 		time.Sleep(time.Second)
-		assert.Greater(t, s.puts, 100)
-		assert.Less(t, s.puts, 500)
+		assert.Greater(t, s.puts.Load(), int64(100))
+		assert.Less(t, s.puts.Load(), int64(500))
 		living := api.living()
 		what, _ = m.ask(t)
 		assert.Equal(t, living == 1, what == "recorded session-1", "alive, and no request has it")
