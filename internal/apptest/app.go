@@ -43,13 +43,6 @@ type App struct {
 func InBubble(t *testing.T, f func(t *testing.T, a *App), change ...func(*stytchmigrate.Config)) {
 	t.Helper()
 	RunParallel(t)
-	InBubbleAlone(t, f, change...)
-}
-
-// InBubbleAlone is InBubble for a test that counts goroutines, so that no other
-// test may run at the same time.
-func InBubbleAlone(t *testing.T, f func(t *testing.T, a *App), change ...func(*stytchmigrate.Config)) {
-	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Helper()
 		a := New(t, stytchtest.Config{InProcess: true}, change...)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"example.com/stytchmigrate/internal/apptest/bubble"
 	"example.com/stytchmigrate/internal/outbound"
 )
 
@@ -67,11 +68,11 @@ func TestOneGoroutineForEachCall(t *testing.T) {
 	const calls = 20
 	synctest.Test(t, func(t *testing.T) {
 		s := newStytch()
-		before := runtime.NumGoroutine()
+		before := bubble.Goroutines()
 		s.start(t, calls, exchange, after(time.Second, ok))
-		assert.Equal(t, 2*calls, runtime.NumGoroutine()-before, "the callers, and a goroutine for each call")
+		assert.Equal(t, 2*calls, bubble.Goroutines()-before, "the callers, and a goroutine for each call")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Equal(t, before, runtime.NumGoroutine())
+		assert.Equal(t, before, bubble.Goroutines())
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"example.com/stytchmigrate/internal/apptest/bubble"
 	"example.com/stytchmigrate/internal/outbound"
 )
 
@@ -284,7 +285,7 @@ func TestFloodWhileOpen(t *testing.T) {
 		var before, now runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		goroutines := runtime.NumGoroutine()
+		goroutines := bubble.Goroutines()
 		for i := range 40_000 {
 			began := time.Now()
 			if s.call(session, badCert)[0] == 'h' {
@@ -299,6 +300,6 @@ func TestFloodWhileOpen(t *testing.T) {
 		assert.Less(t, s.triesMade(), 30, "a probe in five seconds")
 		assert.Less(t, int64(now.HeapAlloc)-int64(before.HeapAlloc), int64(1<<20))
 		synctest.Wait()
-		assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
+		assert.LessOrEqual(t, bubble.Goroutines(), goroutines)
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/internal/apptest/bubble"
 	"example.com/stytchmigrate/internal/apptest/scale"
 	"example.com/stytchmigrate/stytchtest"
 )
@@ -92,15 +92,17 @@ func moveAll(t *testing.T, a *apptest.App, cookies []string, pause time.Duration
 // Stytch takes ever longer, from 50 ms to 5 s, with thirty users a second. No
 // more than 32 users wait for it, no longer than Timeout. The others don't wait.
 func TestNoUserWaitsLongWhileStytchGetsSlower(t *testing.T) {
-	apptest.InBubbleAlone(t, func(t *testing.T, a *apptest.App) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.ResolveAsAda
 		works := stytchtest.Handle(a.Copies(t))
 		a.Stytch.ResetCalls()
-		goroutines, most := runtime.NumGoroutine(), 0
+		goroutines, most := bubble.Goroutines(), 0
 		const n = 300
 		stream(a, n, time.Second/30, func(i int) string {
 			a.Stytch.FailAll(stytchtest.Migrate, works.WithDelay(50*time.Millisecond+time.Duration(i)*4950*time.Millisecond/n))
-			most = max(most, runtime.NumGoroutine()-goroutines)
+			if i%10 == 0 { // to count them takes long
+				most = max(most, bubble.Goroutines()-goroutines)
+			}
 			return fmt.Sprint("sid=ada-", i)
 		})
 		got := map[string]int{}
@@ -207,17 +209,17 @@ func requireBreakerEvents(t *testing.T, a *apptest.App) {
 // call. Nothing piles up: neither calls, nor goroutines, nor log lines.
 func TestOutageUnderLoad(t *testing.T) {
 	var log bytes.Buffer
-	apptest.InBubbleAlone(t, func(t *testing.T, a *apptest.App) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = apptest.ResolveAsAda
 		kinds, cookiesOf := usersInAnOutage(t, a)
 		a.Stytch.ResetCalls()
 		a.Stytch.FailAll(stytchtest.Any, stytchtest.Error(503, "server_unavailable"))
-		goroutines, later := runtime.NumGoroutine(), 0
+		goroutines, later := bubble.Goroutines(), 0
 		n, pause := scale.Down(2_500), time.Second/time.Duration(scale.Down(2_000))
 		open := scale.Down(1_000) // the breakers, after half a second at most
 		cookies := func(i int) string {
-			if i > open {
-				later = max(later, runtime.NumGoroutine()-goroutines)
+			if i > open && i%50 == 0 { // to count them takes long
+				later = max(later, bubble.Goroutines()-goroutines)
 			}
 			return cookiesOf(i)
 		}

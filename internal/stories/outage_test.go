@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +20,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/internal/apptest/bubble"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -185,16 +185,16 @@ func TestSilenceBesideValidJWT(t *testing.T) {
 
 // A call that gets no answer leaves nothing behind after three times Timeout.
 func TestSilenceLeavesNothing(t *testing.T) {
-	apptest.InBubbleAlone(t, func(t *testing.T, a *apptest.App) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Silence())
-		start, goroutines := time.Now(), runtime.NumGoroutine()
+		start, goroutines := time.Now(), bubble.Goroutines()
 		assert.Equal(t, apptest.UnavailableUntouched+"migrate migrate", a.Get("sid=ada-1").String())
 		assert.InDelta(t, 5*time.Second, time.Since(start), float64(200*time.Millisecond))
-		assert.Greater(t, runtime.NumGoroutine(), goroutines, "the call goes on without its request")
+		assert.Greater(t, bubble.Goroutines(), goroutines, "the call goes on without its request")
 		time.Sleep(time.Until(start.Add(15 * time.Second)))
 		synctest.Wait()
 		assert.Zero(t, a.Stytch.InFlight(stytchtest.Any))
-		assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
+		assert.LessOrEqual(t, bubble.Goroutines(), goroutines)
 	})
 }
 
