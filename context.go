@@ -37,14 +37,14 @@ func (o Outcome) String() string {
 // requestInfo is what the middleware found out about a request. It is the one value
 // that the middleware puts into a context.
 type requestInfo struct {
-	by      *cookies.Policy // identifies the Middleware; nil in NewContext
-	outcome Outcome
-	cause   string // see Event.Cause; "" if err tells it
-	user    *User
-	session *Session
-	legacy  *resolvedSession // with any outcome: Logout ends it
-	hidden  bool             // legacy is not for handlers: it was logged out, or an expired JWT is of another session
-	err     error            // why the outcome is Refused or Unavailable, or Legacy because there was no room
+	by             *cookies.Policy // identifies the Middleware; nil in NewContext
+	outcome        Outcome
+	cause          string // see Event.Cause; "" if err tells it
+	user           *User
+	session        *Session
+	legacy         *resolvedSession // with any outcome: Logout ends it
+	notForHandlers bool             // legacy is not for handlers: it was logged out, or an expired JWT is of another session
+	err            error            // why the outcome is Refused or Unavailable, or Legacy because there was no room
 
 	pending  *cookies.Pending // the Set-Cookie lines of the response; nil if there are none
 	original *http.Request    // with the cookies that are hidden from the handler; nil if none are
@@ -82,11 +82,11 @@ func (d *decision) changeLegacy(ch cookies.Change) {
 type ruling int
 
 const (
-	unrelated  ruling = iota // it can't be told whether it is one person: the Stytch session counts, the legacy cookie stays
-	superseded               // the same person: the Stytch session counts, the legacy cookie is no longer needed
-	outdated                 // another person, who signed in earlier: the Stytch session counts, the legacy cookie must go
-	overtaken                // another person, who signed in later: the legacy session counts
-	conflict                 // another person, and it can't be told who signed in later: neither counts
+	unrelated   ruling = iota // it can't be told whether it is one person: the Stytch session counts, and the legacy cookie stays
+	samePerson                // the Stytch session counts, and the legacy cookie is no longer needed
+	legacyOlder               // another person, who signed in earlier: the Stytch session counts, and the legacy cookie must go
+	legacyNewer               // another person, who signed in later: the legacy session counts
+	conflict                  // another person, and it can't be told who signed in later: neither counts
 )
 
 // cachedRuling is a ruling on the legacy cookies of a request. It stays in memory
@@ -155,7 +155,7 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // another session.
 func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
 	f := infoFrom(ctx)
-	if f == nil || f.legacy == nil || f.hidden {
+	if f == nil || f.legacy == nil || f.notForHandlers {
 		return LegacySession{}, false
 	}
 	switch f.outcome {

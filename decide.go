@@ -40,7 +40,7 @@ func (d *decider) decide(r *http.Request, c *cookies.Received) decision {
 	}
 	out := d.decideStytch(ctx, r, c)
 	loggedOut := d.isLoggedOut(ctx, &out)
-	out.hidden = out.hidden || loggedOut
+	out.notForHandlers = out.notForHandlers || loggedOut
 
 	// Without a Stytch session the old code serves this user, and may log them out by
 	// expiring its own cookie, the only one that it knows. The Stytch cookies must end
@@ -109,7 +109,7 @@ func (d *decider) unavailable(r *http.Request, c *cookies.Received, st *session.
 		d.report.logError(r.Context(), err)
 		out.cause = causeApplication // an old cookie that can't be resolved must show on the status page
 	}
-	out.hidden = out.legacy != nil && st.Stale != nil && st.Stale.LegacySession != out.legacy.key
+	out.notForHandlers = out.legacy != nil && st.Stale != nil && st.Stale.LegacySession != out.legacy.key
 	return out
 }
 
@@ -153,13 +153,13 @@ func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Re
 		return out
 	}
 	switch ruled.ruling {
-	case superseded:
-		out.changeLegacy(changeFor(d.migrator.stageOf(now, legacy), legacy))
+	case samePerson:
+		out.changeLegacy(legacyCookieChange(d.migrator.stageForCookie(now, legacy), legacy))
 	case unrelated:
-		out.change.Watch = d.migrator.stageOf(now, legacy) != StageReplace
-	case outdated:
+		out.change.Watch = d.migrator.stageForCookie(now, legacy) != StageReplace
+	case legacyOlder:
 		out.changeLegacy(cookies.Change{Expire: []int{legacy.entry}, Hide: true})
-	case overtaken:
+	case legacyNewer:
 		out = d.migrator.decide(ctx, r, legacy)
 		if out.outcome == OutcomeMigrated {
 			d.exchanges.RevokeLater(ctx, live.Session.ID)
@@ -216,18 +216,18 @@ func hashLegacy(c *cookies.Received) (sum [sha256.Size]byte) {
 // ruleBetween says which of two sessions in one request counts.
 func ruleBetween(s *stytch.Session, legacy *resolvedSession) ruling {
 	if s.Origin != "" && s.Origin == legacy.key {
-		return superseded
+		return samePerson
 	}
 	same, known := s.User.Compare(legacy.session.Identity)
 	switch {
 	case !known:
 		return unrelated
 	case same:
-		return superseded
+		return samePerson
 	case legacy.session.StartedAt.IsZero():
 		return conflict
 	case legacy.session.StartedAt.After(s.StartedAt):
-		return overtaken
+		return legacyNewer
 	}
-	return outdated
+	return legacyOlder
 }

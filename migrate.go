@@ -53,7 +53,7 @@ func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolved
 
 // stageOf returns the stage that decides what becomes of a legacy cookie beside a
 // Stytch session. If the rollout leaves the legacy session alone, both cookies stay.
-func (m *migrator) stageOf(now *Rollout, legacy *resolvedSession) Stage {
+func (m *migrator) stageForCookie(now *Rollout, legacy *resolvedSession) Stage {
 	if now.stopped() || m.isHeldBack(now, legacy) {
 		return StageKeep
 	}
@@ -83,7 +83,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolve
 		if out.cause = causeExchange; result.Recorded {
 			out.cause = causeRecord
 		}
-		out.change = changeFor(stage, legacy)
+		out.change = legacyCookieChange(stage, legacy)
 		out.change.Set = tokensOf(result.Entry)
 		return out
 	case stytch.No:
@@ -107,7 +107,7 @@ var exchangeKinds = [...]string{exchange.NoEvent: "", exchange.Mismatch: kindMis
 
 // changeFor returns what becomes of a legacy cookie beside a Stytch session of the
 // same person.
-func changeFor(s Stage, legacy *resolvedSession) cookies.Change {
+func legacyCookieChange(s Stage, legacy *resolvedSession) cookies.Change {
 	if s == StageReplace {
 		return cookies.Change{Expire: []int{legacy.entry}}
 	}

@@ -50,7 +50,7 @@ func (c *Client) severity(op stytch.Op, e *stytch.APIError) (level slog.Level, s
 		return slog.LevelWarn, "import of users, or Config.CreateUsers"
 	case meaning == stytch.Unclear && e.Setting() != "":
 		return slog.LevelError, e.Setting()
-	case meaning == stytch.Unclear, meaning == stytch.Refused:
+	case meaning == stytch.Unclear, meaning == stytch.UnlistedNo:
 		return slog.LevelWarn, ""
 	}
 	return slog.LevelInfo, ""

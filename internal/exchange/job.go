@@ -59,7 +59,7 @@ type findingKind int
 const (
 	nothing          findingKind = iota // it is not known that the legacy session became anything
 	settled                             // result is what it became, or why that can't be told
-	made                                // job.made is a new session, which is not recorded yet
+	madeNew                             // job.made is a new session, which is not recorded yet
 	claimedElsewhere                    // another machine has the claim
 	claimLost                           // the claim was lost before the Put
 )
@@ -89,7 +89,7 @@ func (j *job) attempt(ctx context.Context) finding {
 	if found.kind == nothing {
 		found = j.exchange(ctx)
 	}
-	if found.kind != made {
+	if found.kind != madeNew {
 		j.release(ctx)
 		return found
 	}
@@ -250,7 +250,7 @@ func (j *job) releaseUnanswered(ctx context.Context) {
 // exchange makes a Stytch session of the legacy one, if this job has made none yet.
 func (j *job) exchange(ctx context.Context) finding {
 	if j.made != nil {
-		return finding{kind: made}
+		return finding{kind: madeNew}
 	}
 	if !j.Limiter.Take() {
 		return settledAs(cantTell(ErrPace))
@@ -266,7 +266,7 @@ func (j *job) exchange(ctx context.Context) finding {
 	x := j.exchangeOrCreate(ctx, j.legacy.Identity, in)
 	if x.Answer == stytch.Yes {
 		j.made = x
-		return finding{kind: made}
+		return finding{kind: madeNew}
 	}
 	j.remember(j.legacy.Key, x)
 	return settledAs(x)

@@ -14,7 +14,7 @@ const (
 	NoUser     // Stytch has no user with the email that the UserInfo endpoint returned
 	UserLocked // the user failed to sign in too often
 	UserExists // there already is a user with this email or external id
-	Refused    // an error type that is not listed here
+	UnlistedNo // an error type that is not listed here
 )
 
 // Answer is CantTell for Unclear, and No for all others.
@@ -49,7 +49,7 @@ func Interpret(op Op, e *APIError) Meaning {
 	if op == Authenticate || op == Revoke || e.isAboutCaller() {
 		return Unclear
 	}
-	return Refused
+	return UnlistedNo
 }
 
 // listedMeaning lists the error types that are about the session or the user of an

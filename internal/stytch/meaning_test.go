@@ -13,7 +13,7 @@ import (
 // Error types: https://stytch.com/docs/api/errors
 func TestInterpret(t *testing.T) {
 	const (
-		unclear, refused = stytch.Unclear, stytch.Refused
+		unclear, refused = stytch.Unclear, stytch.UnlistedNo
 		noSession        = stytch.NoSession
 	)
 	for _, tt := range []struct {
@@ -90,7 +90,7 @@ func TestInterpret(t *testing.T) {
 
 func TestMeaningAnswer(t *testing.T) {
 	assert.Equal(t, stytch.CantTell, stytch.Unclear.Answer())
-	for _, m := range []stytch.Meaning{stytch.NoSession, stytch.NoUser, stytch.UserLocked, stytch.UserExists, stytch.Refused} {
+	for _, m := range []stytch.Meaning{stytch.NoSession, stytch.NoUser, stytch.UserLocked, stytch.UserExists, stytch.UnlistedNo} {
 		assert.Equal(t, stytch.No, m.Answer(), m)
 	}
 	assert.Zero(t, stytch.CantTell, "an Answer that the code forgets to set")
