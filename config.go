@@ -1,6 +1,7 @@
 package stytchmigrate
 
 import (
+	"cmp"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -64,8 +65,8 @@ type Config struct {
 	// Identity Stytch finds no user for, and exchanges it then: Email, the names,
 	// and Subject as external_id, where Stytch has a form for it (128 letters, digits
 	// or ._-| at most). By default such a session is refused, for the rest of a
-	// minute without a call; import the users beforehand. Without Identity nobody is
-	// created.
+	// minute without a call; import the users beforehand. Without Identity no user
+	// is created.
 	CreateUsers bool
 
 	// SessionClaims returns custom claims for a new Stytch session: 4 KB at most,
@@ -133,13 +134,13 @@ func (c *Config) complete() error {
 		l.Also, l.Scopes = slices.Clone(l.Also), slices.Clone(l.Scopes)
 	}
 	c.Cookies.OldScopes = slices.Clone(c.Cookies.OldScopes)
-	c.SessionDuration = orDefault(c.SessionDuration, defaultDuration)
-	c.Timeout = orDefault(c.Timeout, defaultTimeout)
-	c.Cookies.SessionName = orDefault(c.Cookies.SessionName, "stytch_session")
-	c.Cookies.JWTName = orDefault(c.Cookies.JWTName, "stytch_session_jwt")
-	c.Cookies.Path = orDefault(c.Cookies.Path, "/")
-	c.Cookies.SameSite = orDefault(c.Cookies.SameSite, http.SameSiteLaxMode)
-	c.Logger = orDefault(c.Logger, slog.Default())
+	c.SessionDuration = cmp.Or(c.SessionDuration, defaultDuration)
+	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
+	c.Cookies.SessionName = cmp.Or(c.Cookies.SessionName, "stytch_session")
+	c.Cookies.JWTName = cmp.Or(c.Cookies.JWTName, "stytch_session_jwt")
+	c.Cookies.Path = cmp.Or(c.Cookies.Path, "/")
+	c.Cookies.SameSite = cmp.Or(c.Cookies.SameSite, http.SameSiteLaxMode)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 
 	var p redact.Problems
 	c.checkProject(&p)
@@ -183,14 +184,6 @@ func (c *Config) minter() func(userinfo.Identity) (redact.Secret, error) {
 		ticket, err := mint(id)
 		return redact.Secret(ticket), err
 	}
-}
-
-func orDefault[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
 }
 
 // checkProject echoes neither field: somebody may have confused the two.

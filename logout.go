@@ -85,7 +85,9 @@ func (e *logouts) logout(w http.ResponseWriter, r *http.Request) error {
 		errs = append(errs, e.api.Revoke(ctx, ref))
 	}
 	reported := errors.Join(errs...) // without the text of the application's errors
-	for _, s := range append(legacy, e.sources(r.Context(), all)...) {
+	sources, err := e.sources(r.Context(), all)
+	errs, reported = append(errs, err), errors.Join(reported, err)
+	for _, s := range append(legacy, sources...) {
 		if err := e.endAtSource(r.Context(), s); err != nil {
 			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", s.cookie.Name, err))
 			reported = errors.Join(reported, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", s.cookie.Name, err))
@@ -176,10 +178,11 @@ func (e *logouts) endShared(ctx context.Context, all *logoutSet) (err error) {
 }
 
 // sources returns the legacy sessions that the Stytch sessions came from, if the
-// browser no longer has their cookie and they have an End.
-func (e *logouts) sources(ctx context.Context, all *logoutSet) (out []*resolvedSession) {
+// browser no longer has their cookie and they have an End. An error means that there may
+// be others.
+func (e *logouts) sources(ctx context.Context, all *logoutSet) (out []*resolvedSession, err error) {
 	if !slices.ContainsFunc(e.legacy.cookies, func(c LegacyCookie) bool { return c.End != nil }) {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout)
 	defer cancel()
@@ -187,23 +190,25 @@ func (e *logouts) sources(ctx context.Context, all *logoutSet) (out []*resolvedS
 		if slices.ContainsFunc(all.legacy, func(s *resolvedSession) bool { return s.key == key }) {
 			continue
 		}
-		if s := e.sourceOf(ctx, key); s != nil {
+		s, failed := e.sourceOf(ctx, key)
+		if s != nil {
 			out = append(out, s)
 		}
+		err = errors.Join(err, failed)
 	}
-	return out
+	return out, err
 }
 
 // sourceOf returns the legacy session of a record, if it has an End.
-func (e *logouts) sourceOf(ctx context.Context, key string) *resolvedSession {
-	src, found := e.records.Source(ctx, key)
+func (e *logouts) sourceOf(ctx context.Context, key string) (*resolvedSession, error) {
+	src, found, err := e.records.Source(ctx, key)
 	i := src.Entry
 	if !found || i >= len(e.legacy.cookies) || e.legacy.cookies[i].Name != src.Cookie || e.legacy.cookies[i].End == nil {
-		return nil // of another configuration
+		return nil, err // not found, or of another configuration
 	}
 	return &resolvedSession{entry: i, key: key, cookie: &e.legacy.cookies[i], session: LegacySession{
 		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
-	}}
+	}}, nil
 }
 
 // endAtSource calls End. It has a timeout of its own: a Stytch that is silent has

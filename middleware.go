@@ -8,8 +8,8 @@
 // that follow are authenticated by their Stytch session JWT, without a call. When
 // everybody has moved, Config.Legacy is emptied.
 //
-// Three answers are kept apart: yes, no, and can't tell. No outage reads as a
-// no, so that none signs anybody out.
+// Three answers are kept apart: yes, no, and can't tell. An error is never treated as
+// "not signed in", so an outage signs no user out.
 package stytchmigrate
 
 import (
@@ -124,8 +124,8 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		start := time.Now()
 		received := m.cookies.Read(r)
 		found := m.decider.decide(r, &received)
-		asked := len(received.Tokens) > 0 // perhaps: how long that took is worth an event
-		if found.isNothing() && !asked && m.passesUnreported(r.Context()) {
+		mayHaveAsked := len(received.Tokens) > 0 // then a Handler inside must not ask Stytch again
+		if found.isNothing() && !mayHaveAsked && m.passesUnreported(r.Context()) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -195,9 +195,9 @@ func (m *Middleware) passesUnreported(ctx context.Context) bool {
 // the old login handler too, before that sets its cookie: what it sets then is
 // kept.
 //
-// The cookies are expired in any case, if nothing was written yet; a cacheable
-// Cache-Control that the handler sets after it is the handler's mistake. An error means that Stytch, or the old
-// session's source, may not know: revoke the user's sessions there if that matters.
+// The cookies are expired in any case, if nothing was written yet. Do not set a cacheable
+// Cache-Control after it. An error means that Stytch, or the old session's source, may not
+// know: revoke the user's sessions there if that matters.
 // The revocation goes on if the client goes away.
 func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	return m.logouts.logout(w, r)

@@ -51,7 +51,7 @@ func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolved
 	return out
 }
 
-// stageOf returns the stage that decides what becomes of a legacy cookie beside a
+// stageForCookie returns the stage that decides what becomes of a legacy cookie beside a
 // Stytch session. If the rollout leaves the legacy session alone, both cookies stay.
 func (m *migrator) stageForCookie(now *Rollout, legacy *resolvedSession) Stage {
 	if now.stopped() || m.isHeldBack(now, legacy) {
@@ -105,7 +105,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolve
 // exchangeKinds are the kinds of the events of an exchange.
 var exchangeKinds = [...]string{exchange.NoEvent: "", exchange.Mismatch: kindMismatch, exchange.Created: kindCreated}
 
-// changeFor returns what becomes of a legacy cookie beside a Stytch session of the
+// legacyCookieChange returns what becomes of a legacy cookie beside a Stytch session of the
 // same person.
 func legacyCookieChange(s Stage, legacy *resolvedSession) cookies.Change {
 	if s == StageReplace {

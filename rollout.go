@@ -58,8 +58,8 @@ type Rollout struct {
 
 	// HoldBack is the percentage of legacy sessions that are left alone. It goes by
 	// Identity.Subject where that is known, else by ID: the same on every machine
-	// with the same Config.RecordKey, and the same again when it is set later. Who
-	// moves at 90 moves at 80.
+	// with the same Config.RecordKey, and the same again when it is set later.
+	// Lowering HoldBack only adds users.
 	HoldBack float64
 
 	// PerSecond is how many exchanges this process starts in any one second; of 1

@@ -211,3 +211,17 @@ func TestAPIError(t *testing.T) {
 	err = migrate(t, over(reading(strings.NewReader(`{"user_id":"user-1"}`))))
 	assert.NoError(t, err)
 }
+
+// An answer that is whole counts, though its caller's time ends at that moment: it may
+// be a new session, which must be used or revoked.
+func TestWholeAnswerCountsThoughTheCallEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := over(func(r *http.Request) (*http.Response, error) { cancel(); return answer(200, `{"user_id":"user-1"}`)(r) })
+		var out struct {
+			UserID string `json:"user_id" required:"true"`
+		}
+		assert.NoError(t, c.Post(ctx, client.Call{Op: stytch.Migrate, Path: "/v1/sessions/migrate", Out: &out}))
+		assert.Equal(t, "user-1", out.UserID)
+	})
+}

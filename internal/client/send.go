@@ -59,13 +59,13 @@ type Received struct {
 }
 
 // Send sends a request. It describes a failure in words of our own, because an
-// error's text may hold what a peer wrote. When the request's context ends, the
-// call has failed, even if the answer comes a moment later.
+// error's text may hold what a peer wrote. A whole answer counts even if the request's
+// context ends at that moment: it may be a session, which must be used or revoked.
 func (c *Client) Send(req *http.Request) Received {
 	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set("Accept", "application/json")
 	in := c.receive(req)
-	if err := req.Context().Err(); err != nil {
+	if err := req.Context().Err(); err != nil && (in.Status == 0 || in.Failure != "") {
 		return Received{Failure: redact.Reason(err)}
 	}
 	return in

@@ -139,7 +139,9 @@ func (j *job) patienceLeft() time.Duration {
 	until, met := j.waits.Get(j.legacy.Key)
 	if !met {
 		until = time.Now().Add(j.patience())
-		j.waits.Put(j.legacy.Key, until, j.patience()+j.lease()) // the claim may be as young as that when the patience ends
+		// Another machine may have claimed at the last moment of the wait. Its lease ends
+		// after this.
+		j.waits.Put(j.legacy.Key, until, j.patience()+j.lease())
 	}
 	return time.Until(until)
 }
@@ -272,7 +274,9 @@ func (j *job) exchange(ctx context.Context) finding {
 	return settledAs(x)
 }
 
-// put records the session that this job made. It returns false if the claim was lost.
+// put records the session that this job made. It returns false if the claim was lost. If
+// the store can't tell, the claim stays, so that no other machine makes a second session
+// before this process has put the record into the store.
 func (j *job) put(ctx context.Context) bool {
 	if !j.Records.Put(ctx, j.legacy.Key, j.legacy.ID, j.owner, recordOf(j.made.Entry)) {
 		return false

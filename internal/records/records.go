@@ -153,15 +153,18 @@ func (s *Records) PutSource(ctx context.Context, key string, src Source, ttl tim
 	_, _ = s.store.Put(ctx, key, "", sealed, ttl)
 }
 
-// Source returns the legacy session of a record, if PutSource kept it.
-func (s *Records) Source(ctx context.Context, key string) (src Source, found bool) {
+// Source returns the legacy session of a record, if PutSource kept it. An error means
+// that it can't be told.
+func (s *Records) Source(ctx context.Context, key string) (src Source, found bool, err error) {
 	key += ".source"
 	sealed, ok := s.local.Get(key)
 	if !ok {
-		sealed, _, _ = s.store.Get(ctx, key)
+		if sealed, _, err = s.store.Get(ctx, key); err != nil {
+			return src, false, err
+		}
 	}
 	if len(sealed) == 0 {
-		return src, false
+		return src, false, nil
 	}
 	plain, err := s.store.Open(key, "", sealed)
 	if err == nil {
@@ -169,6 +172,7 @@ func (s *Records) Source(ctx context.Context, key string) (src Source, found boo
 	}
 	if err != nil {
 		s.store.ReportUnreadable()
+		return Source{}, false, sealedstore.ErrUnreadable
 	}
-	return src, err == nil
+	return src, true, nil
 }

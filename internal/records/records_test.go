@@ -238,8 +238,9 @@ func TestUnreadable(t *testing.T) {
 					require.NoError(t, err)
 				}
 				assert.Empty(t, m.has(t, "key"))
-				_, found := m.Source(t.Context(), "key")
+				_, found, err := m.Source(t.Context(), "key")
 				assert.False(t, found, "it is sealed with an id")
+				assert.ErrorIs(t, err, sealedstore.ErrUnreadable)
 				assert.Equal(t, []error{sealedstore.ErrUnreadable}, m.reports, "once a minute")
 			})
 		})
@@ -294,23 +295,33 @@ func TestSource(t *testing.T) {
 		m, other := newMachine(store), newMachine(store)
 		m.PutSource(t.Context(), "key", source, day)
 		store.Fail(func(string, string) error { return errors.New("down") })
-		src, found := m.Source(t.Context(), "key")
-		assert.True(t, found)
-		assert.Equal(t, source, src)
+		assert.Equal(t, "found", sourceAt(t, m, "key"))
+		assert.Equal(t, "can't tell", sourceAt(t, other, "key"))
+		other.reports = nil
 		store.Fail(nil)
-		_, found = m.Source(t.Context(), "another key")
-		assert.False(t, found)
+		assert.Equal(t, "none", sourceAt(t, m, "another key"))
 		time.Sleep(day - 1)
-		src, found = other.Source(t.Context(), "key")
-		assert.True(t, found)
-		assert.Equal(t, source, src)
+		assert.Equal(t, "found", sourceAt(t, other, "key"))
 		time.Sleep(time.Nanosecond)
 		for _, x := range []*machine{m, other} {
-			_, found = x.Source(t.Context(), "key")
-			assert.False(t, found)
-			assert.Empty(t, x.reports)
+			assert.Equal(t, "none", sourceAt(t, x, "key"))
 		}
 	})
+}
+
+// sourceAt says what a machine finds.
+func sourceAt(t *testing.T, m *machine, key string) string {
+	t.Helper()
+	src, found, err := m.Source(t.Context(), key)
+	switch {
+	case err != nil:
+		assert.False(t, found)
+		return "can't tell"
+	case !found:
+		return "none"
+	}
+	assert.Equal(t, source, src)
+	return "found"
 }
 
 // A source may have more members than are known, and lack all of them but the cookie's
@@ -330,8 +341,9 @@ func TestSourcesOfTwoVersions(t *testing.T) {
 				m := newMachine(store)
 				_, err := store.Put(t.Context(), "key.source", "", m.sealed.Seal("key.source", "", []byte(row.plain)), time.Hour)
 				require.NoError(t, err)
-				src, found := m.Source(t.Context(), "key")
+				src, found, err := m.Source(t.Context(), "key")
 				assert.Equal(t, row.found, found)
+				assert.Equal(t, row.found, err == nil)
 				assert.Equal(t, row.want, src)
 				assert.Equal(t, !row.found, len(m.reports) == 1)
 			})

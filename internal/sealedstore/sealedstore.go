@@ -45,9 +45,6 @@ func New(key redact.Secret, backend Backend, timeout time.Duration, report func(
 	return s
 }
 
-// IsShared reports whether there is a Backend.
-func (s *Store) IsShared() bool { return s.backend != nil }
-
 // Get returns the sealed value of a key. Without a Backend there is none.
 func (s *Store) Get(ctx context.Context, key string) (sealed []byte, found bool, err error) {
 	if s.backend == nil {
@@ -86,12 +83,15 @@ func (s *Store) Release(ctx context.Context, key, owner string) {
 // Mark stores a fact that needs no value, such as that a session has ended. It does so
 // after ctx has ended too: a user whose browser has left stays logged out.
 func (s *Store) Mark(ctx context.Context, key string, ttl time.Duration) error {
+	if s.backend == nil {
+		return nil
+	}
 	_, err := s.Put(context.WithoutCancel(ctx), key, "", s.Seal(key, "", nil), ttl)
 	return err
 }
 
 // HasMark reports whether Mark was called for a key, here or on another machine. A mark
-// that can't be read is none, and is reported. An error is none too.
+// that can't be read counts as no mark, and is reported. So does an error.
 func (s *Store) HasMark(ctx context.Context, key string) bool {
 	sealed, found, err := s.Get(ctx, key)
 	if err != nil || !found {

@@ -67,7 +67,6 @@ func TestSealStays(t *testing.T) {
 func TestWithoutBackend(t *testing.T) {
 	s, told := newStore(nil)
 	ctx := t.Context()
-	assert.False(t, s.IsShared())
 	_, found, err := s.Get(ctx, "k")
 	assert.NoError(t, err)
 	assert.False(t, found)
@@ -88,7 +87,6 @@ func TestWithBackend(t *testing.T) {
 	b := newBackend()
 	s, told := newStore(b)
 	ctx := t.Context()
-	assert.True(t, s.IsShared())
 	claim := func(owner string) bool {
 		claimed, err := s.Claim(ctx, "k", owner, time.Minute)
 		assert.NoError(t, err)

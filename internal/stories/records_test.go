@@ -91,6 +91,37 @@ func TestLogoutWhileStoreIsDown(t *testing.T) {
 	})
 }
 
+// Another machine logs the user out, and can't read which legacy session has to be
+// ended at its source. End is not called, and Logout says why.
+func TestLogoutSaysThatASourceCouldNotBeRead(t *testing.T) {
+	var ended int
+	for name, want := range map[string]string{"the store fails": "store: get: ", "its value is forged": "a record can't be read"} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
+				jar := a.On(m[0]).Get("sid=ada-1").Jar("")
+				source := a.OriginOf(t) + ".source"
+				if want == "a record can't be read" {
+					overwrite(t, s, source, []byte("forged"))
+				} else {
+					s.Fail(func(op, key string) error {
+						if op == "get" && key == source {
+							return apptest.ErrStoreDown
+						}
+						return nil
+					})
+				}
+				var err error
+				a.Handler = func(w http.ResponseWriter, r *http.Request) { err = a.Middleware.Logout(w, r) }
+				a.On(m[1]).Get(jar)
+				assert.ErrorContains(t, err, want)
+				assert.Zero(t, ended)
+			}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
+				l.End = func(context.Context, stytchmigrate.LegacySession) error { ended++; return nil }
+			}))
+		})
+	}
+}
+
 // A reader of the store learns nothing: no session, no user, no secret.
 func TestRecordsAreSealed(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, s *storetest.Memory) {
