@@ -79,7 +79,9 @@ func (e *logouts) logout(w http.ResponseWriter, r *http.Request) error {
 		errs = append(errs, errTooMany)
 	}
 	legacy, err := e.legacyOf(info, r, &received)
-	all := e.endLocal(ctx, info, legacy, &received)
+	waiting, stop := context.WithTimeout(ctx, e.timeout/2) // for the key set; the rest is for Stytch
+	all := e.endLocal(waiting, info, legacy, &received)
+	stop()
 	errs = append(errs, err, e.endShared(ctx, all))
 	for _, ref := range all.revocations() {
 		errs = append(errs, e.api.Revoke(ctx, ref))
@@ -105,7 +107,9 @@ var errTooMany = errors.New("stytchmigrate: more cookies than Logout looks at: a
 // by the old login, or while it could not be told whose it is.
 func (e *logouts) legacyLogout(ctx context.Context, c *cookies.Received, info *requestInfo) {
 	ctx = context.WithoutCancel(ctx)
-	all := e.endLocal(ctx, info, []*resolvedSession{info.legacy}, c)
+	noWait, cancel := context.WithCancel(ctx)
+	cancel() // a JWT whose key is not here is not waited for: Stytch is asked to revoke it
+	all := e.endLocal(noWait, info, []*resolvedSession{info.legacy}, c)
 	_ = e.endShared(ctx, all)
 	background.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, 3*e.timeout)
@@ -166,7 +170,7 @@ func (e *logouts) endShared(ctx context.Context, all *logoutSet) (err error) {
 		err = errors.Join(err, e.tombstones.MarkLegacy(ctx, key))
 	}
 	for _, s := range all.legacy {
-		if record := e.records.Load(ctx, s.key, redact.Secret(s.session.ID)); record != nil {
+		if record := e.records.Load(context.WithoutCancel(ctx), s.key, redact.Secret(s.session.ID)); record != nil {
 			all.addStytch(record.Session.ID)
 			e.sessions.End(record.Session.ID)
 		}

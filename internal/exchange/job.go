@@ -94,6 +94,10 @@ func (j *job) attempt(ctx context.Context) finding {
 		return found
 	}
 
+	// The session is made, and the time of the job may be nearly over. What follows must
+	// not fail for that: the store answers each call within a tenth of Timeout.
+	ctx = context.WithoutCancel(ctx)
+
 	// Put: without the claim nothing is stored, and another machine's session counts.
 	if !j.put(ctx) {
 		return finding{kind: claimLost}
@@ -200,6 +204,8 @@ func (j *job) resume(ctx context.Context, r *records.Record) finding {
 		return settledAs(cantTell(err))
 	case now.After(r.Session.ExpiresAt.Add(-session.NearExpiry)):
 		return j.expired(r)
+	case !r.Session.User.Accepts(j.legacy.Identity): // revoked for that, perhaps, and the mark was lost
+		return j.expired(r)
 	}
 	_ = j.Tombstones.MarkLegacy(ctx, j.legacy.Key)
 	return settledAs(loggedOut())
@@ -224,6 +230,10 @@ func (j *job) refuse(ctx context.Context) finding {
 // machine had the claim and used it, and the Put would replace that one's session.
 func (j *job) claim(ctx context.Context) bool {
 	claimed, err := j.Records.Claim(ctx, j.legacy.Key, j.owner, j.lease())
+	if err == nil && !claimed && len(j.unanswered) > 0 { // this job may wait for itself
+		j.releaseUnanswered(ctx)
+		claimed, err = j.Records.Claim(ctx, j.legacy.Key, j.owner, j.lease())
+	}
 	if err != nil {
 		j.unanswered = append(j.unanswered, j.owner)
 		j.owner = rand.Text()
@@ -231,8 +241,6 @@ func (j *job) claim(ctx context.Context) bool {
 	}
 	if claimed {
 		j.waits.Remove(j.legacy.Key) // the claim that this process waited for has ended
-	} else {
-		j.releaseUnanswered(ctx) // or this job would wait for itself
 	}
 	return claimed
 }

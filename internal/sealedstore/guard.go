@@ -87,7 +87,13 @@ func (g *guarded) release(ctx context.Context, key, owner string) {
 
 // do makes one call, unless the breaker is open, and reports a failure or a recovery.
 func (g *guarded) do(ctx context.Context, op string, call func(context.Context) (reply, error)) (reply, error) {
-	r, err := g.breaker.Execute(func() (reply, error) { return callWithin(ctx, g.timeout, call) })
+	r, err := g.breaker.Execute(func() (reply, error) {
+		r, err := callWithin(ctx, g.timeout, call)
+		if err != nil && ctx.Err() != nil {
+			err = context.Canceled // its time is over: that says nothing about the store
+		}
+		return r, err
+	})
 	switch {
 	case err == nil:
 		if g.failing.Clear() {

@@ -191,3 +191,17 @@ func TestRecoveryIsReportedLast(t *testing.T) {
 	assert.NoError(t, calls["get"](t.Context(), s))
 	assert.Equal(t, []string{"failed", "recovered"}, told)
 }
+
+// A caller whose time is over says nothing about the store either.
+func TestCallersWhoseTimeIsOverDoNotCount(t *testing.T) {
+	b := newBackend()
+	b.before = func(ctx context.Context, _ string) error { return ctx.Err() }
+	s, told := newStore(b)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for range 3 {
+		assert.Error(t, calls["get"](ctx, s))
+	}
+	assert.NoError(t, calls["get"](t.Context(), s), "the store is healthy")
+	assert.Empty(t, told.lines)
+}

@@ -90,7 +90,11 @@ func (s *Sessions) vouchedFor(q question) vouched {
 func (s *Sessions) authenticate(ctx context.Context, ref stytch.SessionRef, minutes int, v vouched) (*Entry, error) {
 	out, err := s.API.Authenticate(ctx, ref, minutes)
 	switch {
-	case stytch.AnswerOf(err) == stytch.No && s.shouldLive(ctx, v):
+	case stytch.AnswerOf(err) == stytch.No && time.Until(v.expires) > NearExpiry:
+		// Another machine may have revoked the session while Stytch was asked.
+		if s.Tombstones.SessionEndedLocal(v.sessionID) || s.Tombstones.SessionEndedShared(context.WithoutCancel(ctx), v.sessionID) {
+			return nil, ErrEnded
+		}
 		return nil, s.judgeNo(ctx, err, v.sessionID)
 	case err != nil:
 		return nil, err
@@ -116,12 +120,6 @@ func (s *Sessions) authenticate(ctx context.Context, ref stytch.SessionRef, minu
 		s.ReportAlive(k)
 	}
 	return k, err
-}
-
-// shouldLive reports that nothing explains why Stytch does not know a session: it is
-// vouched for, is not about to expire, and was logged out on no machine.
-func (s *Sessions) shouldLive(ctx context.Context, v vouched) bool {
-	return time.Until(v.expires) > NearExpiry && !s.Tombstones.SessionEndedLocal(v.sessionID) && !s.Tombstones.SessionEndedShared(ctx, v.sessionID)
 }
 
 // Confirm asks Stytch about a session that it vouched for at the time at, unless it did

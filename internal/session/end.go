@@ -94,7 +94,7 @@ func (s *Sessions) endedOrigin(ctx context.Context, token redact.Secret, c *sess
 		x = *k.Session
 	}
 	now := time.Now()
-	if s.Tombstones.SessionEndedLocal(x.ID) || x.ID != "" && s.Tombstones.SessionEndedShared(ctx, x.ID) {
+	if s.Tombstones.SessionEndedLocal(x.ID) || x.ID != "" && s.Tombstones.SessionEndedShared(context.WithoutCancel(ctx), x.ID) {
 		return ""
 	}
 	if now.Before(x.StartedAt.Add(Propagation)) || now.After(x.ExpiresAt.Add(-NearExpiry)) {

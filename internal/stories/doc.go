@@ -9,8 +9,8 @@
 //     request to its last, how it ends, and what it goes through in an outage
 //   - place, header, resaved, wire: an old cookie, and where it may change
 //   - two_people: sessions of two users at one browser
-//   - old_logout, logout_races: a logout by the old code, and a logout beside
-//     another request
+//   - old_logout, logout_races, logout_silence: a logout by the old code, beside
+//     another request, and while Stytch is silent
 //   - flight, races: requests at the same time, on one machine and on several
 //   - machines, machines_logout, records, records_before: several machines, the store
 //     that they share, and what the version before has stored
