@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -146,7 +147,10 @@ func (b *browser) signIn() {
 		name = b.owner
 	}
 	v.newSID = fmt.Sprintf("%s.%016x%016x", name, b.dice.Uint64(), b.dice.Uint64())
-	again := v.path == "plain login" && name == b.owner
+	// The browser may still have a Stytch session of this person, also from before
+	// somebody else signed in over it. Then the new old session is not exchanged, and a
+	// logout does not learn of it.
+	again := v.path == "plain login" && (name == b.owner || slices.Contains(b.past, name))
 	b.load(v)
 	if v.path == "login" && b.owner != "" {
 		b.left(v)
