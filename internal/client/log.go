@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"example.com/stytchmigrate/internal/stytch"
@@ -35,8 +36,19 @@ func (c *Client) LogError(ctx context.Context, op stytch.Op, took time.Duration,
 		if level, setting = c.severity(op, call.API); setting != "" {
 			attrs = append(attrs, slog.String("setting", setting))
 		}
+		if call.API.Type == "" {
+			attrs = append(attrs, slog.String("reason", between(call.API.Status)))
+		}
 	}
 	c.Log.LogAttrs(ctx, level, "stytchmigrate: call to Stytch failed", attrs...)
+}
+
+// between says where an answer comes from that is not in the form of Stytch's errors.
+func between(status int) string {
+	if status == http.StatusProxyAuthRequired {
+		return "a proxy between here and Stytch asks for credentials"
+	}
+	return "the answer is not Stytch's: a proxy, a firewall or a gateway between here and Stytch sent it"
 }
 
 // severity returns the level of an error that Stytch answered, and the setting that

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -37,6 +38,8 @@ func TestLevel(t *testing.T) {
 		{"the UserInfo endpoint", 404, "migrate_from_external_unexpected_response", false, "WARN", userInfo},
 		{"a no for an unknown reason", 404, "brand_new_error", false, "WARN", ""},
 		{"a gateway's 404", 404, "", false, "WARN", ""},
+		{"a firewall's 403", 403, "", false, "WARN", ""},
+		{"a proxy's 401", 401, "", false, "WARN", ""},
 		{"an outage", 503, "server_unavailable", false, "WARN", ""},
 		{"an outage that says no", 503, "session_not_found", false, "WARN", ""},
 		{"too many requests", 429, "too_many_requests", false, "WARN", ""},
@@ -62,6 +65,32 @@ func TestLevel(t *testing.T) {
 		})
 	}
 }
+
+// An answer that is not Stytch's names no setting. The log says where it comes from.
+func TestLogOfAnAnswerFromBetween(t *testing.T) {
+	for _, tt := range []struct {
+		status       int
+		body, reason string
+	}{
+		{403, "<html>Forbidden</html>", between},
+		{401, "", between},
+		{404, `{"message":"no Route matched with those values"}`, between},
+		{302, "", between},
+		{502, "<html>Bad Gateway</html>", between},
+		{407, "", "a proxy between here and Stytch asks for credentials"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			log := logOf(t, over(answer(tt.status, tt.body)))
+			assert.Contains(t, log, `"level":"WARN"`)
+			assert.Contains(t, log, fmt.Sprintf(`"status_code":%d,"error_type":"","request_id":"","reason":%q}`, tt.status, tt.reason))
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		assert.NotContains(t, logOf(t, over(apiError(503, "server_unavailable"))), "reason")
+	})
+}
+
+const between = "the answer is not Stytch's: a proxy, a firewall or a gateway between here and Stytch sent it"
 
 func TestLogLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

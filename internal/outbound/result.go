@@ -39,7 +39,8 @@ func (t *try) isRetryable() bool {
 
 // outcome is what the breaker counts. It counts whether Stytch works, so a "no", or
 // a refusal of our credentials, is a success. A status that is neither 200 nor
-// 4xx does not come from Stytch's API.
+// 4xx does not come from Stytch's API. Neither does a 4xx without an error_type: a
+// firewall, a proxy or a gateway sent it, and the call did not reach Stytch.
 func (t *try) outcome(maxBody int64) error {
 	if t.cancelled {
 		return errNotCounted
@@ -50,7 +51,7 @@ func (t *try) outcome(maxBody int64) error {
 	switch code := t.resp.StatusCode; {
 	case code == http.StatusOK && int64(len(t.body)) <= maxBody && isObject(t.body),
 		code == http.StatusTooManyRequests && t.isUserLocked(),
-		code >= 400 && code < 500 && code != http.StatusTooManyRequests:
+		code >= 400 && code < 500 && code != http.StatusTooManyRequests && t.errorType() != "":
 		return nil
 	}
 	return errFailed
@@ -63,13 +64,18 @@ func (t *try) isUserLocked() bool { return t.isTooMany("user_lock_limit_reached"
 func (t *try) isThrottled() bool { return t.isTooMany("too_few_tokens_authenticated") }
 
 func (t *try) isTooMany(errorType string) bool {
-	if t.resp == nil || t.resp.StatusCode != http.StatusTooManyRequests {
-		return false
-	}
+	return t.resp != nil && t.resp.StatusCode == http.StatusTooManyRequests && t.errorType() == errorType
+}
+
+// errorType returns the error_type of an answer in the form of Stytch's errors, or "".
+func (t *try) errorType() string {
 	var body struct {
 		Type string `json:"error_type"`
 	}
-	return json.Unmarshal(t.body, &body) == nil && body.Type == errorType
+	if t.resp == nil || json.Unmarshal(t.body, &body) != nil {
+		return ""
+	}
+	return body.Type
 }
 
 func (t *try) retryAfter() time.Duration {

@@ -88,13 +88,16 @@ func (e *APIError) isAboutCaller() bool {
 }
 
 // Setting names the setting that the error is about. It returns "" if the error is
-// not about a setting.
+// not about a setting. An answer that is not in Stytch's form is about none: a
+// firewall's 403 says nothing about our credentials.
 func (e *APIError) Setting() string {
 	const (
 		unauthorized, forbidden = 401, 403 // RFC 9110 section 15.5
 		credentials             = "Config.ProjectID or Config.Secret"
 	)
 	switch e.Type {
+	case "":
+		return ""
 	case "migrate_from_external_missing_userinfo", "invalid_userinfo_url":
 		return "UserInfo URL in the Stytch dashboard"
 	case "route_not_found":

@@ -118,6 +118,9 @@ func TestSetting(t *testing.T) {
 		{402, "brand_new_error", ""},
 		{404, "session_not_found", ""},
 		{503, "", ""},
+		{401, "", ""},
+		{403, "", ""},
+		{407, "", ""},
 	} {
 		e := &stytch.APIError{Status: tt.status, Type: tt.errorType}
 		assert.Equal(t, tt.want, e.Setting(), "%d %s", tt.status, tt.errorType)

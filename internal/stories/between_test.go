@@ -1,0 +1,52 @@
+package stories
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/stytchtest"
+)
+
+// Something between the application and Stytch answers in Stytch's place. Each row is
+// its answer to a hundred users, one after the other. No setting is blamed. The
+// breaker opens, so that most users do not wait for a call that can't succeed.
+func TestAnswerFromBetween(t *testing.T) {
+	for name, fault := range map[string]stytchtest.Fault{
+		"a firewall's 403":    stytchtest.Respond(403, "<html>Forbidden</html>"),
+		"a gateway's 403":     stytchtest.Respond(403, `{"message":"Forbidden"}`),
+		"a proxy's 401":       stytchtest.Respond(401, "").WithHeader("WWW-Authenticate", "Basic"),
+		"a gateway's 404":     stytchtest.Respond(404, "<html>Not Found</html>"),
+		"a proxy's 407":       stytchtest.Respond(407, ""),
+		"a captive portal":    stytchtest.Redirect("https://login.example/"),
+		"a maintenance page":  stytchtest.Respond(200, "<html>Back soon</html>"),
+		"a firewall's 418":    stytchtest.Respond(418, "blocked"),
+		"a firewall's 406":    stytchtest.Respond(406, "Not Acceptable"),
+		"a gateway's 413":     stytchtest.Respond(413, "<html>"),
+		"a list, with a type": stytchtest.Respond(400, `[{"error_type":"session_not_found"}]`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = apptest.ResolveAsAda
+				a.Stytch.FailAll(stytchtest.Any, fault)
+				calls := 0
+				for i := range 100 {
+					got := a.Get(fmt.Sprint("sid=ada-", i)).String()
+					calls += strings.Count(got, "migrate")
+					assert.Equal(t, apptest.UnavailableUntouched, got[:len(apptest.UnavailableUntouched)])
+				}
+				assert.Equal(t, 5, calls, "of 100 requests")
+				assert.NotContains(t, a.Log.String(), "setting")
+				assert.NotContains(t, a.Log.String(), "ERROR")
+
+				a.Stytch.Heal(stytchtest.Any)
+				time.Sleep(6 * time.Second)
+				assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+			})
+		})
+	}
+}
