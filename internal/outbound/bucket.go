@@ -34,6 +34,9 @@ func (b *bucket) take() bool {
 }
 
 func (b *bucket) add(n float64) {
+	if b == nil {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.tokens = min(b.size, b.tokens+n)

@@ -79,20 +79,21 @@ func TestWaitEndsWithTheBreaker(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
+	no := apiError(404, "session_not_found")
 	for _, lane := range []outbound.Lane{anySession, anyLogout} {
 		t.Run(lane.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newStytch()
 				inRow := func(n int) (sent int) {
 					for range n {
-						if s.call(lane, ok) == "200" {
+						if s.call(lane, no) == "404" {
 							sent++
 						}
 					}
 					return sent
 				}
 				assert.Equal(t, 100, inRow(200), "a burst")
-				assert.Equal(t, limited, s.call(lane, ok))
+				assert.Equal(t, limited, s.call(lane, no))
 				time.Sleep(time.Second)
 				assert.Equal(t, 25, inRow(200), "a second's worth")
 				time.Sleep(time.Hour)
@@ -109,6 +110,42 @@ func TestNoLimitForWhatIsVouchedFor(t *testing.T) {
 			for range 1000 {
 				assert.Equal(t, "200", s.call(lane, ok))
 			}
+		})
+	}
+}
+
+// Only a "no" costs of the limit on what may be made up. A yes to a logout costs too:
+// it can be had for the same token again and again.
+func TestWhatCostsOfTheLimit(t *testing.T) {
+	gone := func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }
+	for _, tt := range []struct {
+		name  string
+		lane  outbound.Lane
+		reply reply
+		costs bool
+	}{
+		{"a no", anySession, apiError(404, "session_not_found"), true},
+		{"a locked user", anySession, apiError(429, "user_lock_limit_reached"), true},
+		{"a yes", anySession, ok, false},
+		{"an outage", anySession, down, false},
+		{"a firewall", anySession, say(403, "<html>"), false},
+		{"a caller that cancels", anySession, gone, true},
+		{"a logout, and a no", anyLogout, apiError(404, "session_not_found"), true},
+		{"a logout", anyLogout, ok, true},
+		{"a logout in an outage", anyLogout, down, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStytch()
+				for range 99 {
+					s.call(tt.lane, apiError(404, "session_not_found"))
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Millisecond, cancel)
+				s.callWith(ctx, tt.lane, tt.reply)
+				cancel()
+				assert.Equal(t, tt.costs, s.call(tt.lane, ok) == limited)
+			})
 		})
 	}
 }

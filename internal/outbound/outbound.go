@@ -103,6 +103,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		l.pause(got.retryAfter())
 	}
 	outcome = got.outcome(t.cfg.Base.maxBody)
+	if l.breaks && !got.costs(outcome) {
+		l.rate.add(1)
+	}
 	return got.response(req)
 }
 

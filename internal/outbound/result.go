@@ -57,6 +57,14 @@ func (t *try) outcome(maxBody int64) error {
 	return errFailed
 }
 
+// costs reports a call that costs of the limit on made-up tokens. Stytch's "no" does,
+// and so does a call that its caller cancelled. A session that Stytch knows was not
+// made up, and after a deployment many of them come at once. If Stytch can't tell, the
+// breaker bounds the calls. In a lane without a breaker every call costs.
+func (t *try) costs(outcome error) bool {
+	return t.cancelled || outcome == nil && t.resp.StatusCode != http.StatusOK
+}
+
 // isUserLocked reports a 429 about one user. It says nothing about load.
 func (t *try) isUserLocked() bool { return t.isTooMany("user_lock_limit_reached") }
 

@@ -50,3 +50,22 @@ func TestAnswerFromBetween(t *testing.T) {
 		})
 	}
 }
+
+// After a deployment no token is in memory. Sixty users a second come with tokens
+// that are all good. Each of them is signed in.
+func TestGoodTokensAreNotLimited(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		var tokens []string
+		for range 600 {
+			both, _ := a.SignedIn(a.Ada)
+			token, _, _ := strings.Cut(both, "; ")
+			tokens = append(tokens, token)
+		}
+		got := map[string]int{}
+		for _, cookies := range tokens {
+			got[a.Get(cookies).Saw]++
+			time.Sleep(time.Second / 60)
+		}
+		assert.Equal(t, map[string]int{"authenticated ada": 600}, got)
+	})
+}
