@@ -77,6 +77,10 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 	err := a.Post(ctx, client.Call{Op: stytch.Migrate, Path: "/v1/sessions/migrate", In: body, Out: out, Unusable: func() string {
 		return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
 	}})
+	if call := stytch.AsCall(err); in.TelemetryID != "" && call != nil && call.API != nil && call.API.Type == stytch.UnknownTelemetryID {
+		in.TelemetryID = "" // it only adds to what Stytch knows of the device
+		return a.Exchange(ctx, in)
+	}
 	if err != nil {
 		return nil, err
 	}

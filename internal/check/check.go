@@ -43,7 +43,7 @@ func Run(ctx context.Context, cfg Config) error {
 	c := &check{Config: cfg, stranger: newStranger()}
 	c.mintTicket() // "Tickets"
 	c.probeAll(ctx)
-	c.judgeStytch()             // "BaseURL", "ProjectID", "Secret"
+	c.judgeStytch()             // "BaseURL", "ProjectID", "Secret", and billing
 	c.judgeClock()              // "clock of this machine"
 	c.judgeUserInfoAddress()    // "UserInfoURL"
 	blamed := c.judgeUserInfo() // "UserInfoURL"

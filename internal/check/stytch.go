@@ -32,6 +32,8 @@ func (c *check) judgeStytch() {
 		c.Add(true, "BaseURL: Stytch does not answer now (%s): it can't be told whether ProjectID and Secret are right; check again later", u.summary())
 	case !u.isFromStytch():
 		c.Add(true, "BaseURL: what answers there is not Stytch's API (%s): nobody can move; correct it, or let the proxy on the way through", u.summary())
+	case u.api.RefusesProject() && !u.api.RefusesCredentials():
+		c.addRefusal(u)
 	case c.keySet.errorType() == "project_not_found":
 		c.Add(true, "ProjectID: Stytch knows no such project (%s): nobody can move; copy it from the Stytch dashboard", u.summary())
 	case c.keySet.Status == http.StatusOK:
@@ -39,6 +41,13 @@ func (c *check) judgeStytch() {
 	default:
 		c.Add(true, "ProjectID or Secret: Stytch refuses them (%s): nobody can move, and no session can be refreshed; copy both from the same project", u.summary())
 	}
+}
+
+// addRefusal adds the setting because of which Stytch refuses the project's calls: a B2B
+// project, another environment, or its billing, for example.
+func (c *check) addRefusal(r *reply) {
+	c.Add(true, "%s: Stytch refuses the project's calls (%s): nobody can move, and no session can be refreshed; correct it",
+		strings.ReplaceAll(r.api.Setting(), "Config.", ""), r.summary())
 }
 
 // judgeKeySet finds a key set that verifies no session JWT.
@@ -94,6 +103,8 @@ func (c *check) judgeDashboard(blamed bool) {
 		c.Add(!c.interrupted, field+"it can't be told whether Stytch reaches it (%s): nobody can move if not; check again", x.summary())
 	case x.Status == http.StatusOK && x.isFromStytch(), kind == "user_lock_limit_reached":
 		c.dangers.Add(len(c.dangers) == 0, field+"Stytch took a ticket of nobody's for a user (%s): sessions go to the wrong people; don't launch until the endpoint gives the identity in the ticket, and no other", x.summary())
+	case x.isFromStytch() && !x.isTemporary() && x.api.RefusesProject(): // the key set and users are open to it
+		c.addRefusal(x)
 	case x.saysUnknownUser():
 		// The endpoint told Stytch the stranger's identity, and Stytch has no such user.
 	case kind == "migrate_from_external_missing_userinfo", kind == "invalid_userinfo_url":

@@ -36,6 +36,7 @@ func TestStytch(t *testing.T) {
 	const (
 		credentials = "nobody can move, and no session can be refreshed; copy both from the same project"
 		unreachable = ": nobody can move, and no session can be refreshed; check the network, the proxy and BaseURL"
+		correct     = ": nobody can move, and no session can be refreshed; correct it"
 		later       = ": it can't be told whether ProjectID and Secret are right; check again later"
 		another     = ": nobody can move; correct it, or let the proxy on the way through"
 		useless     = ": no session JWT can be verified, and requests wait for Stytch; let GET /v1/sessions/jwks through unchanged"
@@ -52,6 +53,11 @@ func TestStytch(t *testing.T) {
 		"a wrong secret":                       {refused, "Secret: Stytch refuses it for this ProjectID (401 unauthorized_credentials): " + credentials},
 		"a wrong project":                      {all(refused, on(stytchError(404, "project_not_found"), keySet)), "ProjectID: Stytch knows no such project (401 unauthorized_credentials): nobody can move; copy it from the Stytch dashboard"},
 		"wrong credentials, and no key set":    {all(refused, on(stytchError(503, "server_unavailable"), keySet)), "ProjectID or Secret: Stytch refuses them (401 unauthorized_credentials): " + credentials},
+		"a B2B project":                        {on(stytchError(400, "invalid_consumer_endpoint"), user, exchange), "ProjectID: it is a B2B project, and must be one for consumers: Stytch refuses the project's calls (400 invalid_consumer_endpoint)" + correct},
+		"a B2B project, for exchanges":         {on(stytchError(403, "invalid_consumer_endpoint"), exchange), "ProjectID: it is a B2B project, and must be one for consumers: Stytch refuses the project's calls (403 invalid_consumer_endpoint)" + correct},
+		"another environment":                  {on(stytchError(400, "wrong_stack_live"), allOfStytch...), "ProjectID or BaseURL: they are of another environment, live or test: Stytch refuses the project's calls (400 wrong_stack_live)" + correct},
+		"a bill":                               {on(stytchError(403, "billing_not_verified"), user, exchange), "billing of the project in the Stytch dashboard: Stytch refuses the project's calls (403 billing_not_verified)" + correct},
+		"a method that is not let through":     {on(stytchError(405, "method_not_allowed"), user, exchange), "BaseURL: Stytch refuses the project's calls (405 method_not_allowed)" + correct},
 		"nothing listens":                      {on(refuseConnection, allOfStytch...), "BaseURL: Stytch can't be reached (dial: connection refused)" + unreachable},
 		"Stytch is silent":                     {on(silent, allOfStytch...), "BaseURL: Stytch can't be reached (timed out)" + unreachable},
 		"Stytch fails":                         {on(stytchError(503, "server_unavailable"), allOfStytch...), "BaseURL: Stytch does not answer now (503 server_unavailable)" + later},

@@ -2,12 +2,15 @@ package stories
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
+	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
 	"example.com/stytchmigrate/stytchtest"
 )
@@ -67,5 +70,19 @@ func TestGoodTokensAreNotLimited(t *testing.T) {
 			time.Sleep(time.Second / 60)
 		}
 		assert.Equal(t, map[string]int{"authenticated ada": 600}, got)
+	})
+}
+
+// Stytch does not know the telemetry id, which may have expired. The user moves
+// without it.
+func TestUnknownTelemetryID(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "telemetry_id_not_found"))
+		require.Equal(t, apptest.Swapped+" migrate", a.Get("sid=ada-1").String())
+		assert.Equal(t, "telemetry-1", a.Stytch.Calls()[0].TelemetryID)
+		assert.Empty(t, a.Stytch.Calls()[1].TelemetryID)
+		assert.Contains(t, a.Log.String(), `"setting":"Config.TelemetryID"`)
+	}, func(c *stytchmigrate.Config) {
+		c.TelemetryID = func(*http.Request) string { return "telemetry-1" }
 	})
 }

@@ -81,35 +81,11 @@ func listedMeaning(op Op, errorType string) Meaning {
 func (e *APIError) isAboutCaller() bool {
 	const requestTimeout, tooManyRequests = 408, 429 // RFC 9110 section 15.5.9, RFC 6585 section 4
 	switch e.Type {
-	case "", NoUserInfo, "too_many_requests", "too_few_tokens_authenticated":
+	case "", NoUserInfo, "too_many_requests", "too_few_tokens_authenticated",
+		"internal_server_error", "server_unavailable", "unavailable_endpoint", "unknown_error", "client_closed_request":
 		return true
 	}
 	return e.Setting() != "" || e.Status == requestTimeout || e.Status == tooManyRequests
-}
-
-// Setting names the setting that the error is about. It returns "" if the error is
-// not about a setting. An answer that is not in Stytch's form is about none: a
-// firewall's 403 says nothing about our credentials.
-func (e *APIError) Setting() string {
-	const (
-		unauthorized, forbidden = 401, 403 // RFC 9110 section 15.5
-		credentials             = "Config.ProjectID or Config.Secret"
-	)
-	switch e.Type {
-	case "":
-		return ""
-	case "migrate_from_external_missing_userinfo", "invalid_userinfo_url":
-		return "UserInfo URL in the Stytch dashboard"
-	case "route_not_found":
-		return "Config.BaseURL"
-	case "unauthorized_credentials", "invalid_secret_authentication", "invalid_project_id_authentication",
-		"unauthorized_project_id_live", "unauthorized_project_id_test", "project_not_found":
-		return credentials
-	}
-	if e.Status == unauthorized || e.Status == forbidden {
-		return credentials
-	}
-	return ""
 }
 
 // IsUnknownUser reports whether an exchange failed because Stytch has no user with

@@ -56,6 +56,12 @@ func TestInterpret(t *testing.T) {
 		{401, "brand_new_error", unclear, unclear, unclear, unclear},
 		{403, "brand_new_error", unclear, unclear, unclear, unclear},
 
+		// Stytch itself, though it says 4xx.
+		{400, "unknown_error", unclear, unclear, unclear, unclear},
+		{499, "client_closed_request", unclear, unclear, unclear, unclear},
+		{400, "server_unavailable", unclear, unclear, unclear, unclear},
+		{404, "unavailable_endpoint", unclear, unclear, unclear, unclear},
+
 		// Load.
 		{429, "too_many_requests", unclear, unclear, unclear, unclear},
 		{400, "too_many_requests", unclear, unclear, unclear, unclear},
@@ -98,7 +104,12 @@ func TestMeaningAnswer(t *testing.T) {
 }
 
 func TestSetting(t *testing.T) {
-	const dashboard, credentials = "UserInfo URL in the Stytch dashboard", "Config.ProjectID or Config.Secret"
+	const (
+		dashboard, credentials, baseURL = "UserInfo URL in the Stytch dashboard", "Config.ProjectID or Config.Secret", "Config.BaseURL"
+		environment                     = "Config.ProjectID or Config.BaseURL: they are of another environment, live or test"
+		b2b                             = "Config.ProjectID: it is a B2B project, and must be one for consumers"
+		billing                         = "billing of the project in the Stytch dashboard"
+	)
 	for _, tt := range []struct {
 		status          int
 		errorType, want string
@@ -121,8 +132,57 @@ func TestSetting(t *testing.T) {
 		{401, "", ""},
 		{403, "", ""},
 		{407, "", ""},
+
+		{400, "secret_not_found", credentials},
+		{400, "invalid_authorization_header", credentials},
+		{400, "unauthorized_action", credentials},
+		{400, "invalid_consumer_endpoint", b2b},
+		{400, "bad_vertical_for_stytch_sdk", b2b},
+		{403, "wrong_stack_live", environment},
+		{403, "wrong_stack_test", environment},
+		{400, "live_id_used_in_test_environment", environment},
+		{400, "test_id_used_in_live_environment", environment},
+		{400, "route_not_supported_in_test", environment},
+		{403, "billing_not_verified", billing},
+		{400, "billing_not_verified_for_email", billing},
+		{401, "enterprise_endpoint", billing},
+		{400, "invalid_b2b_endpoint", baseURL},
+		{400, "deprecated_endpoint", baseURL},
+		{400, "use_https", baseURL},
+		{400, "custom_claims_too_large", "Config.SessionClaims"},
+		{400, "reserved_claims_in_custom_claims", "Config.SessionClaims"},
+		{400, "stytch_claims_in_custom_claims", "Config.SessionClaims"},
+		{400, "unable_to_represent_custom_claims_json", "Config.SessionClaims"},
+		{400, "invalid_session_duration", "Config.SessionDuration"},
+		{400, "invalid_session_duration_minutes", "Config.SessionDuration"},
+		{404, "telemetry_id_not_found", "Config.TelemetryID"},
+		{400, "jwt_template_invalid_json", "JWT template in the Stytch dashboard"},
+		{400, "trusted_token_profile_not_found", "trusted auth token profile in the Stytch dashboard"},
+		{401, "session_not_mutable", ""},
+		{403, "session_not_mutable_impersonated", ""},
 	} {
 		e := &stytch.APIError{Status: tt.status, Type: tt.errorType}
 		assert.Equal(t, tt.want, e.Setting(), "%d %s", tt.status, tt.errorType)
+		if tt.want != "" {
+			for _, op := range []stytch.Op{stytch.Migrate, stytch.Authenticate, stytch.Revoke, stytch.CreateUser} {
+				assert.Equal(t, stytch.Unclear, stytch.Interpret(op, e), "%s %s", op, tt.errorType)
+			}
+		}
+	}
+}
+
+// What Stytch says of the project holds for the next call too. What it says of one call
+// may be about one user, who must not stop the calls of all others.
+func TestRefusesProject(t *testing.T) {
+	for errorType, want := range map[string]bool{
+		"unauthorized_credentials": true, "project_not_found": true, "invalid_consumer_endpoint": true, "wrong_stack_test": true,
+		"billing_not_verified": true, "route_not_found": true,
+
+		"": false, "brand_new_error": false, "unauthorized_action": false, "custom_claims_too_large": false, "telemetry_id_not_found": false,
+		"live_id_used_in_test_environment": false, "billing_not_verified_for_email": false, "session_not_found": false, "too_many_requests": false,
+		"migrate_from_external_missing_userinfo": false,
+	} {
+		e := &stytch.APIError{Status: 401, Type: errorType}
+		assert.Equal(t, want, e.RefusesProject(), errorType)
 	}
 }
