@@ -97,6 +97,8 @@ func (c *check) isStopped(r *reply, how string) bool {
 func (c *check) judgeTicketed() {
 	switch r := &c.ticketed; {
 	case !r.answered(): // there is no ticket
+	case r.Status == http.StatusUnauthorized && !r.sawToken():
+		c.Add(true, "UserInfoURL: answers a good ticket as if no token came with it (401 without an error code): the Authorization header does not reach userinfo.Handler: %s", c.stuck("let the proxy in front pass that header on"))
 	case r.Status == http.StatusUnauthorized:
 		c.Add(true, "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: %s", c.stuck("give all machines the same keys"))
 	case r.Status != http.StatusOK:
@@ -156,6 +158,12 @@ func (r *reply) asksForLogin() bool {
 	challenges := r.Header.Values("WWW-Authenticate")
 	return r.Status == http.StatusUnauthorized && len(challenges) > 0 &&
 		!slices.ContainsFunc(challenges, func(v string) bool { return cookies.HasPrefixFold(v, "Bearer") })
+}
+
+// sawToken reports a 401 that is about a token. To a request without one, a challenge has
+// no error code (RFC 6750 section 3.1).
+func (r *reply) sawToken() bool {
+	return slices.ContainsFunc(r.Header.Values("WWW-Authenticate"), func(v string) bool { return strings.Contains(strings.ToLower(v), "error=") })
 }
 
 // forbidsCaching reports whether Cache-Control has no-store (RFC 9111 section 5.2.2.5).

@@ -82,6 +82,7 @@ func headed(header ...string) change {
 // Each row is the answer to a good ticket, and all that is found then.
 func TestTicket(t *testing.T) {
 	const (
+		stripped  = "UserInfoURL: answers a good ticket as if no token came with it (401 without an error code): the Authorization header does not reach userinfo.Handler: nobody can move; let the proxy in front pass that header on"
 		unusable  = ": nobody can move; serve userinfo.Handler there, and let no proxy change its answers"
 		reached   = ": users do move, for Stytch got through by the URL in its dashboard; correct this field, or serve userinfo.Handler there, and let no proxy change its answers"
 		wrongOnes = "UserInfoURL: answers a ticket with another identity than is in it: sessions go to the wrong people; don't launch until userinfo.Handler alone answers there"
@@ -94,22 +95,25 @@ func TestTicket(t *testing.T) {
 		change change
 		want   string
 	}{
-		"other keys":        {all(on(reply(401, "", "WWW-Authenticate", "Bearer"), ticketed), unreached), "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: nobody can move; give all machines the same keys"},
-		"a firewall":        {all(on(reply(403, ""), ticketed), unreached), "UserInfoURL: answers 403 in place of 200 to a good ticket: nobody can move; let all requests for that path through to userinfo.Handler"},
-		"another user":      {replaced(`"sub":"stytchmigrate-check`, `"sub":"canary`), wrongOnes},
-		"another email":     {replaced(`"email":"stytchmigrate-check`, `"email":"canary`), wrongOnes},
-		"not verified":      {replaced("true", "false"), "UserInfoURL: answers a good ticket, but email_verified is not true" + unusable},
-		"verified, in text": {replaced("true", `"true"`), "UserInfoURL: answers a good ticket, but email_verified is not true or false" + unusable},
-		"no email":          {replaced(`"email"`, `"mail"`), "UserInfoURL: answers a good ticket, but email is missing" + unusable},
-		"no JSON":           {replaced("{", ""), "UserInfoURL: answers a good ticket, but body is not one JSON value" + unusable},
-		"as much as may be": {edited(pad(1 << 20)), ""},
-		"far too much":      {edited(pad(1<<20 + 1)), "UserInfoURL: answers a good ticket, but its body is longer than 1 MiB" + unusable},
-		"half an answer":    {func(s *site) { s.answers[ticketed] = brokenOff(s.answers[ticketed]) }, "UserInfoURL: answers a good ticket, but its body breaks off" + reached},
-		"text":              {headed("Content-Type", "", "Content-Type", "text/plain"), "UserInfoURL: answers a good ticket, but its content type is not application/json" + unusable},
-		"with a charset":    {headed("Content-Type", "", "Content-Type", "application/json; charset=utf-8"), ""},
-		"a cache":           {headed("Cache-Control", "", "Cache-Control", "max-age=60, no-stores"), cached},
-		"no cache control":  {headed("Cache-Control", ""), cached},
-		"a second line":     {headed("Cache-Control", "", "Cache-Control", "private", "Cache-Control", "no-store"), ""},
+		"other keys":                    {all(on(reply(401, "", "WWW-Authenticate", `Bearer error="invalid_token"`), ticketed), unreached), "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: nobody can move; give all machines the same keys"},
+		"other keys, and a realm":       {all(on(reply(401, "", "WWW-Authenticate", "Basic", "WWW-Authenticate", `bearer realm="x", Error="invalid_token"`), ticketed), unreached), "UserInfoURL: refuses a good ticket (401): the machine there has other keys than Tickets here, or another time: nobody can move; give all machines the same keys"},
+		"no Authorization":              {all(on(reply(401, "", "WWW-Authenticate", "Bearer"), allOfEndpoint...), unreached), stripped},
+		"no Authorization, and a realm": {all(on(reply(401, "", "WWW-Authenticate", `Bearer realm="x"`), allOfEndpoint...), unreached), stripped},
+		"a firewall":                    {all(on(reply(403, ""), ticketed), unreached), "UserInfoURL: answers 403 in place of 200 to a good ticket: nobody can move; let all requests for that path through to userinfo.Handler"},
+		"another user":                  {replaced(`"sub":"stytchmigrate-check`, `"sub":"canary`), wrongOnes},
+		"another email":                 {replaced(`"email":"stytchmigrate-check`, `"email":"canary`), wrongOnes},
+		"not verified":                  {replaced("true", "false"), "UserInfoURL: answers a good ticket, but email_verified is not true" + unusable},
+		"verified, in text":             {replaced("true", `"true"`), "UserInfoURL: answers a good ticket, but email_verified is not true or false" + unusable},
+		"no email":                      {replaced(`"email"`, `"mail"`), "UserInfoURL: answers a good ticket, but email is missing" + unusable},
+		"no JSON":                       {replaced("{", ""), "UserInfoURL: answers a good ticket, but body is not one JSON value" + unusable},
+		"as much as may be":             {edited(pad(1 << 20)), ""},
+		"far too much":                  {edited(pad(1<<20 + 1)), "UserInfoURL: answers a good ticket, but its body is longer than 1 MiB" + unusable},
+		"half an answer":                {func(s *site) { s.answers[ticketed] = brokenOff(s.answers[ticketed]) }, "UserInfoURL: answers a good ticket, but its body breaks off" + reached},
+		"text":                          {headed("Content-Type", "", "Content-Type", "text/plain"), "UserInfoURL: answers a good ticket, but its content type is not application/json" + unusable},
+		"with a charset":                {headed("Content-Type", "", "Content-Type", "application/json; charset=utf-8"), ""},
+		"a cache":                       {headed("Cache-Control", "", "Cache-Control", "max-age=60, no-stores"), cached},
+		"no cache control":              {headed("Cache-Control", ""), cached},
+		"a second line":                 {headed("Cache-Control", "", "Cache-Control", "private", "Cache-Control", "no-store"), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := row.want
