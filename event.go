@@ -52,7 +52,7 @@ type Event struct {
 	//   - store: Config.Store failed, or holds what can't be read
 	//   - brake: Stytch suddenly knows so few sessions that it is not believed
 	//   - breaker: calls to Stytch failed and so are held back, or no longer
-	//   - paused: Stytch asked for no more exchanges for a time
+	//   - paused: Stytch asked for no more exchanges for a time, or refuses them all
 	//
 	// Kinds jwks, store and brake come once more when it works again: with Cause
 	// "recovered", and without Err.
@@ -333,16 +333,13 @@ func (t *reporter) revokeFailed(err error) { t.condition(kindRevocation, err) }
 
 // limited reports that the outbound transport holds calls back, or no longer does.
 func (t *reporter) limited(n outbound.Notice) {
-	kind, level := kindBreaker, slog.LevelInfo
+	kind := kindBreaker
 	cause := strings.ReplaceAll(strings.TrimPrefix(n.What, "breaker "), "-", "_")
-	switch n.What {
-	case "paused":
-		kind, level = kindPaused, slog.LevelWarn
-	case "breaker open":
-		level = slog.LevelWarn
+	if n.What == "paused" {
+		kind = kindPaused
 	}
 	ctx := context.Background()
-	t.log.LogAttrs(ctx, level, "stytchmigrate: "+n.What, slog.String("calls", n.Lane),
+	t.log.LogAttrs(ctx, n.Level(), "stytchmigrate: "+n.What, slog.String("calls", n.Lane),
 		slog.Uint64("failures", uint64(n.Failures)), slog.Duration("duration", n.For))
 	t.emit(ctx, Event{Kind: kind, Cause: cause, Calls: n.Lane, Duration: n.For, Err: fmt.Errorf("stytchmigrate: %s: %s", n.Lane, n.What)})
 }

@@ -77,15 +77,17 @@ func New(cfg Config) (*Middleware, error) {
 
 	// Calls to Stytch. Check's go past the limits and the breaker, and are not logged.
 	transport := client.Transport(cfg.HTTPClient)
-	probes := client.Client{
-		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: redact.Secret(cfg.Secret), HTTP: client.NewHTTPClient(transport),
-		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
+	newClient := func(t http.RoundTripper) *client.Client {
+		return &client.Client{
+			Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: redact.Secret(cfg.Secret), HTTP: client.NewHTTPClient(t),
+			Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
+		}
 	}
-	calls := probes
-	calls.HTTP = client.NewHTTPClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, Notify: report.limited}))
+	probes := newClient(transport)
+	calls := newClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, Refuses: client.Refuses, Notify: report.limited}))
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL} // Stytch names itself by the host that a session was made through
 	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(calls.JWKS, report.jwksFetched))
-	api := &consumer{&calls, verifier}
+	api := &consumer{calls, verifier}
 
 	sessions := session.New(session.Config{
 		API: api, Verifier: verifier, Tombstones: ended, Limit: 3 * cfg.Timeout, ExtendBy: cfg.extendBy(), Log: cfg.Logger,
@@ -102,7 +104,7 @@ func New(cfg Config) (*Middleware, error) {
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
 		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout},
 		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, log: cfg.Logger},
-		logouts: logouts, report: report, probes: &probes, anonymous: &requestInfo{by: policy},
+		logouts: logouts, report: report, probes: probes, anonymous: &requestInfo{by: policy},
 	}, nil
 }
 

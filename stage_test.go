@@ -154,11 +154,11 @@ func TestShadowDelaysNoRequestAndCreatesNoUser(t *testing.T) {
 // An exchange that could not be decided is tried again with the next request.
 func TestShadowTriesAgainAfterAnOutage(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(401, "unauthorized_credentials"))
+		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(408, "request_timeout"))
 		assert.Equal(t, "legacy"+apptest.CookiesUntouched+"migrate", a.Get("sid=ada-1").Settled())
 		assert.Equal(t, triedOut, a.Get("sid=ada-1").Settled())
 		assert.Equal(t, []string{"shadow unavailable stytch", "shadow migrated"}, heardOf(a))
-		assert.Equal(t, "unauthorized_credentials", a.Events[0].ErrorType)
+		assert.Equal(t, "request_timeout", a.Events[0].ErrorType)
 		assert.NotEmpty(t, a.Events[0].RequestID)
 		assert.NotEmpty(t, a.Events[0].Fingerprint)
 	}, apptest.Stage(stytchmigrate.StageShadow))

@@ -22,7 +22,7 @@ func wrongSecret(w *walk) {
 	w.says("setting")
 	assert.NotEmpty(w, w.log.with(`"level":"ERROR"`, `"setting":"Config.ProjectID or Config.Secret"`))
 	w.shows("Failures")
-	w.fails("unauthorized_credentials", 5)
+	w.fails("unauthorized_credentials", 1) // exchanges pause then
 	assert.Positive(w, w.status().Sessions.Unavailable)
 	w.says("auth.Check(ctx)")
 	assert.ErrorContains(w, w.auth.Check(w.Context()), "Secret: Stytch refuses it for this ProjectID")

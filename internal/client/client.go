@@ -21,7 +21,7 @@ import (
 )
 
 // Client makes calls to Stytch. No other code of this module does. Set its fields
-// before the first call; then it is safe for concurrent use.
+// before the first call; then it is safe for concurrent use. It must not be copied.
 type Client struct {
 	Base      string // scheme://host, without a trailing slash
 	ProjectID string
@@ -30,6 +30,8 @@ type Client struct {
 	Log       *slog.Logger
 
 	CreatesUsers bool // Config.CreateUsers is set, so an unknown user is no reason to warn
+
+	refusals refusals
 
 	// ReadError reads an error's body, as far as it is in Stytch's form.
 	ReadError func(status int, body []byte) *stytch.APIError
@@ -71,10 +73,22 @@ func (c *Call) lane() outbound.Lane {
 	return outbound.NoLane
 }
 
+// Refuses reports an error by which Stytch refuses all calls of a lane. A 401 of a type
+// that is not listed counts for exchanges only: about a session it may be that
+// session's, and one user must not stop the calls of all others.
+func Refuses(l outbound.Lane, status int, errorType string) bool {
+	e := &stytch.APIError{Status: status, Type: errorType}
+	return e.RefusesProject() ||
+		l == outbound.Exchange && status == http.StatusUnauthorized && stytch.Interpret(stytch.Migrate, e) == stytch.Unclear
+}
+
 // Post makes a call of the API. It logs a call that fails.
 func (c *Client) Post(ctx context.Context, call Call) (err error) {
 	start := time.Now()
-	defer func() { c.LogError(ctx, call.Op, time.Since(start), err) }()
+	defer func() {
+		c.LogError(ctx, call.Op, time.Since(start), err)
+		c.logAccepted(ctx, call.Op, err)
+	}()
 
 	payload, err := json.Marshal(call.In)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // LogError writes one line for a call that failed, with Stytch's request_id. It does
 // nothing if err is no *stytch.CallError.
 //
-//   - Debug: the call was held back. There may be thousands of them a second, and
-//     their cause was logged when it began.
+//   - Debug: the call was held back, or a setting was wrong that was logged less than a
+//     minute ago. There may be thousands of them a second.
 //   - Info: Stytch said no, for a reason that is expected every day.
 //   - Warn: Stytch did not answer, or said no for a reason that may be a wrong setting.
 //   - Error: a setting of the application is wrong.
@@ -36,11 +36,25 @@ func (c *Client) LogError(ctx context.Context, op stytch.Op, took time.Duration,
 		if level, setting = c.severity(op, call.API); setting != "" {
 			attrs = append(attrs, slog.String("setting", setting))
 		}
+		if level == slog.LevelError && !c.refusals.isNews(op, setting, call.API.RefusesProject()) {
+			level = slog.LevelDebug
+		}
 		if call.API.Type == "" {
 			attrs = append(attrs, slog.String("reason", between(call.API.Status)))
 		}
 	}
 	c.Log.LogAttrs(ctx, level, "stytchmigrate: call to Stytch failed", attrs...)
+}
+
+// logAccepted writes one line when Stytch accepts an operation that it refused because
+// of the project or its credentials.
+func (c *Client) logAccepted(ctx context.Context, op stytch.Op, err error) {
+	if call := stytch.AsCall(err); call != nil && (call.API == nil || call.API.Type == "" || call.API.Setting() != "" || call.API.Status >= 500) {
+		return
+	}
+	if setting := c.refusals.end(op); setting != "" {
+		c.Log.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: Stytch accepts calls again", slog.String("op", string(op)), slog.String("setting", setting))
+	}
 }
 
 // between says where an answer comes from that is not in the form of Stytch's errors.

@@ -45,6 +45,9 @@ func TestLevel(t *testing.T) {
 		{"too many requests", 429, "too_many_requests", false, "WARN", ""},
 		{"credentials", 401, "unauthorized_credentials", false, "ERROR", credentials},
 		{"a 401 for an unknown reason", 401, "brand_new_error", false, "ERROR", credentials},
+		{"a B2B project", 400, "invalid_consumer_endpoint", false, "ERROR", "Config.ProjectID: it is a B2B project, and must be one for consumers"},
+		{"claims", 400, "custom_claims_too_large", false, "ERROR", "Config.SessionClaims"},
+		{"a session that can't be changed", 403, "session_not_mutable_impersonated", false, "WARN", ""},
 		{"a path that is not served", 404, "route_not_found", false, "ERROR", "Config.BaseURL"},
 		{"no UserInfo URL", 400, "migrate_from_external_missing_userinfo", false, "ERROR", dashboard},
 	} {
@@ -105,6 +108,39 @@ func TestLogLine(t *testing.T) {
 		c.LogError(t.Context(), stytch.Migrate, 0, errors.New("an error of the application"))
 		assert.Contains(t, logOf(t, over(answer(200, "{}"))), `"level":"WARN","msg":"stytchmigrate: call to Stytch failed","op":"migrate","duration":0,`+
 			`"reason":"answer 200 could not be used: user_id is missing"}`)
+	})
+}
+
+// A wrong setting is reported once a minute. The lines between are for debugging. Once
+// Stytch accepts the operation again, one line says so.
+func TestWrongSettingIsLoggedOnceAMinute(t *testing.T) {
+	const again = `"level":"INFO","msg":"stytchmigrate: Stytch accepts calls again","op":"migrate","setting":"Config.ProjectID or Config.Secret"}`
+	synctest.Test(t, func(t *testing.T) {
+		reply := apiError(401, "unauthorized_credentials")
+		c := over(func(r *http.Request) (*http.Response, error) { return reply(r) })
+		level := func() string {
+			_, after, _ := strings.Cut(logOf(t, c), `"level":"`)
+			level, _, _ := strings.Cut(after, `"`)
+			return level
+		}
+		assert.Equal(t, "ERROR", level())
+		assert.Equal(t, "DEBUG", level())
+		time.Sleep(time.Minute - 1)
+		assert.Equal(t, "DEBUG", level())
+		reply = apiError(400, "custom_claims_too_large")
+		assert.Equal(t, "ERROR", level(), "another setting")
+		time.Sleep(1)
+		reply = apiError(401, "unauthorized_credentials")
+		assert.Equal(t, "ERROR", level(), "a minute later")
+
+		for _, unclear := range []stub{apiError(400, "custom_claims_too_large"), apiError(503, "unauthorized"), answer(403, "<html>"), fail(errors.New("down"))} {
+			reply = unclear
+			assert.NotContains(t, logOf(t, c), "accepts")
+		}
+		reply = apiError(404, "session_not_found")
+		assert.Contains(t, logOf(t, c), again)
+		reply = answer(200, `{"user_id":"user-1"}`)
+		assert.Empty(t, logOf(t, c), "said once")
 	})
 }
 

@@ -29,9 +29,9 @@ type laneLimits struct {
 	name     string
 	inFlight int
 	wait     time.Duration // for a place in flight; zero: a call does not wait
-	limited  bool          // to perSecond calls a second
+	limited  bool          // to perSecond calls a second; see try.costs
 	breaks   bool          // it has a circuit breaker
-	pauses   bool          // it pauses while Stytch throttles the whole project
+	pauses   bool          // it pauses while Stytch throttles the whole project, or refuses all its calls
 }
 
 // Why the lanes differ:
@@ -39,6 +39,8 @@ type laneLimits struct {
 //     another request will soon bring the same session.
 //   - Creating a user waits. It took an exchange to find out that there is no user.
 //   - A call about a session waits. A user whose JWT has expired has nothing else.
+//   - Exchanges pause at the first refusal of our credentials. For a refresh that is
+//     one failure of five: its user has nothing else, and the refusal may be a passing one.
 //   - A logout has no breaker: it must reach Stytch whenever it can.
 var limits = [...]laneLimits{
 	NoLane:           {},
@@ -69,8 +71,10 @@ type lane struct {
 	breaker *breaker // nil: none
 	notices *notices
 
-	mu          sync.Mutex
-	pausedUntil time.Time // guarded by mu
+	mu          sync.Mutex // guards what follows
+	pausedUntil time.Time
+	hasTurn     bool // the call that finds out is under way
+	isRefused   bool // Stytch refuses all calls: after a pause one call finds out whether it still does
 }
 
 func newLane(limits laneLimits, n *notices) *lane {
@@ -105,8 +109,8 @@ func (l *lane) admit(ctx context.Context) (permit, error) {
 	if err := ctx.Err(); err != nil {
 		return p, err
 	}
-	if rest := l.paused(); rest > 0 {
-		return p, heldBack("paused, as Stytch asked", rest)
+	if held := l.paused(); held != nil {
+		return p, held
 	}
 	if err := l.takeSlot(ctx); err != nil {
 		return p, err
@@ -119,6 +123,11 @@ func (l *lane) admit(ctx context.Context) (permit, error) {
 	if !l.rate.take() { // after the breaker, so that a call that the breaker holds back takes no token
 		p.release(errNotCounted)
 		return p, heldBack("too many calls a second", time.Second)
+	}
+	if held := l.takeTurn(); held != nil {
+		l.rate.add(1)
+		p.release(errNotCounted)
+		return p, held
 	}
 	l.retries.add(retriesPerCall)
 	return p, nil
@@ -159,6 +168,7 @@ func (l *lane) pause(d time.Duration) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.isRefused = false
 	if until := now.Add(d); until.After(l.pausedUntil) {
 		if !now.Before(l.pausedUntil) { // Stytch throttles all calls in flight: that is one notice
 			l.notices.add(Notice{Lane: l.name, What: "paused", For: d})
@@ -167,12 +177,53 @@ func (l *lane) pause(d time.Duration) {
 	}
 }
 
-// paused returns how long the pause still lasts.
-func (l *lane) paused() time.Duration {
-	if !l.pauses {
-		return 0
-	}
+// refused holds back every call from now on, because Stytch refuses them all.
+func (l *lane) refused() {
+	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return time.Until(l.pausedUntil)
+	if !l.isRefused || l.hasTurn { // the other calls in flight are refused as well: that is one notice
+		l.notices.add(Notice{Lane: l.name, What: "paused", For: pauseDefault, Again: l.isRefused})
+		l.pausedUntil = now.Add(pauseDefault)
+	}
+	l.isRefused, l.hasTurn = true, false
+}
+
+// accepted ends the pause of a lane whose calls were refused.
+func (l *lane) accepted() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isRefused {
+		l.pausedUntil, l.isRefused, l.hasTurn = time.Time{}, false, false
+	}
+}
+
+// takeTurn lets one call out after a pause, if Stytch refused the calls before it. The
+// others wait for its answer, or for another turn if it brings none.
+func (l *lane) takeTurn() *HeldBack {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := l.pausedLocked()
+	if held == nil && l.isRefused {
+		l.pausedUntil, l.hasTurn = time.Now().Add(pauseDefault), true
+	}
+	return held
+}
+
+// paused returns a *HeldBack for as long as the pause still lasts, or nil.
+func (l *lane) paused() *HeldBack {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pausedLocked()
+}
+
+func (l *lane) pausedLocked() *HeldBack {
+	rest := time.Until(l.pausedUntil)
+	switch {
+	case rest <= 0:
+		return nil
+	case l.isRefused:
+		return heldBack("paused, as Stytch refuses all calls", rest)
+	}
+	return heldBack("paused, as Stytch asked", rest)
 }

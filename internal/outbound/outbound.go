@@ -10,6 +10,7 @@ package outbound
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 )
@@ -18,6 +19,11 @@ import (
 type Config struct {
 	Base    *Isolated
 	Timeout time.Duration // how long a request of the application waits, for both tries of a call together
+
+	// Refuses reports that an error of Stytch's refuses all calls of a lane, whichever
+	// user they are about: the credentials are wrong, for example. Exchanges then pause,
+	// and in other lanes the breaker counts a failure. It may be nil.
+	Refuses func(l Lane, status int, errorType string) bool
 
 	// Notify gets each change of a lane, one at a time and in order, in a goroutine
 	// of its own. It may panic or block, for no call waits for it. If many notices
@@ -28,9 +34,22 @@ type Config struct {
 // Notice is a change in what a lane lets through.
 type Notice struct {
 	Lane     string
+	Again    bool          // paused once more: the call after a pause was refused too
 	What     string        // "breaker open", "breaker half-open", "breaker closed" or "paused"
 	Failures uint32        // calls that failed in a row, for a breaker
 	For      time.Duration // if open or paused: how long it will last; else: how long ago the breaker first opened
+}
+
+// Level is how loud a notice is. Each pause that follows another is a debugging matter:
+// the client logs once a minute what Stytch refuses.
+func (n Notice) Level() slog.Level {
+	switch {
+	case n.Again:
+		return slog.LevelDebug
+	case n.What == "paused", n.What == "breaker open":
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // HeldBack is the error for a call that was not sent.
@@ -80,7 +99,8 @@ func New(c Config) *Transport {
 // memory. It sends a request that has a body but no GetBody once. It sends a
 // request in NoLane as it is.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	l := t.lanes[LaneOf(req.Context())]
+	kind := LaneOf(req.Context())
+	l := t.lanes[kind]
 	if l == nil {
 		return t.cfg.Base.RoundTrip(req)
 	}
@@ -99,14 +119,30 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 	c := call{lane: l, cfg: &t.cfg, req: req, start: time.Now(), probe: p.probe}
 	got := c.run()
-	if l.pauses && got.isThrottled() {
-		l.pause(got.retryAfter())
-	}
 	outcome = got.outcome(t.cfg.Base.maxBody)
+	switch refused := t.refuses(kind, &got); {
+	case l.pauses && got.isThrottled():
+		l.pause(got.retryAfter())
+	case l.pauses && refused:
+		l.refused()
+	case refused:
+		outcome = errFailed
+	case outcome == nil:
+		l.accepted()
+	}
 	if l.breaks && !got.costs(outcome) {
 		l.rate.add(1)
 	}
 	return got.response(req)
+}
+
+// refuses reports an answer that refuses all calls of a lane.
+func (t *Transport) refuses(l Lane, got *try) bool {
+	kind := got.errorType()
+	if t.cfg.Refuses == nil {
+		return false
+	}
+	return kind != "" && got.resp.StatusCode >= 400 && got.resp.StatusCode < 500 && t.cfg.Refuses(l, got.resp.StatusCode, kind)
 }
 
 // What a call counts as for the breaker. nil is a success.

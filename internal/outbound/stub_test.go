@@ -115,9 +115,13 @@ type stytch struct {
 	notices        []outbound.Notice
 }
 
-func newStytch() *stytch {
+func newStytch(change ...func(*outbound.Config)) *stytch {
 	s := &stytch{began: time.Now()}
-	s.Transport = outbound.New(outbound.Config{Base: outbound.Isolate(base{s}, maxBody), Timeout: timeout, Notify: s.hear})
+	c := outbound.Config{Base: outbound.Isolate(base{s}, maxBody), Timeout: timeout, Notify: s.hear}
+	for _, f := range change {
+		f(&c)
+	}
+	s.Transport = outbound.New(c)
 	return s
 }
 

@@ -54,6 +54,48 @@ func TestAnswerFromBetween(t *testing.T) {
 	}
 }
 
+// The secret is wrong. Thirty users, whose sessions are old or Stytch's, come again
+// and again. Stytch is asked a few times a minute, the log has one line a minute, and
+// nobody is signed out.
+func TestWrongCredentials(t *testing.T) {
+	for _, fault := range []stytchtest.Fault{
+		stytchtest.Error(401, "unauthorized_credentials"),
+		stytchtest.Error(400, "invalid_secret_authentication"),
+		stytchtest.Error(404, "project_not_found"),
+		stytchtest.Error(400, "invalid_consumer_endpoint"),
+		stytchtest.Error(403, "billing_not_verified"),
+	} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			a.Resolve = apptest.ResolveAsAda
+			var users []string
+			for i := range 30 {
+				both, _ := a.SignedIn(a.Bob)
+				token, jwt, _ := strings.Cut(both, "; ")
+				users = append(users, []string{token, jwt}[i%2], fmt.Sprint("sid=ada-", i))
+			}
+			time.Sleep(6 * time.Minute)
+			a.Stytch.FailAll(stytchtest.Any, fault)
+			calls := 0
+			for range 50 { // 10 s
+				for _, cookies := range users {
+					got := a.Get(cookies).String()
+					assert.Equal(t, apptest.UnavailableUntouched, got[:len(apptest.UnavailableUntouched)])
+					calls += strings.Count(got, "migrate") + strings.Count(got, "authenticate")
+				}
+				time.Sleep(time.Second / 5)
+			}
+			assert.LessOrEqual(t, calls, 15)
+			assert.Equal(t, 1, strings.Count(a.Log.String(), "ERROR"), a.Log.String())
+
+			a.Stytch.Heal(stytchtest.Any)
+			time.Sleep(11 * time.Second)
+			assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+			assert.Equal(t, strings.Replace(apptest.Refreshed, "ada", "bob", 1), a.Get(users[2]).String())
+			assert.Contains(t, a.Log.String(), `"level":"INFO","msg":"stytchmigrate: Stytch accepts calls again"`)
+		})
+	}
+}
+
 // After a deployment no token is in memory. Sixty users a second come with tokens
 // that are all good. Each of them is signed in.
 func TestGoodTokensAreNotLimited(t *testing.T) {

@@ -52,7 +52,7 @@ func TestErrorOfExchange(t *testing.T) {
 		"the user is locked":               {429, "user_lock_limit_reached", once},
 		"a client error for a new reason":  {400, "brand_new_error", once},
 		"UserInfo refused the token":       {400, "migrate_from_external_unexpected_response", apptest.UnavailableUntouched + "migrate, then " + apptest.UnavailableUntouched + "-"},
-		"our credentials":                  {401, "unauthorized_credentials", each},
+		"our credentials":                  {401, "unauthorized_credentials", apptest.UnavailableUntouched + "migrate, then " + apptest.UnavailableUntouched + "-"},
 		"too many requests":                {429, "too_many_requests", twice},
 		"Stytch is failing, and says no":   {500, "session_not_found", twice},
 		"a gateway's 404":                  {404, "", each},
