@@ -48,6 +48,11 @@ type Config struct {
 	// HTTPClient gives the transport for the calls to Stytch: tracing, a proxy.
 	// It is used as it is; http.DefaultTransport below it keeps two connections
 	// idle, and the middleware's own 32. The other fields are not used.
+	//
+	// A transport of your own should set HTTP2.SendPingTimeout and HTTP2.PingTimeout,
+	// to 4 and 3 seconds for example. A NAT may forget a connection without telling.
+	// HTTP/2 sends all calls on one connection, so without pings all calls are lost
+	// until the kernel gives up. For HTTP/1.1 set a short IdleConnTimeout.
 	HTTPClient *http.Client
 
 	// Legacy are the cookies of the old sessions. They are tried in order, and

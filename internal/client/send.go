@@ -20,22 +20,6 @@ const (
 	maxRetryAfter = 60 * time.Second
 )
 
-// Transport returns the application's transport, or a copy of the default one. It
-// is isolated, because the application's transport may do anything.
-func Transport(c *http.Client) *outbound.Isolated {
-	if c != nil && c.Transport != nil {
-		return outbound.Isolate(c.Transport, MaxBody)
-	}
-	t, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // a program may replace the default transport, for tracing
-		return outbound.Isolate(http.DefaultTransport, MaxBody)
-	}
-	t = t.Clone()
-	t.MaxIdleConnsPerHost = 32
-	t.MaxResponseHeaderBytes = 64 << 10
-	return outbound.Isolate(t, MaxBody)
-}
-
 // NewHTTPClient returns a client over t that follows no redirect and keeps no
 // cookies. A redirect would send the project's secret and a user's token to
 // whatever host it names. t must be isolated: an *outbound.Isolated, or an
@@ -92,6 +76,9 @@ func reason(err error) string {
 	var crash *background.Crash
 	if errors.As(err, &crash) {
 		return "transport " + crash.Error()
+	}
+	if refusal := refusalOfProxy(err); refusal != "" {
+		return refusal
 	}
 	return redact.Reason(err)
 }

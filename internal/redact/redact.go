@@ -48,19 +48,19 @@ func Reason(err error) string {
 	case errors.Is(err, context.Canceled):
 		return "cancelled"
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return "host not found"
+		return toProxy(err) + "host not found"
 	case errors.As(err, &dns):
-		return "host could not be looked up"
+		return toProxy(err) + "host could not be looked up"
 	case errors.As(err, &auth):
-		return "certificate is signed by an unknown authority"
+		return toProxy(err) + "certificate is signed by an unknown authority"
 	case errors.As(err, &host):
-		return "certificate is for another host"
+		return toProxy(err) + "certificate is for another host"
 	case errors.As(err, &bad) && bad.Reason == x509.Expired:
-		return "certificate has expired or is not valid yet"
+		return toProxy(err) + "certificate has expired or is not valid yet"
 	case errors.As(err, &bad), errors.As(err, &cert):
-		return "certificate is not valid"
+		return toProxy(err) + "certificate is not valid"
 	case errors.As(err, &alert):
-		return alert.Error() // one of crypto/tls's fixed texts
+		return toProxy(err) + alert.Error() // one of crypto/tls's fixed texts
 	case errors.As(err, &errno):
 		return during(err) + errno.Error() // the operating system's fixed text
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
@@ -74,11 +74,25 @@ func Reason(err error) string {
 	return fmt.Sprintf("transport failed (%T)", err)
 }
 
+const (
+	proxyConnect = "proxyconnect"  // net/http's name for the connection to an HTTP proxy
+	socksConnect = "socks connect" // and for that to a SOCKS proxy
+)
+
 // during returns the step of a connection that failed, if package net names it.
 func during(err error) string {
 	var op *net.OpError
-	if errors.As(err, &op) && slices.Contains([]string{"dial", "proxyconnect", "read", "write"}, op.Op) {
+	if errors.As(err, &op) && slices.Contains([]string{"dial", proxyConnect, socksConnect, "read", "write"}, op.Op) {
 		return op.Op + ": "
+	}
+	return ""
+}
+
+// toProxy is during for an error on the way to a proxy. The host that was not found, or
+// that showed a bad certificate, is then the proxy's.
+func toProxy(err error) string {
+	if step := during(err); step == proxyConnect+": " || step == socksConnect+": " {
+		return step
 	}
 	return ""
 }
