@@ -16,8 +16,8 @@
 //     that they share, and what the version before has stored
 //   - create_users: users whom Stytch does not have yet
 //   - rollout_fleet: a rollout that changes while requests come in
-//   - load, flood, outage: too many users, made-up cookies, and a Stytch that
-//     is slow, throttles or is down
+//   - load, flood, outage, between: too many users, made-up cookies, a Stytch that
+//     is slow, throttles, refuses or is down, and a firewall that answers in its place
 //   - attacks: an attacker with a copied cookie or made-up ones
 //   - secrets, canaries: what the module must never say
 //
