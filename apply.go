@@ -31,7 +31,9 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	if d.change.Set != nil && !a.cookies.CoversHost(r) && a.foreignHostReported.Set() {
 		a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
 	}
-	if !write && d.change.Watch {
+	// Where no cookie may be written, the handler sees a legacy cookie that would be
+	// expired without being hidden. A logout of the old code counts there too.
+	if !write && (d.change.Watch || !d.change.Hide && len(d.change.Expire) > 0) {
 		d.change = cookies.Change{Watch: true}
 	}
 	if write || d.change.Hide || d.change.Watch {

@@ -3,6 +3,7 @@ package stytchmigrate_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,44 +14,63 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/stytchtest"
 )
 
 // Each row is a request with ada's legacy session whose handler sets cookies of its
-// own, the Set-Cookie lines of the response, and whose the next page is. The other
-// cases are in internal/cookies.
+// own, the Set-Cookie lines of the response, and whose the next page is. The request
+// moves ada in StageReplace, or brings her Stytch session beside the old cookie. The
+// other cases are in internal/cookies.
 func TestWhatTheHandlerDoesWins(t *testing.T) {
-	const all = "+stytch_session +stytch_session_jwt -sid -csrf"
+	const first, second, moves, goes = false, true, "+stytch_session +stytch_session_jwt", "-sid -csrf"
+	const logout = "-stytch_session -stytch_session_jwt -sid -csrf"
 	for name, row := range map[string]struct {
+		both    bool
 		method  string
 		handler http.HandlerFunc
 		want    string
 		next    string
 	}{
-		"nothing":                            {"POST", apptest.SetCookie(), all, "authenticated ada"},
-		"signs bob in":                       {"POST", apptest.SetCookie("sid=bob-1"), "+sid", "migrated bob"},
-		"signs bob in, by GET":               {"GET", apptest.SetCookie("sid=bob-1"), "+sid", "migrated bob"},
-		"signs ada in again":                 {"POST", apptest.SetCookie("sid=ada-2"), "+sid", "migrated ada"},
-		"saves the session again":            {"POST", apptest.SetCookie("sid=ada-1"), "+sid +stytch_session +stytch_session_jwt -csrf", "authenticated ada"},
-		"a session of a visitor":             {"GET", apptest.SetCookie("sid=visitor"), "+sid +stytch_session +stytch_session_jwt -csrf", "authenticated ada"},
-		"a companion of the session":         {"GET", apptest.SetCookie("csrf=2"), "+csrf +stytch_session +stytch_session_jwt -sid", "authenticated ada"},
-		"deletes what it can't see":          {"GET", apptest.SetCookie("sid=; Max-Age=0"), "-sid " + all, "authenticated ada"},
-		"signs out the old way":              {"POST", apptest.SetCookie("sid=; Max-Age=0"), "-sid -stytch_session -stytch_session_jwt -sid -csrf", "anonymous"},
-		"signs out by a visitor's session":   {"POST", apptest.SetCookie("sid=visitor"), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
-		"sets a Stytch cookie":               {"GET", apptest.SetCookie("stytch_session=own; Secure"), "+stytch_session", ""},
-		"deletes the Stytch cookies":         {"GET", apptest.SetCookie("stytch_session=; Max-Age=0", "stytch_session_jwt=; Max-Age=0"), "-stytch_session -stytch_session_jwt", "migrated ada"},
-		"wrapped twice by mistake, as below": {"POST", nil, all, "authenticated ada"},
+		"nothing":                              {first, "POST", apptest.SetCookie(), moves, "authenticated ada"},
+		"signs bob in":                         {first, "POST", apptest.SetCookie("sid=bob-1"), "+sid", "migrated bob"},
+		"signs bob in, by GET":                 {first, "GET", apptest.SetCookie("sid=bob-1"), "+sid", "migrated bob"},
+		"signs ada in again":                   {first, "POST", apptest.SetCookie("sid=ada-2"), "+sid " + moves, "authenticated ada"},
+		"saves the session again":              {first, "POST", apptest.SetCookie("sid=ada-1"), "+sid " + moves, "authenticated ada"},
+		"a companion of the session":           {first, "GET", apptest.SetCookie("csrf=2"), "+csrf " + moves, "authenticated ada"},
+		"signs out the old way":                {first, "POST", apptest.SetCookie("sid=; Max-Age=0"), "-sid " + logout, "anonymous"},
+		"signs out the old way, by GET":        {first, "GET", apptest.SetCookie("sid=; Max-Age=0"), "-sid " + logout, "anonymous"},
+		"signs out by a visitor's session":     {first, "POST", apptest.SetCookie("sid=visitor"), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
+		"signs out by a visitor's, by GET":     {first, "GET", apptest.SetCookie("sid=visitor"), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
+		"sets a Stytch cookie":                 {first, "GET", apptest.SetCookie("stytch_session=own; Secure"), "+stytch_session", ""},
+		"deletes the Stytch cookies":           {first, "GET", apptest.SetCookie("stytch_session=; Max-Age=0", "stytch_session_jwt=; Max-Age=0"), "-stytch_session -stytch_session_jwt", "migrated ada"},
+		"wrapped twice by mistake, as below":   {first, "POST", nil, moves, "authenticated ada"},
+		"both, nothing":                        {second, "POST", apptest.SetCookie(), goes, "authenticated ada"},
+		"both, signs bob in":                   {second, "POST", apptest.SetCookie("sid=bob-1"), "+sid", ""},
+		"both, signs ada in again":             {second, "POST", apptest.SetCookie("sid=ada-2"), "+sid", "authenticated ada"},
+		"both, saves the session again":        {second, "POST", apptest.SetCookie("sid=ada-1"), "+sid -csrf", "authenticated ada"},
+		"both, a session of a visitor":         {second, "GET", apptest.SetCookie("sid=visitor"), "+sid -csrf", "authenticated ada"},
+		"both, a companion of the session":     {second, "GET", apptest.SetCookie("csrf=2"), "+csrf -sid", "authenticated ada"},
+		"both, deletes what it can't see":      {second, "GET", apptest.SetCookie("sid=; Max-Age=0"), "-sid " + goes, "authenticated ada"},
+		"both, signs out the old way":          {second, "POST", apptest.SetCookie("sid=; Max-Age=0"), "-sid " + logout, "anonymous"},
+		"both, signs out by a visitor's":       {second, "POST", apptest.SetCookie("sid=visitor"), "+sid -stytch_session -stytch_session_jwt -csrf", "anonymous"},
+		"both, signs out where none may write": {second, "IMAGE", apptest.SetCookie("sid=; Max-Age=0"), "-sid " + logout, "anonymous"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				cookies, saw, change := "sid=ada-1; theme=light", "migrated ada", apptest.Method(row.method)
+				if row.both {
+					cookies, saw = a.GetChecked(t, cookies).Jar(cookies), "authenticated ada"
+				}
+				if row.method == "IMAGE" {
+					change = apptest.FetchMetadata("same-origin no-cors image")
+				}
 				a.Handler = row.handler
 				if row.handler == nil {
 					a.Handler = a.Middleware.Handler(http.NotFoundHandler()).ServeHTTP
 				}
-				cookies := "sid=ada-1; theme=light"
-				got := a.Get(cookies, apptest.Method(row.method))
-				apptest.RequireValidCookies(t, "app.example.com", got.Result().Header)
+				got := a.GetChecked(t, cookies, change)
 				assert.Equal(t, row.want, strings.Join(got.Cookies(), " "))
-				assert.Equal(t, "migrated ada", got.Saw)
+				assert.Equal(t, saw, got.Saw)
 				if row.next != "" {
 					a.Handler = nil
 					assert.Equal(t, row.next, a.GetChecked(t, got.Jar(cookies)).Saw)
@@ -58,6 +78,75 @@ func TestWhatTheHandlerDoesWins(t *testing.T) {
 			}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) { l.Also = []string{"csrf"} }))
 		})
 	}
+}
+
+// Each row is the first requests of a browser in StageReplace, by method, and the cookies
+// of each that the handler sees: S for the Stytch cookies. The old cookie goes in the
+// first response to a request that brings the Stytch cookies.
+func TestReplacementTakesTwoResponses(t *testing.T) {
+	const refreshed = "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate"
+	for name, row := range map[string]struct {
+		methods string
+		pause   time.Duration // between two requests
+		drop    string        // a cookie that the browser does not keep
+		want    []string
+		seen    string
+	}{
+		"pages":                       {"GET GET GET", 0, "", []string{apptest.Moved, apptest.Replaced, apptest.Authenticated}, "sid=ada-1 S|S|S"},
+		"forms":                       {"POST POST POST", 0, "", []string{apptest.Moved, apptest.Replaced, apptest.Authenticated}, "sid=ada-1 S|sid=ada-1 S|S"},
+		"HEAD":                        {"HEAD HEAD HEAD", 0, "", []string{apptest.Moved, apptest.Replaced, apptest.Authenticated}, "sid=ada-1 S|S|S"},
+		"six minutes later":           {"GET GET GET", 6 * time.Minute, "", []string{apptest.Moved, refreshed, apptest.Refreshed}, "sid=ada-1 S|N|N"},
+		"the JWT is not kept":         {"GET GET", 0, "stytch_session_jwt", []string{apptest.Moved, apptest.Replaced}, "sid=ada-1 S|stytch_session=T"},
+		"the token is not kept":       {"GET GET", 0, "stytch_session", []string{apptest.Moved, apptest.Replaced}, "sid=ada-1 S|stytch_session_jwt=J"},
+		"no Stytch cookie is kept":    {"GET POST GET", 0, "stytch_session stytch_session_jwt", []string{apptest.Moved, apptest.MovedAfter + "-", apptest.MovedAfter + "-"}, "sid=ada-1 S|sid=ada-1 S|sid=ada-1 S"},
+		"the same, six minutes apart": {"GET GET", 6 * time.Minute, "stytch_session stytch_session_jwt", []string{apptest.Moved, apptest.MovedAfter + "authenticate"}, "sid=ada-1 S|sid=ada-1 N"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				cookies, seen := "sid=ada-1", []string(nil)
+				var s stytchtest.Session
+				for i, method := range strings.Fields(row.methods) {
+					got := a.GetChecked(t, cookies, apptest.Method(method))
+					assert.Equal(t, row.want[i], got.String())
+					if i == 0 {
+						s = a.Stytch.Sessions()[0]
+					}
+					short := a.ShortenCookies("stytch_session="+s.Token+"; stytch_session_jwt="+s.JWT, a.CookiesSeen[i])
+					seen = append(seen, strings.NewReplacer(s.Token, "T", s.JWT, "J").Replace(short))
+					cookies = withoutCookies(got.Jar(cookies), row.drop)
+					time.Sleep(row.pause)
+				}
+				assert.Equal(t, row.seen, strings.Join(seen, "|"))
+			})
+		})
+	}
+}
+
+// withoutCookies returns a Cookie header without the cookies of some names.
+func withoutCookies(header, names string) string {
+	var kept []string
+	for pair := range strings.SplitSeq(header, "; ") {
+		if name, _, _ := strings.Cut(pair, "="); !slices.Contains(strings.Fields(names), name) {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "; ")
+}
+
+// Bob signs in later by the old login, at a browser with ada's Stytch cookies. His old
+// cookie stays until the browser has brought his Stytch cookies.
+func TestReplacementOfALaterSignIn(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
+		adas, _ := a.SignedIn(a.Ada)
+		a.LearnSession(t, adas)
+		first := a.GetChecked(t, adas+"; sid=bob+1h")
+		assert.Equal(t, bobWins, first.Settled())
+		again := a.GetChecked(t, adas+"; sid=bob+1h")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt | no-store | -", again.Settled(), "his cookies were lost on their way")
+		cookies := again.Jar(adas + "; sid=bob+1h")
+		assert.Equal(t, "authenticated bob | -sid | no-store | -", a.GetChecked(t, cookies).String())
+	})
 }
 
 // The old logout code, unchanged, handles a form that was loaded before the switch.
@@ -86,20 +175,32 @@ func TestHandlerSetsACookieThatCannotBeJudged(t *testing.T) {
 	})
 }
 
-// A form that was loaded before the switch carries a token of the old session.
+// A form that was loaded before the switch carries a token of the old session, and so
+// does one of the page that moved the user. The page and both posts see the old cookie.
 func TestFormAcrossTheSwitch(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Handler = func(w http.ResponseWriter, r *http.Request) {
 			c, err := r.Cookie("sid")
-			if err != nil || r.FormValue("token") != "of "+c.Value {
+			if err != nil || r.Method == http.MethodPost && r.FormValue("token") != "of "+c.Value {
 				http.Error(w, "forged", http.StatusForbidden)
 			}
 		}
-		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/", strings.NewReader("token=of+ada-1"))
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Cookie", "sid=ada-1")
-		got := a.Do(r)
-		assert.Equal(t, apptest.Swapped, got.String(), "a client that only posts is swapped too")
+		post := func(cookies string) *apptest.Reply {
+			r := httptest.NewRequest(http.MethodPost, "https://app.example.com/", strings.NewReader("token=of+ada-1"))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("Cookie", cookies)
+			return a.Do(r)
+		}
+		page := a.Get("sid=ada-1")
+		assert.Equal(t, apptest.Moved, page.String())
+		assert.Equal(t, http.StatusOK, page.Code)
+
+		got := post("sid=ada-1")
+		assert.Equal(t, apptest.MovedAfter+"-", got.String(), "a client that only posts moves too")
+		assert.Equal(t, http.StatusOK, got.Code)
+
+		got = post(page.Jar("sid=ada-1"))
+		assert.Equal(t, apptest.Replaced, got.String())
 		assert.Equal(t, http.StatusOK, got.Code)
 	})
 }

@@ -134,7 +134,7 @@ func TestCheckLeavesNoTrace(t *testing.T) {
 		all.Wait()
 		store.Fail(nil)
 		a.Stytch.Heal("*")
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 		assert.NotEmpty(t, store.Values())
 		assert.Empty(t, a.Events)
 		assert.Empty(t, a.Log.String())

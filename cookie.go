@@ -43,7 +43,7 @@ type CookieOptions struct {
 	Insecure bool
 
 	// OldScopes are where earlier settings, or the SDK, may have left cookies of
-	// these names. They are cleared on each swap and at Logout.
+	// these names. They are cleared whenever the Stytch cookies are set, and at Logout.
 	OldScopes []CookieScope
 }
 

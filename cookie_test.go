@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,52 +36,54 @@ const (
 	usual   = "; HttpOnly; Secure; SameSite=Lax"
 )
 
-// Each row is a setting, and the Set-Cookie lines of a response in which a legacy
-// session moves. The other cases are in internal/cookies.
+// Each row is a setting, and the Set-Cookie lines of two responses: the first moves a
+// legacy session, and the second expires its cookie. The other cases are in
+// internal/cookies.
 func TestCookieOptions(t *testing.T) {
 	type o = stytchmigrate.CookieOptions
 	type l = stytchmigrate.LegacyCookie
-	swapOf := func(rest string) []string {
-		return []string{"stytch_session=TOKEN; Path=/" + month + usual, "stytch_session_jwt=JWT; Path=/" + month + usual, rest}
-	}
-	sid := "sid=; Path=/" + expired + usual
+	set := []string{"stytch_session=TOKEN; Path=/" + month + usual, "stytch_session_jwt=JWT; Path=/" + month + usual}
+	sid := []string{"sid=; Path=/" + expired + usual}
 	for name, row := range map[string]struct {
-		change func(*stytchmigrate.Config)
-		want   []string
+		change        func(*stytchmigrate.Config)
+		moved, second []string
 	}{
-		"defaults": {apptest.CookieOptions(func(*o) {}), swapOf(sid)},
+		"defaults": {apptest.CookieOptions(func(*o) {}), set, sid},
 		"a domain and a path": {apptest.CookieOptions(func(o *o) { o.Domain, o.Path = ".example.com", "/app" }), []string{
 			"stytch_session=TOKEN; Path=/app; Domain=example.com" + month + usual,
-			"stytch_session_jwt=JWT; Path=/app; Domain=example.com" + month + usual, sid}},
+			"stytch_session_jwt=JWT; Path=/app; Domain=example.com" + month + usual}, sid},
 		"same-site none": {apptest.CookieOptions(func(o *o) { o.SameSite = http.SameSiteNoneMode }), []string{
 			"stytch_session=TOKEN; Path=/" + month + "; HttpOnly; Secure; SameSite=None",
-			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; Secure; SameSite=None",
-			"sid=; Path=/" + expired + "; HttpOnly; Secure; SameSite=None"}},
+			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; Secure; SameSite=None"},
+			[]string{"sid=; Path=/" + expired + "; HttpOnly; Secure; SameSite=None"}},
 		"readable by scripts": {apptest.CookieOptions(func(o *o) { o.ReadableByScripts = true }), []string{
 			"stytch_session=TOKEN; Path=/" + month + "; Secure; SameSite=Lax",
-			"stytch_session_jwt=JWT; Path=/" + month + "; Secure; SameSite=Lax", sid}},
+			"stytch_session_jwt=JWT; Path=/" + month + "; Secure; SameSite=Lax"}, sid},
 		"insecure": {apptest.CookieOptions(func(o *o) { o.Insecure = true }), []string{
 			"stytch_session=TOKEN; Path=/" + month + "; HttpOnly; SameSite=Lax",
-			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax",
-			"sid=; Path=/" + expired + "; HttpOnly; SameSite=Lax"}},
+			"stytch_session_jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax"},
+			[]string{"sid=; Path=/" + expired + "; HttpOnly; SameSite=Lax"}},
 		"names with prefixes": {apptest.CookieOptions(func(o *o) { o.SessionName, o.JWTName = "__Host-s", "__Secure-j" }), []string{
-			"__Host-s=TOKEN; Path=/" + month + usual, "__Secure-j=JWT; Path=/" + month + usual, sid}},
-		"old scopes": {apptest.CookieOptions(func(o *o) { o.OldScopes = []stytchmigrate.CookieScope{{Domain: "example.com"}, {Path: "/app"}} }), []string{
-			"stytch_session=TOKEN; Path=/" + month + usual, "stytch_session_jwt=JWT; Path=/" + month + usual,
-			"stytch_session=; Path=/; Domain=example.com" + expired + usual, "stytch_session_jwt=; Path=/; Domain=example.com" + expired + usual,
-			"stytch_session=; Path=/app" + expired + usual, "stytch_session_jwt=; Path=/app" + expired + usual, sid}},
+			"__Host-s=TOKEN; Path=/" + month + usual, "__Secure-j=JWT; Path=/" + month + usual}, sid},
+		"old scopes": {apptest.CookieOptions(func(o *o) { o.OldScopes = []stytchmigrate.CookieScope{{Domain: "example.com"}, {Path: "/app"}} }), append(slices.Clone(set),
+			"stytch_session=; Path=/; Domain=example.com"+expired+usual, "stytch_session_jwt=; Path=/; Domain=example.com"+expired+usual,
+			"stytch_session=; Path=/app"+expired+usual, "stytch_session_jwt=; Path=/app"+expired+usual), sid},
 		"legacy scopes and companions": {apptest.LegacyCookie(func(l *l) {
 			l.Also, l.Scopes = []string{"csrf"}, []stytchmigrate.CookieScope{{}, {Domain: "example.com", Path: "/app"}}
-		}), append(swapOf(sid), "csrf=; Path=/"+expired+usual,
+		}), set, append(slices.Clone(sid), "csrf=; Path=/"+expired+usual,
 			"sid=; Path=/app; Domain=example.com"+expired+usual, "csrf=; Path=/app; Domain=example.com"+expired+usual)},
 		"a session of a day": {func(c *stytchmigrate.Config) { c.SessionDuration = 24 * time.Hour }, []string{
-			"stytch_session=TOKEN; Path=/; Max-Age=86400" + usual, "stytch_session_jwt=JWT; Path=/; Max-Age=86400" + usual, sid}},
+			"stytch_session=TOKEN; Path=/; Max-Age=86400" + usual, "stytch_session_jwt=JWT; Path=/; Max-Age=86400" + usual}, sid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				got := a.GetChecked(t, "sid=ada-1", func(r *http.Request) { r.URL.Path = "/app/page" })
-				assert.Equal(t, row.want, lines(a, got))
+				app := func(r *http.Request) { r.URL.Path = "/app/page" }
+				got := a.GetChecked(t, "sid=ada-1", app)
+				assert.Equal(t, row.moved, lines(a, got))
 				assert.Equal(t, "migrated ada", got.Saw)
+				got = a.GetChecked(t, got.Jar("sid=ada-1"), app)
+				assert.Equal(t, row.second, lines(a, got))
+				assert.Equal(t, "authenticated ada", got.Saw)
 			}, row.change)
 		})
 	}
@@ -112,7 +115,7 @@ func TestJWTThatDoesNotFit(t *testing.T) {
 				first := a.GetChecked(t, "sid=ada-1"+row.cookies)
 				got := strings.Join(first.Cookies(), " ")
 				assert.Equal(t, row.fits, strings.Contains(got, "+stytch_session_jwt"), got)
-				assert.Contains(t, got, "+stytch_session ")
+				assert.Equal(t, "+stytch_session", first.Cookies()[0])
 				cookies := first.Jar("sid=ada-1" + row.cookies)
 				assert.Equal(t, row.fits, strings.Contains(a.CookiesSeen[0], "stytch_session_jwt="), "the handler sees what the browser will send")
 				for range 3 {
@@ -121,6 +124,7 @@ func TestJWTThatDoesNotFit(t *testing.T) {
 					assert.Empty(t, a.Stytch.Calls(), "known without a call")
 					cookies = next.Jar(cookies)
 				}
+				assert.NotContains(t, cookies, "sid=")
 			}, row.change)
 		})
 	}
@@ -190,10 +194,10 @@ func TestSecureCookie(t *testing.T) {
 		write  func(t *testing.T, codec securecookie.Codec) string
 		want   string
 	}{
-		"a payload": {secure(signed('h'), resolveUser), func(t *testing.T, c securecookie.Codec) string { return encode(t, c, oldSession{"1", "ada"}) }, apptest.Swapped},
-		"an id":     {secure(signed('h'), resolveID), func(t *testing.T, c securecookie.Codec) string { return encode(t, c, "ada-1") }, apptest.Swapped},
+		"a payload": {secure(signed('h'), resolveUser), func(t *testing.T, c securecookie.Codec) string { return encode(t, c, oldSession{"1", "ada"}) }, apptest.Moved},
+		"an id":     {secure(signed('h'), resolveID), func(t *testing.T, c securecookie.Codec) string { return encode(t, c, "ada-1") }, apptest.Moved},
 		"under an older key pair": {secure(append(signed('n'), signed('h')...), resolveID),
-			func(t *testing.T, c securecookie.Codec) string { return encode(t, c, "ada-1") }, apptest.Swapped},
+			func(t *testing.T, c securecookie.Codec) string { return encode(t, c, "ada-1") }, apptest.Moved},
 		"forged": {secure(signed('h'), resolveID), func(t *testing.T, c securecookie.Codec) string {
 			return strings.Replace(encode(t, c, "ada-1"), "M", "N", 1)
 		}, anonymous},
@@ -250,6 +254,6 @@ func TestSecureCookieKeepsItsCodecs(t *testing.T) {
 	withSecureCookie(t, secure(cs, resolveID), func(t *testing.T, a *apptest.App) {
 		value := encode(t, cs[0], "ada-1")
 		cs[0] = customCodec{errors.New("canary")}
-		assert.Equal(t, apptest.Swapped, a.Get("sid="+value).String())
+		assert.Equal(t, apptest.Moved, a.Get("sid="+value).String())
 	})
 }

@@ -39,9 +39,10 @@ func TestWhatHappensToARequest(t *testing.T) {
 		"a token, while Stytch is down":  {down, "T", apptest.UnavailableUntouched + "authenticate authenticate"},
 		"a JWT that has expired":         {nothing, "E", apptest.Refreshed},
 		"an expired JWT, Stytch is down": {down, "E", apptest.UnavailableUntouched + "authenticate authenticate"},
-		"a legacy cookie":                {nothing, "sid=ada-1", apptest.Swapped},
-		"a legacy cookie that has moved": {moved, "sid=ada-1", apptest.SwappedAfter + "-"},
-		"the same, 10 seconds later":     {func(a *apptest.App) { moved(a); time.Sleep(10 * time.Second) }, "sid=ada-1", apptest.SwappedAfter + "authenticate"},
+		"a legacy cookie":                {nothing, "sid=ada-1", apptest.Moved},
+		"a legacy cookie that has moved": {moved, "sid=ada-1", apptest.MovedAfter + "-"},
+		"both, the next time":            {moved, "both", apptest.Replaced},
+		"the same, 10 seconds later":     {func(a *apptest.App) { moved(a); time.Sleep(10 * time.Second) }, "sid=ada-1", apptest.MovedAfter + "authenticate"},
 		"a legacy cookie, logged out":    {func(a *apptest.App) { a.LogOut("sid=ada-1") }, "sid=ada-1", apptest.Refused},
 		"one that Stytch refuses":        {func(a *apptest.App) { a.Stytch.RemoveUser(a.Ada.ID) }, "sid=ada-1", apptest.RefusedUntouched + "migrate"},
 		"one that a rule refuses": {func(a *apptest.App) {
@@ -66,6 +67,9 @@ func TestWhatHappensToARequest(t *testing.T) {
 					cookies = "stytch_session=" + s.Token
 				}
 				row.before(a)
+				if moved := a.Stytch.Sessions(); cookies == "both" {
+					cookies = "sid=ada-1; stytch_session_jwt=" + moved[len(moved)-1].JWT
+				}
 				assert.Equal(t, row.want, a.Get(cookies).String())
 			})
 		})
@@ -86,9 +90,8 @@ func TestOnlyTheCookieHeaderSaysWhoTheUserIs(t *testing.T) {
 }
 
 const (
-	staysAnd = "authenticated ada | -sid | no-store | -"
-	neither  = "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | -"
-	bobWins  = "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate revoke"
+	neither = "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | -"
+	bobWins = "migrated bob | +stytch_session +stytch_session_jwt | no-store | migrate revoke"
 )
 
 func setIdentity(id userinfo.Identity) func(*stytchmigrate.LegacySession) {
@@ -112,19 +115,19 @@ func TestTwoSessions(t *testing.T) {
 		want     string
 		passedOn string // what the handler sees: S for ada's Stytch cookies, N for new ones
 	}{
-		"the same person":               {"ada", nil, nil, nil, staysAnd, "S"},
-		"the same person, later":        {"ada+1h", nil, nil, nil, staysAnd, "S"},
-		"the same person, a form":       {"ada", nil, nil, post, staysAnd, "S sid=ada"},
+		"the same person":               {"ada", nil, nil, nil, apptest.Replaced, "S"},
+		"the same person, later":        {"ada+1h", nil, nil, nil, apptest.Replaced, "S"},
+		"the same person, a form":       {"ada", nil, nil, post, apptest.Replaced, "S sid=ada"},
 		"the same person, an image":     {"ada", nil, nil, image, apptest.Authenticated, "S sid=ada"},
-		"the same email in other case":  {"ada", setIdentity(userinfo.Identity{Subject: "ada", Email: "ADA@Example.com", EmailVerified: true}), nil, nil, staysAnd, "S"},
+		"the same email in other case":  {"ada", setIdentity(userinfo.Identity{Subject: "ada", Email: "ADA@Example.com", EmailVerified: true}), nil, nil, apptest.Replaced, "S"},
 		"no session":                    {"nobody", nil, nil, nil, apptest.Authenticated, "S sid=nobody"},
-		"another person, later":         {"bob+1h", nil, nil, nil, bobWins, "N"},
+		"another person, later":         {"bob+1h", nil, nil, nil, bobWins, "sid=bob+1h N"},
 		"another person, later, a form": {"bob+1h", nil, nil, post, bobWins, "sid=bob+1h N"},
 		"another person, later, an image, which changes no cookie": {"bob+1h", nil, nil, image, "migrated bob" + apptest.CookiesUntouched + "migrate revoke", "S sid=bob+1h"},
-		"another person, earlier":                                  {"bob-1h", nil, nil, nil, staysAnd, "S"},
-		"another person, earlier, a form":                          {"bob-1h", nil, nil, post, staysAnd, "S"},
+		"another person, earlier":                                  {"bob-1h", nil, nil, nil, apptest.Replaced, "S"},
+		"another person, earlier, a form":                          {"bob-1h", nil, nil, post, apptest.Replaced, "S"},
 		"another person, earlier, an image":                        {"bob-1h", nil, nil, image, apptest.Authenticated, "S"},
-		"another person, at the same moment":                       {"bob+0s", nil, nil, nil, staysAnd, "S"},
+		"another person, at the same moment":                       {"bob+0s", nil, nil, nil, apptest.Replaced, "S"},
 		"another person, unknown when":                             {"bob", nil, nil, nil, neither, ""},
 		"another person, unknown when, a form":                     {"bob", nil, nil, post, neither, ""},
 		"another person, unknown when, an image":                   {"bob", nil, nil, image, apptest.Anonymous, ""},
@@ -133,15 +136,15 @@ func TestTwoSessions(t *testing.T) {
 		"without an email":                    {"bob", setIdentity(userinfo.Identity{Subject: "bob"}), nil, nil, apptest.Authenticated, "S sid=bob"},
 		"her email, unverified":               {"ada", unverified, nil, nil, apptest.Authenticated, "S sid=ada"},
 		"her email, unverified at Stytch":     {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified, u.HasPasskey = false, true }, nil, apptest.Authenticated, "S sid=ada"},
-		"her email, and she has nothing else": {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified = false }, nil, staysAnd, "S"},
+		"her email, and she has nothing else": {"ada", nil, func(u *stytchtest.User) { u.Emails[0].Verified = false }, nil, apptest.Replaced, "S"},
 		"her second email": {"ada", nil, func(u *stytchtest.User) {
 			u.Emails = append([]stytchtest.Email{{Email: "a@example.com", Verified: true}}, u.Emails...)
-		}, nil, staysAnd, "S"},
+		}, nil, apptest.Replaced, "S"},
 		"another's email, unverified":               {"bob", unverified, nil, nil, neither, ""},
 		"another's email, unverified, later":        {"bob+1h", unverified, nil, nil, apptest.Refused, "S sid=bob+1h"},
-		"her external id, another email":            {"bob", nil, func(u *stytchtest.User) { u.ExternalID = "bob" }, nil, staysAnd, "S"},
+		"her external id, another email":            {"bob", nil, func(u *stytchtest.User) { u.ExternalID = "bob" }, nil, apptest.Replaced, "S"},
 		"her email, another external id":            {"ada", nil, func(u *stytchtest.User) { u.ExternalID = "another" }, nil, neither, ""},
-		"her email, another external id, earlier":   {"ada-1h", nil, func(u *stytchtest.User) { u.ExternalID = "another" }, nil, staysAnd, "S"},
+		"her email, another external id, earlier":   {"ada-1h", nil, func(u *stytchtest.User) { u.ExternalID = "another" }, nil, apptest.Replaced, "S"},
 		"her external id, without a subject beside": {"ada", setIdentity(userinfo.Identity{Email: "ada@example.com", EmailVerified: true}), func(u *stytchtest.User) { u.ExternalID = "ada" }, nil, apptest.Authenticated, "S sid=ada"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +219,7 @@ func TestOriginIsTheSamePerson(t *testing.T) {
 		}
 		cookies := a.Get("sid=1").Jar("")
 		id = "bob@example.com" // the address changed in the old system
-		assert.Equal(t, staysAnd, a.Get(cookies+"; sid=1").String())
+		assert.Equal(t, apptest.Replaced, a.Get(cookies+"; sid=1").String())
 	})
 }
 
@@ -244,7 +247,7 @@ func TestStytchSessionStaysWhenResolveFails(t *testing.T) {
 func TestTwoSessionsWithATokenAlone(t *testing.T) {
 	for name, row := range map[string]struct{ sid, want string }{
 		"the same person": {"ada", "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate"},
-		"later":           {"bob+1h", "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate revoke"},
+		"later":           {"bob+1h", "migrated bob | +stytch_session +stytch_session_jwt | no-store | authenticate migrate revoke"},
 		"earlier":         {"bob-1h", "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate"},
 		"unknown when":    {"bob", "anonymous | -stytch_session -stytch_session_jwt -sid | no-store | authenticate"},
 	} {
@@ -267,9 +270,9 @@ func TestRulingIsRememberedForAMinuteAtMost(t *testing.T) {
 		calls          int
 		want           string
 	}{
-		{0, minute - 1, 1, staysAnd}, {0, minute, 2, staysAnd},
-		{time.Hour, minute - 1, 1, staysAnd}, {time.Hour, minute, 2, staysAnd},
-		{half, half - 1, 1, staysAnd}, {half, half, 2, apptest.Authenticated},
+		{0, minute - 1, 1, apptest.Replaced}, {0, minute, 2, apptest.Replaced},
+		{time.Hour, minute - 1, 1, apptest.Replaced}, {time.Hour, minute, 2, apptest.Replaced},
+		{half, half - 1, 1, apptest.Replaced}, {half, half, 2, apptest.Authenticated},
 	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			cookies, _ := a.SignedIn(a.Ada)
@@ -279,7 +282,7 @@ func TestRulingIsRememberedForAMinuteAtMost(t *testing.T) {
 				s.ExpiresAt = time.Now().Add(row.expires)
 			}
 			a.Resolve = func(string) (stytchmigrate.LegacySession, error) { calls++; return s, nil }
-			require.Equal(t, staysAnd, a.Get(cookies+"; sid=ada-1").String())
+			require.Equal(t, apptest.Replaced, a.Get(cookies+"; sid=ada-1").String())
 			time.Sleep(row.after)
 			assert.Equal(t, row.want, a.Get(cookies+"; sid=ada-1").String())
 			assert.Equal(t, row.calls, calls, "%v", row)
@@ -294,7 +297,7 @@ func TestRulingIsOfOneCookieName(t *testing.T) {
 		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
 		a.LearnSession(t, cookies)
-		assert.Equal(t, staysAnd, a.Get(cookies+"; sid=ada").String())
+		assert.Equal(t, apptest.Replaced, a.Get(cookies+"; sid=ada").String())
 		assert.Equal(t, "authenticated ada | -older | no-store | -", a.Get(cookies+"; older=ada").String())
 	}, olderCookie)
 }
@@ -321,9 +324,9 @@ func TestSessionThatEndedAtStytchEndsItsLegacySession(t *testing.T) {
 // in by them. If Stytch says that both are, the legacy session is not exchanged either.
 func TestStytchCookiesOfTwoPeople(t *testing.T) {
 	for name, row := range map[string]struct{ cookies, want, event string }{
-		"two JWTs":                      {"Ja Jb", apptest.Swapped, ""},
+		"two JWTs":                      {"Ja Jb", apptest.Moved, ""},
 		"two tokens":                    {"Ta Tb", "anonymous" + apptest.CookiesUntouched + "authenticate authenticate", ""},
-		"a token that is not the JWT's": {"Tb Ea", apptest.SwappedAfter + "authenticate migrate", "mismatch"},
+		"a token that is not the JWT's": {"Tb Ea", apptest.MovedAfter + "authenticate migrate", "mismatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {

@@ -89,14 +89,14 @@ func Example() {
 	browser := map[string]string{"sid": "f0e1d2c3b4a59687"}
 	fmt.Println(browse(app, "/", browser).Body)
 	fmt.Println("cookies:", len(browser), "sid:", browser["sid"] != "", "calls:", len(stytch.Calls()))
-	fmt.Println(browse(app, "/", browser).Body)
-	fmt.Println("calls:", len(stytch.Calls()))
+	fmt.Println(browse(app, "/", browser).Body) // the Stytch cookies have come back
+	fmt.Println("cookies:", len(browser), "sid:", browser["sid"] != "", "calls:", len(stytch.Calls()))
 	fmt.Println(browse(app, "/", map[string]string{}).Body)
 	// Output:
 	// Hello ada@example.com
-	// cookies: 2 sid: false calls: 1
+	// cookies: 3 sid: true calls: 1
 	// Hello ada@example.com
-	// calls: 1
+	// cookies: 2 sid: false calls: 1
 	// Please sign in
 }
 

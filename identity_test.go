@@ -29,11 +29,11 @@ func TestPersonOfAnswer(t *testing.T) {
 		change func(*stytchtest.User)
 		want   string
 	}{
-		"the same email":                {func(*stytchtest.User) {}, apptest.Swapped},
+		"the same email":                {func(*stytchtest.User) {}, apptest.Moved},
 		"another email":                 {func(u *stytchtest.User) { u.Emails[0].Email = "eve@example.com" }, stranger},
 		"no email":                      {func(u *stytchtest.User) { u.Emails = nil }, stranger},
 		"another external id":           {func(u *stytchtest.User) { u.ExternalID = "eve" }, stranger},
-		"unverified":                    {func(u *stytchtest.User) { u.Emails = unverified }, apptest.Swapped},
+		"unverified":                    {func(u *stytchtest.User) { u.Emails = unverified }, apptest.Moved},
 		"unverified, beside another":    {func(u *stytchtest.User) { u.Emails = append([]stytchtest.Email{{Email: "a@b.example"}}, unverified...) }, stranger},
 		"unverified, with a password":   {func(u *stytchtest.User) { u.Emails, u.HasPassword = unverified, true }, stranger},
 		"unverified, with a passkey":    {func(u *stytchtest.User) { u.Emails, u.HasPasskey = unverified, true }, stranger},
@@ -42,15 +42,15 @@ func TestPersonOfAnswer(t *testing.T) {
 		"unverified, with an app":       {func(u *stytchtest.User) { u.Emails, u.HasTOTP = unverified, true }, stranger},
 		"unverified, with a wallet":     {func(u *stytchtest.User) { u.Emails, u.HasWallet = unverified, true }, stranger},
 		"unverified, with a finger":     {func(u *stytchtest.User) { u.Emails, u.HasBiometric = unverified, true }, stranger},
-		"unverified, with ada's id":     {func(u *stytchtest.User) { u.Emails, u.HasPasskey, u.ExternalID = unverified, true, "ada" }, apptest.Swapped},
-		"verified, with a passkey":      {func(u *stytchtest.User) { u.HasPasskey = true }, apptest.Swapped},
+		"unverified, with ada's id":     {func(u *stytchtest.User) { u.Emails, u.HasPasskey, u.ExternalID = unverified, true, "ada" }, apptest.Moved},
+		"verified, with a passkey":      {func(u *stytchtest.User) { u.HasPasskey = true }, apptest.Moved},
 		"a Kelvin sign in place of a k": {func(u *stytchtest.User) { u.Emails[0].Email = "ada@example.\u212aom" }, stranger},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				answerWith(a, row.change)
 				require.Equal(t, row.want, a.Get("sid=ada-1").String())
-				assert.Equal(t, row.want == apptest.Swapped, a.Stytch.Sessions()[0].Live)
+				assert.Equal(t, row.want == apptest.Moved, a.Stytch.Sessions()[0].Live)
 				if row.want == stranger {
 					assert.Equal(t, quiet, a.Get("sid=ada-1").String())
 					assert.Len(t, a.Events, 1)
@@ -123,8 +123,8 @@ func TestTakeover(t *testing.T) {
 		"a line break":                           {eve("ada@example.com\r\neve@evil.example"), nil, withoutCall},
 		"signed up at Stytch by ada's email":     {ada, has(true, unverified), stranger},
 		"ada's email beside one of her own":      {ada, has(false, stytchtest.Email{Email: "eve@evil.example", Verified: true}, unverified), stranger},
-		"no attack: ada was imported":            {ada, has(false, unverified), apptest.Swapped},
-		"no attack: ada has signed in there":     {ada, has(true, stytchtest.Email{Email: "ada@example.com", Verified: true}), apptest.Swapped},
+		"no attack: ada was imported":            {ada, has(false, unverified), apptest.Moved},
+		"no attack: ada has signed in there":     {ada, has(true, stytchtest.Email{Email: "ada@example.com", Verified: true}), apptest.Moved},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tickets, setting := apptest.WithTickets(t)
@@ -135,7 +135,7 @@ func TestTakeover(t *testing.T) {
 				a.Stytch.SetUserInfo(redeeming(tickets))
 				assert.Equal(t, row.want, a.Get("sid=ada-1").String())
 				for _, s := range a.Stytch.Sessions() {
-					assert.Equal(t, row.want == apptest.Swapped, s.Live)
+					assert.Equal(t, row.want == apptest.Moved, s.Live)
 				}
 			}, setting, apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1", Identity: row.id}))
 		})
@@ -167,7 +167,7 @@ func TestTicketsThatAreNotGood(t *testing.T) {
 		time.Sleep(85 * time.Second)
 		assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get(old).String(), "replayed after its life")
 		time.Sleep(6 * time.Second)
-		assert.Equal(t, apptest.Swapped, a.Get(cookie(tickets, a.Stytch.ProjectID)).String())
+		assert.Equal(t, apptest.Moved, a.Get(cookie(tickets, a.Stytch.ProjectID)).String())
 	})
 }
 
@@ -187,7 +187,7 @@ func TestAnswerIsSomebodyElse(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid=ada-1").String(), "remembered")
 		time.Sleep(time.Second)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 	})
 }
 
@@ -236,7 +236,7 @@ func TestUnverifiedIdentityIsLoggedOnce(t *testing.T) {
 // A session that is remembered is compared with the identity that a request gives now.
 func TestRememberedForAnotherPerson(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		require.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 		resolveTo(a, "bob@example.com")
 		a.Stytch.Fail(stytchtest.Revoke, stytchtest.Delay(time.Second))
 		began := time.Now()
@@ -256,7 +256,7 @@ func TestRememberedForAnotherPerson(t *testing.T) {
 		assert.Len(t, a.Events, 1, "and reported once")
 		resolveTo(a, "ada@example.com")
 		time.Sleep(time.Minute)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String(), "it did not count as a logout")
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String(), "it did not count as a logout")
 		assert.Len(t, a.Stytch.Sessions(), 2)
 	})
 }
@@ -264,7 +264,7 @@ func TestRememberedForAnotherPerson(t *testing.T) {
 // A page loads twenty things at once. One mismatch is one revocation and one event.
 func TestRememberedForAnotherPersonInParallel(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		require.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 		resolveTo(a, "bob@example.com")
 		time.Sleep(11 * time.Second) // then Stytch is asked again, and all wait for that
 		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Delay(100*time.Millisecond))
@@ -282,7 +282,7 @@ func TestRememberedForAnotherPersonInParallel(t *testing.T) {
 func TestRecordedForAnotherPerson(t *testing.T) {
 	apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 		first := a.On(m[0]).Get("sid=ada-1")
-		require.Equal(t, apptest.Swapped, first.String())
+		require.Equal(t, apptest.Moved, first.String())
 		resolveTo(a, "bob@example.com")
 		refused := a.On(m[1]).Get("sid=ada-1")
 		synctest.Wait()
@@ -292,7 +292,7 @@ func TestRecordedForAnotherPerson(t *testing.T) {
 		assert.Equal(t, "authenticated ada | - | - | -", a.On(m[0]).Get(first.Jar("")).String(), "good until the JWT expires")
 		resolveTo(a, "ada@example.com")
 		time.Sleep(time.Minute)
-		assert.Equal(t, apptest.Swapped, a.On(m[0]).Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.On(m[0]).Get("sid=ada-1").String())
 		assert.Len(t, a.Stytch.Sessions(), 2)
 	})
 }
@@ -305,12 +305,12 @@ func TestSessionGivenUpIsNotEndedLater(t *testing.T) {
 		on   []int
 		want []string
 	}{
-		"another machine first":    {[]int{2, 0}, []string{apptest.Swapped, apptest.SwappedAfter + "-"}},
-		"the machine that knew it": {[]int{0}, []string{apptest.Swapped}},
+		"another machine first":    {[]int{2, 0}, []string{apptest.Moved, apptest.MovedAfter + "-"}},
+		"the machine that knew it": {[]int{0}, []string{apptest.Moved}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
-				require.Equal(t, apptest.Swapped, a.On(m[0]).Get("sid=ada-1").String())
+				require.Equal(t, apptest.Moved, a.On(m[0]).Get("sid=ada-1").String())
 				resolveTo(a, "bob@example.com")
 				a.On(m[1]).Get("sid=ada-1")
 				resolveTo(a, "ada@example.com")

@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	movedKept = "migrated ada | +stytch_session +stytch_session_jwt | no-store | migrate"
-	bobKept   = "migrated bob | +stytch_session +stytch_session_jwt | no-store | migrate revoke"
 	leftBoth  = "migrated ada | -sid -stytch_session -stytch_session_jwt -sid | no-store | migrate revoke"
 	goneOfBob = " | -sid -stytch_session -stytch_session_jwt -sid | no-store | "
 	leftLater = "authenticated ada | -sid -stytch_session -stytch_session_jwt -sid | no-store | revoke"
@@ -38,7 +36,7 @@ func TestOldLogoutOfAHeldBackSession(t *testing.T) {
 func TestKeepLeavesBothCookies(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("theme=dark; sid=ada-1")
-		assert.Equal(t, movedKept, first.String())
+		assert.Equal(t, apptest.Moved, first.String())
 		both := first.Jar("theme=dark; sid=ada-1")
 		assert.Contains(t, both, "sid=ada-1")
 		assert.Equal(t, both, a.CookiesSeen[0], "the handler sees what the browser will send")
@@ -52,7 +50,7 @@ func TestKeepLeavesBothCookies(t *testing.T) {
 		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate", refreshed.String())
 		both = refreshed.Jar(both)
 		a.SetRollout(t, stytchmigrate.Rollout{})
-		assert.Equal(t, staysAnd, a.Get(both).String(), "StageReplace expires the old cookie")
+		assert.Equal(t, apptest.Replaced, a.Get(both).String(), "StageReplace expires the old cookie")
 	}, apptest.Stage(stytchmigrate.StageKeep))
 }
 
@@ -62,8 +60,8 @@ func TestKeepTwoSessions(t *testing.T) {
 		"the same person":              {"ada", apptest.Authenticated, "S sid=ada"},
 		"the same person, later":       {"ada+1h", apptest.Authenticated, "S sid=ada+1h"},
 		"no session":                   {"nobody", apptest.Authenticated, "S sid=nobody"},
-		"another person, later":        {"bob+1h", bobKept, "sid=bob+1h N"},
-		"another person, earlier":      {"bob-1h", staysAnd, "S"},
+		"another person, later":        {"bob+1h", bobWins, "sid=bob+1h N"},
+		"another person, earlier":      {"bob-1h", apptest.Replaced, "S"},
 		"another person, unknown when": {"bob", neither, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -214,7 +212,7 @@ func TestRenamedLegacyCookieIsNoLogout(t *testing.T) {
 		want    string
 	}{
 		"as it moves":            {nil, stytchmigrate.StageKeep, renamed, "migrated ada | -sid +older +stytch_session +stytch_session_jwt | no-store | migrate"},
-		"as it moves, in POST":   {nil, stytchmigrate.StageReplace, renamed, "migrated ada | -sid +older +stytch_session +stytch_session_jwt -sid | no-store | migrate"},
+		"as it moves, in POST":   {nil, stytchmigrate.StageReplace, renamed, "migrated ada | -sid +older +stytch_session +stytch_session_jwt | no-store | migrate"},
 		"in an outage":           {down, stytchmigrate.StageReplace, renamed, "unavailable | -sid +older | no-store | migrate migrate"},
 		"a logout in an outage":  {down, stytchmigrate.StageReplace, left, "unavailable | +older -sid -older -stytch_session -stytch_session_jwt -sid | no-store | migrate migrate"},
 		"a logout, as it moves":  {nil, stytchmigrate.StageKeep, left, "migrated ada | +older -sid -older -stytch_session -stytch_session_jwt -sid | no-store | migrate revoke"},

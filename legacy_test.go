@@ -26,25 +26,25 @@ const (
 // Each row is a request with several cookies of one name.
 func TestDuplicateLegacyCookies(t *testing.T) {
 	for name, row := range map[string]struct{ cookies, want string }{
-		"the same value":               {"sid=ada-1; sid=ada-1", apptest.Swapped},
-		"one resolves, the last":       {"sid=nobody; sid=ada-1", apptest.Swapped},
-		"one resolves, the first":      {"sid=ada-1; sid=nobody", apptest.Swapped},
-		"two sessions of one person":   {"sid=ada-1; sid=ada-2", apptest.Swapped},
-		"two values of one session":    {"sid=same-1; sid=same-2", apptest.Swapped},
-		"two values of one token":      {"sid=token-1; sid=token-2", apptest.Swapped},
+		"the same value":               {"sid=ada-1; sid=ada-1", apptest.Moved},
+		"one resolves, the last":       {"sid=nobody; sid=ada-1", apptest.Moved},
+		"one resolves, the first":      {"sid=ada-1; sid=nobody", apptest.Moved},
+		"two sessions of one person":   {"sid=ada-1; sid=ada-2", apptest.Moved},
+		"two values of one session":    {"sid=same-1; sid=same-2", apptest.Moved},
+		"two values of one token":      {"sid=token-1; sid=token-2", apptest.Moved},
 		"two people":                   {"sid=ada-1; sid=bob-1", apptest.Anonymous},
 		"two people, others between":   {"sid=ada-1; sid=nobody; sid=ada-2; sid=bob-1", apptest.Anonymous},
 		"two people under one id":      {"sid=taken-ada; sid=taken-bob", apptest.Anonymous},
-		"one id, and whose just once":  {"sid=taken-ada; sid=taken-", apptest.Swapped},
+		"one id, and whose just once":  {"sid=taken-ada; sid=taken-", apptest.Moved},
 		"none resolves":                {"sid=nobody; sid=none", apptest.Anonymous},
-		"as many as are looked at":     {"sid=n; sid=o; sid=p; sid=q; sid=ada-1", apptest.Swapped},
+		"as many as are looked at":     {"sid=n; sid=o; sid=p; sid=q; sid=ada-1", apptest.Moved},
 		"more than are looked at":      {"sid=n; sid=o; sid=p; sid=q; sid=r; sid=ada-1", apptest.Anonymous},
-		"one value a hundred times":    {strings.Repeat("sid=ada-1; ", 100) + "sid=ada-1", apptest.Swapped},
+		"one value a hundred times":    {strings.Repeat("sid=ada-1; ", 100) + "sid=ada-1", apptest.Moved},
 		"one can't be told":            {"sid=ada-1; sid=error", unavailable},
 		"one can't be told, the first": {"sid=error; sid=ada-1", unavailable},
-		"an empty one":                 {"sid=; sid=ada-1", apptest.Swapped},
-		"one that is too long":         {"sid=" + strings.Repeat("a", 8193) + "; sid=ada-1", apptest.Swapped},
-		"another cookie's case":        {"SID=bob-1; sid=ada-1", apptest.Swapped},
+		"an empty one":                 {"sid=; sid=ada-1", apptest.Moved},
+		"one that is too long":         {"sid=" + strings.Repeat("a", 8193) + "; sid=ada-1", "migrated ada | +stytch_session | no-store | migrate"}, // no room for the JWT
+		"another cookie's case":        {"SID=bob-1; sid=ada-1", apptest.Moved},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -55,8 +55,9 @@ func TestDuplicateLegacyCookies(t *testing.T) {
 	}
 }
 
-// Each row is a request to an application with three entries in Config.Legacy: "new",
-// with "cart" in Also, and "sid" in two formats.
+// Each row is two requests to an application with three entries in Config.Legacy: "new",
+// with "cart" in Also, and "sid" in two formats. The first moves the session, and the
+// second brings its Stytch cookies too.
 func TestSeveralLegacyCookies(t *testing.T) {
 	only := func(prefix string) func(*http.Request, string) (stytchmigrate.LegacySession, error) {
 		return func(_ *http.Request, v string) (stytchmigrate.LegacySession, error) {
@@ -73,28 +74,26 @@ func TestSeveralLegacyCookies(t *testing.T) {
 			{Name: "sid", Resolve: only("v1:"), Scopes: []stytchmigrate.CookieScope{{Domain: "example.com"}, {Path: "/app"}}},
 		}
 	}
-	const one = "migrated ada | +stytch_session +stytch_session_jwt "
-	for name, row := range map[string]struct{ cookies, want, passedOn string }{
-		"the first":                          {"new=ada-1", one + "-new -cart | no-store | migrate", ""},
-		"what belongs to it goes with it":    {"cart=7; new=ada-1; theme=x", one + "-new -cart | no-store | migrate", "theme=x"},
-		"what belongs to it is no session":   {"cart=ada-1", apptest.Anonymous, "cart=ada-1"},
-		"the second format of a name":        {"sid=v2:ada-1", one + "-sid | no-store | migrate", ""},
-		"the third, in the scopes it had":    {"sid=v1:ada-1", one + "-sid -sid | no-store | migrate", ""},
-		"the first with a session decides":   {"sid=v2:bob-1; new=ada-1", one + "-new -cart | no-store | migrate", "sid=v2:bob-1"},
-		"one without a session decides not":  {"new=nobody; sid=v1:ada-1", one + "-sid -sid | no-store | migrate", "new=nobody"},
-		"two people in the first: no second": {"new=ada-1; new=bob-1; sid=v1:ada-1", apptest.Anonymous, "new=ada-1; new=bob-1; sid=v1:ada-1"},
-		"an outage of the first: no second":  {"new=error; sid=v1:ada-1", unavailable, "new=error; sid=v1:ada-1"},
+	const stytchCookies = "stytch_session stytch_session_jwt"
+	goes := func(cookies string) string { return "authenticated ada | " + cookies + " | no-store | -" }
+	for name, row := range map[string]struct{ cookies, first, second, passedOn string }{
+		"the first":                          {"new=ada-1", apptest.Moved, goes("-new -cart"), ""},
+		"what belongs to it goes with it":    {"cart=7; new=ada-1; theme=x", apptest.Moved, goes("-new -cart"), "theme=x"},
+		"what belongs to it is no session":   {"cart=ada-1", apptest.Anonymous, apptest.Anonymous, "cart=ada-1"},
+		"the second format of a name":        {"sid=v2:ada-1", apptest.Moved, goes("-sid"), ""},
+		"the third, in the scopes it had":    {"sid=v1:ada-1", apptest.Moved, goes("-sid -sid"), ""},
+		"the first with a session decides":   {"sid=v2:bob-1; new=ada-1", apptest.Moved, goes("-new -cart"), "sid=v2:bob-1"},
+		"one without a session decides not":  {"new=nobody; sid=v1:ada-1", apptest.Moved, goes("-sid -sid"), "new=nobody"},
+		"two people in the first: no second": {"new=ada-1; new=bob-1; sid=v1:ada-1", apptest.Anonymous, apptest.Anonymous, "new=ada-1; new=bob-1; sid=v1:ada-1"},
+		"an outage of the first: no second":  {"new=error; sid=v1:ada-1", unavailable, unavailable, "new=error; sid=v1:ada-1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-				assert.Equal(t, row.want, a.Get(row.cookies).String())
-				var kept []string // all but the Stytch cookies
-				for c := range strings.SplitSeq(a.CookiesSeen[0], "; ") {
-					if !strings.HasPrefix(c, "stytch_session") {
-						kept = append(kept, c)
-					}
-				}
-				assert.Equal(t, row.passedOn, strings.Join(kept, "; "))
+				first := a.Get(row.cookies)
+				assert.Equal(t, row.first, first.String())
+				assert.Equal(t, row.cookies, withoutCookies(a.CookiesSeen[0], stytchCookies))
+				assert.Equal(t, row.second, a.Get(first.Jar(row.cookies)).String())
+				assert.Equal(t, row.passedOn, withoutCookies(a.CookiesSeen[1], stytchCookies))
 			}, setting)
 		})
 	}
@@ -148,8 +147,8 @@ func TestWhatResolveReturns(t *testing.T) {
 		want    string
 		log     string // part of the error line, "" for none
 	}{
-		"a session":                  {ada(func(s *stytchmigrate.LegacySession) {}), nil, apptest.Swapped, ""},
-		"a token alone":              {stytchmigrate.LegacySession{Token: "ada-token"}, nil, apptest.Swapped, ""},
+		"a session":                  {ada(func(s *stytchmigrate.LegacySession) {}), nil, apptest.Moved, ""},
+		"a token alone":              {stytchmigrate.LegacySession{Token: "ada-token"}, nil, apptest.Moved, ""},
 		"no session":                 {stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession, apptest.Anonymous, ""},
 		"no session, wrapped":        {stytchmigrate.LegacySession{}, fmt.Errorf("canary: %w", stytchmigrate.ErrNoSession), apptest.Anonymous, ""},
 		"an expired one":             {ada(func(s *stytchmigrate.LegacySession) { s.ExpiresAt = time.Date(1999, 12, 31, 23, 59, 59, 0, time.UTC) }), nil, apptest.Anonymous, ""},
@@ -202,7 +201,7 @@ func TestPanicOfResolveReachesItsOwnRequest(t *testing.T) {
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("mine") }
 		assert.PanicsWithValue(t, "mine", func() { a.Get("sid=ada-1") })
 		a.Resolve = nil
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 	})
 }
 
@@ -307,17 +306,17 @@ func TestLegacyFromContextAfterLogout(t *testing.T) {
 // value. The second one gets the Stytch session of the first, without a call.
 func TestIDDefaultsToTheTokenAndThenToTheValue(t *testing.T) {
 	for name, row := range map[string]struct{ id, token, want string }{
-		"an ID":     {"1", "ada-token", apptest.SwappedAfter + "-"},
-		"a token":   {"", "ada-token", apptest.SwappedAfter + "-"},
-		"the value": {"", "", apptest.Swapped},
+		"an ID":     {"1", "ada-token", apptest.MovedAfter + "-"},
+		"a token":   {"", "ada-token", apptest.MovedAfter + "-"},
+		"the value": {"", "", apptest.Moved},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, tickets := apptest.WithTickets(t)
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				a.Stytch.SetUserInfo(func(context.Context, string) (string, error) { return "ada@example.com", nil })
-				assert.Equal(t, apptest.Swapped, a.Get("sid=a").String())
+				assert.Equal(t, apptest.Moved, a.Get("sid=a").String())
 				assert.Equal(t, row.want, a.Get("sid=b").String())
-				assert.Equal(t, apptest.SwappedAfter+"-", a.Get("sid=a").String())
+				assert.Equal(t, apptest.MovedAfter+"-", a.Get("sid=a").String())
 			}, tickets, apptest.ResolveAlways(stytchmigrate.LegacySession{
 				ID: stytchmigrate.Secret(row.id), Token: stytchmigrate.Secret(row.token), Identity: apptest.LegacySession("ada", "").Identity,
 			}))

@@ -97,7 +97,7 @@ func TestLogoutKeepsWhatTheHandlerSets(t *testing.T) {
 	const kept = "-stytch_session -stytch_session_jwt"
 	for name, row := range map[string]struct {
 		before, after string // Set-Cookie lines
-		moving, known string // the response where a swap was pending, and where none was
+		moving, known string // the response where the Stytch cookies were pending, and where no cookie was
 	}{
 		"nothing else":                {"", "", all, all},
 		"deletes it before":           {"sid=; Max-Age=0", "", "-sid " + all, "-sid " + all},
@@ -114,7 +114,7 @@ func TestLogoutKeepsWhatTheHandlerSets(t *testing.T) {
 				apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 					cookies := "theme=dark; sid=ada-1"
 					if state == "known" {
-						cookies = a.GetChecked(t, cookies).Jar(cookies)
+						cookies = a.GetChecked(t, cookies).Jar("theme=dark")
 					}
 					a.Handler = func(w http.ResponseWriter, r *http.Request) {
 						if row.before != "" {
@@ -151,7 +151,7 @@ func TestLogoutAfterTheResponseBegan(t *testing.T) {
 			fmt.Fprint(w, "page")
 			assert.ErrorContains(t, a.Middleware.Logout(w, r), "after the response began")
 		}
-		assert.Equal(t, apptest.Swapped+" revoke", a.GetChecked(t, "sid=ada-1").String())
+		assert.Equal(t, apptest.Moved+" revoke", a.GetChecked(t, "sid=ada-1").String())
 		a.Handler = nil
 		assert.Equal(t, "refused"+apptest.CookiesUntouched+"-", a.GetChecked(t, "sid=ada-1").String())
 	})
@@ -298,12 +298,16 @@ func TestLogoutEndsTheSessionsOfTwoPeople(t *testing.T) {
 	}
 }
 
-// The legacy cookie is gone since the swap, or it stayed in StageKeep. End is called once.
+// The legacy cookie is gone by the time of the logout, or it is still there. End is
+// called once.
 func TestLogoutCallsEndForTheSessionThatMoved(t *testing.T) {
-	for s, sent := range map[stytchmigrate.Stage]string{stytchmigrate.StageReplace: "", stytchmigrate.StageKeep: "sid=ada-1"} {
+	for s, kept := range map[stytchmigrate.Stage]bool{stytchmigrate.StageReplace: false, stytchmigrate.StageKeep: true} {
 		var ended []stytchmigrate.LegacySession
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-			a.LogOut(a.Get("sid=ada-1").Jar(sent))
+			cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+			cookies = a.Get(cookies).Jar(cookies)
+			require.Equal(t, kept, strings.Contains(cookies, "sid="))
+			a.LogOut(cookies)
 			require.Len(t, ended, 1)
 			assert.Equal(t, apptest.LegacySession("ada", "ada-1"), ended[0])
 		}, apptest.Stage(s), apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {

@@ -3,10 +3,12 @@
 //
 // [Middleware.Handler] wraps the handlers that exist. A request that carries the
 // old session cookie is exchanged for a Stytch session: Stytch's
-// POST /v1/sessions/migrate is called, the cookies are swapped in the response,
-// and the handler finds the Stytch user in the request's context. The requests
-// that follow are authenticated by their Stytch session JWT, without a call. When
-// everybody has moved, Config.Legacy is emptied.
+// POST /v1/sessions/migrate is called, the response sets the Stytch cookies, and
+// the handler finds the Stytch user in the request's context. The requests that
+// follow are authenticated by their Stytch session JWT, without a call. The first
+// of them shows that the browser keeps the Stytch cookies; its response expires
+// the old cookie ([StageReplace]), or leaves it ([StageKeep]). When everybody has
+// moved, Config.Legacy is emptied.
 //
 // Three answers are kept apart: yes, no, and can't tell. An error is never treated as
 // "not signed in", so an outage signs no user out.

@@ -22,13 +22,19 @@ import (
 func TestLegacyCookieBecomesAStytchSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("theme=dark; sid=ada-1")
-		assert.Equal(t, apptest.Swapped, first.String())
+		assert.Equal(t, apptest.Moved, first.String())
 		session := a.Stytch.Sessions()[0]
-		assert.Equal(t, "theme=dark; stytch_session="+session.Token+"; stytch_session_jwt="+session.JWT, a.CookiesSeen[0])
+		stytch := "stytch_session=" + session.Token + "; stytch_session_jwt=" + session.JWT
+		assert.Equal(t, "theme=dark; sid=ada-1; "+stytch, a.CookiesSeen[0])
 
 		cookies := first.Jar("theme=dark; sid=ada-1")
 		assert.Equal(t, a.CookiesSeen[0], cookies, "the handler sees what the browser will send")
-		assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(cookies).String(), "known from the exchange")
+		second := a.Get(cookies)
+		assert.Equal(t, apptest.Replaced, second.String(), "the old cookie goes when the new ones have come back")
+		assert.Equal(t, "theme=dark; "+stytch, a.CookiesSeen[1])
+		cookies = second.Jar(cookies)
+		assert.Equal(t, a.CookiesSeen[1], cookies, "the handler sees what the browser will send")
+		assert.Equal(t, apptest.Authenticated, a.Get(cookies).String(), "known from the exchange")
 
 		time.Sleep(6 * time.Minute) // the JWT has expired
 		refreshed := a.Get(cookies)
@@ -102,7 +108,7 @@ func TestHandlerWrappedTwiceActsOnce(t *testing.T) {
 			w := httptest.NewRecorder()
 			a.Middleware.Handler(a.Middleware.Handler(http.NotFoundHandler())).ServeHTTP(w, r)
 			assert.Len(t, a.Requests, 1)
-			assert.Equal(t, cookies == "sid=ada-1", len(w.Header()["Set-Cookie"]) == 3)
+			assert.Equal(t, cookies == "sid=ada-1", len(w.Header()["Set-Cookie"]) == 2)
 		}
 	})
 }

@@ -42,7 +42,7 @@ func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolved
 	case now.stopped():
 		return m.leaveAlone(ctx, legacy, causeUntil, nil)
 	case now.Stage != StageShadow:
-		return m.migrate(ctx, r, legacy, now.Stage)
+		return m.migrate(ctx, r, legacy)
 	}
 	out := m.leaveAlone(ctx, legacy, now.Stage.String(), nil)
 	if out.outcome == OutcomeLegacy {
@@ -69,8 +69,9 @@ func (m *migrator) leaveAlone(ctx context.Context, legacy *resolvedSession, caus
 	return decision{requestInfo: requestInfo{outcome: OutcomeLegacy, cause: cause, legacy: legacy, err: why}}
 }
 
-// migrate exchanges a legacy session.
-func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolvedSession, stage Stage) decision {
+// migrate exchanges a legacy session. The legacy cookie stays in every stage: a proxy or
+// a browser may drop the Stytch cookies of this response and obey a deletion in it.
+func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolvedSession) decision {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // ctx may have less time left: decide's, for all calls of a request
 	defer cancel()
 	prepare := func() (stytch.ExchangeRequest, error) { return m.cfg.exchangeRequest(r, legacy) }
@@ -83,8 +84,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolve
 		if out.cause = causeExchange; result.Recorded {
 			out.cause = causeRecord
 		}
-		out.change = legacyCookieChange(stage, legacy)
-		out.change.Set = tokensOf(result.Entry)
+		out.change = cookies.Change{Set: tokensOf(result.Entry), Watch: true}
 		return out
 	case stytch.No:
 		out.outcome = OutcomeRefused
@@ -105,8 +105,9 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolve
 // exchangeKinds are the kinds of the events of an exchange.
 var exchangeKinds = [...]string{exchange.NoEvent: "", exchange.Mismatch: kindMismatch, exchange.Created: kindCreated}
 
-// legacyCookieChange returns what becomes of a legacy cookie beside a Stytch session of the
-// same person.
+// legacyCookieChange returns what becomes of a legacy cookie beside a live Stytch
+// session of the same person. The request shows that the browser keeps that session's
+// cookies, so StageReplace expires the old one.
 func legacyCookieChange(s Stage, legacy *resolvedSession) cookies.Change {
 	if s == StageReplace {
 		return cookies.Change{Expire: []int{legacy.entry}}

@@ -36,7 +36,7 @@ func TestOriginClaim(t *testing.T) {
 				change(&s)
 				return s, nil
 			}
-			require.Equal(t, apptest.Swapped, a.Get("sid=x").String())
+			require.Equal(t, apptest.Moved, a.Get("sid=x").String())
 			origin := a.Stytch.Calls()[0].CustomClaims["legacy_session"].(string)
 			assert.NotContains(t, seen, origin, name)
 			seen[origin] = name
@@ -73,7 +73,7 @@ func TestDurationOfSession(t *testing.T) {
 					}
 					return s, nil
 				}
-				require.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+				require.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 				assert.Equal(t, row.want, a.Stytch.Calls()[0].DurationMinutes)
 			})
 		})
@@ -93,12 +93,12 @@ func TestEndedSessionIsNotHandedOut(t *testing.T) {
 			}
 			return s, nil
 		}
-		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+		cookies := a.Get("sid=ada-1").Jar("")
 		out := a.Get(cookies + "; sid=bob-1")
-		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", out.Saw+strings.TrimSuffix(out.String()[len(out.Saw):], " revoke"))
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt | no-store | migrate", out.Saw+strings.TrimSuffix(out.String()[len(out.Saw):], " revoke"))
 		time.Sleep(time.Second)
 		require.False(t, a.Stytch.Sessions()[0].Live)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String(), "and not the session that is revoked")
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String(), "and not the session that is revoked")
 	})
 }
 
@@ -113,11 +113,11 @@ func TestTicketsOverSockets(t *testing.T) {
 	a.Stytch.SetUserInfoURL(srv.URL + "/userinfo")
 
 	first := a.Get("sid=ada-1")
-	assert.Equal(t, apptest.Swapped, first.String())
+	assert.Equal(t, apptest.Moved, first.String())
 	call := a.Stytch.Calls()[0]
 	assert.NoError(t, call.UserInfoErr)
 	assert.NotContains(t, call.SessionToken, "example")
-	assert.Equal(t, "authenticated ada"+apptest.CookiesUntouched+"-", a.Get(first.Jar("sid=ada-1")).String())
+	assert.Equal(t, apptest.Replaced, a.Get(first.Jar("sid=ada-1")).String())
 	assert.Equal(t, "migrated ada", a.Get("sid=ada-1").Saw)
 	assert.Empty(t, a.Stytch.Calls(), "the cookie's value stands for the session")
 
@@ -128,7 +128,7 @@ func TestTicketsOverSockets(t *testing.T) {
 // The request of an exchange, member by member.
 func TestWhatStytchIsSent(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1", func(r *http.Request) { r.Header.Set("X-Telemetry", "telemetry-1") }).String())
+		require.Equal(t, apptest.Moved, a.Get("sid=ada-1", func(r *http.Request) { r.Header.Set("X-Telemetry", "telemetry-1") }).String())
 		call := a.Stytch.Calls()[0]
 		assert.Equal(t, "POST /v1/sessions/migrate", call.Method+" "+call.Path)
 		assert.True(t, call.BasicAuth)
@@ -194,7 +194,7 @@ func TestRefusalIsRememberedForAMinute(t *testing.T) {
 				assert.Equal(t, row.kept, a.Get("sid=ada-1").String())
 				time.Sleep(time.Nanosecond)
 				assert.Equal(t, row.first, a.Get("sid=ada-1").String())
-				assert.Equal(t, apptest.Swapped, func() string { a.Stytch.Heal(stytchtest.Any); return a.Get("sid=ada-2").String() }(), "of that session alone")
+				assert.Equal(t, apptest.Moved, func() string { a.Stytch.Heal(stytchtest.Any); return a.Get("sid=ada-2").String() }(), "of that session alone")
 			})
 		})
 	}

@@ -15,9 +15,17 @@ import (
 type Stage int
 
 const (
-	// StageReplace exchanges legacy sessions and swaps the cookies. It is for when
-	// nothing else reads the legacy cookie: no machine without the middleware, no
-	// sibling application, no cart in that session.
+	// StageReplace exchanges legacy sessions and replaces their cookie, in two
+	// responses. The response of the exchange sets the Stytch cookies; the legacy
+	// cookie stays, and the handler sees it, as in StageKeep. A later response expires
+	// the legacy cookie: that of a request with a live Stytch session of the same
+	// person beside it, which shows that the browser keeps the Stytch cookies. A
+	// handler of GET or HEAD does not see it there; a POST does, because its body may
+	// hold a form token of the old session. So no browser is without a session that
+	// works, whatever drops the Stytch cookies on their way.
+	//
+	// It is for when nothing else reads the legacy cookie: no machine without the
+	// middleware, no sibling application, no cart in that session.
 	StageReplace Stage = iota
 
 	// StageKeep exchanges legacy sessions and leaves the browser both: machines

@@ -72,15 +72,15 @@ func TestStageNames(t *testing.T) {
 // Setting PerSecond again does not start a new second.
 func TestPerSecondHoldsWhenItIsSetAgain(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 		for i := range 5 {
 			a.SetRollout(t, stytchmigrate.Rollout{PerSecond: 1, HoldBack: float64(i) / 1e9})
 			assert.Equal(t, apptest.Legacy, a.Get("sid=ada-2").String())
 		}
 		a.SetRollout(t, stytchmigrate.Rollout{PerSecond: 2})
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-2").String())
 		a.SetRollout(t, stytchmigrate.Rollout{})
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-3").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-3").String())
 	}, apptest.PerSecond(1))
 }
 
@@ -91,7 +91,7 @@ func TestPerSecondBesideAStytchSession(t *testing.T) {
 		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
 		a.LearnSession(t, cookies)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada").String())
 		assert.Equal(t, apptest.Legacy, a.Get(cookies+"; sid=bob+1h").Settled())
 		time.Sleep(time.Second)
 		assert.Equal(t, bobWins, a.Get(cookies+"; sid=bob+1h").Settled())
@@ -137,7 +137,7 @@ func TestHeldBackSessionIsLeftAlone(t *testing.T) {
 		"a Stytch session":      {func(_ *apptest.App, c string) string { return c }, apptest.Authenticated, ""},
 		"the same person":       {func(_ *apptest.App, c string) string { return c + "; sid=ada" }, apptest.Authenticated, ""},
 		"another, later":        {func(_ *apptest.App, c string) string { return c + "; sid=bob+1h" }, apptest.Legacy, "bob+1h"},
-		"another, earlier":      {func(_ *apptest.App, c string) string { return c + "; sid=bob-1h" }, staysAnd, ""},
+		"another, earlier":      {func(_ *apptest.App, c string) string { return c + "; sid=bob-1h" }, apptest.Replaced, ""},
 		"another, unknown when": {func(_ *apptest.App, c string) string { return c + "; sid=bob" }, neither, ""},
 		"a session that ended":  {func(a *apptest.App, c string) string { a.LogOut(c); return c + "; sid=ada" }, "legacy | -stytch_session -stytch_session_jwt | no-store | -", "ada"},
 	} {

@@ -25,10 +25,10 @@ func TestStagesInOrderSignNoUserOut(t *testing.T) {
 			want  string
 		}{
 			{stytchmigrate.StageObserve, apptest.Legacy},
-			{stytchmigrate.StageKeep, movedKept},
+			{stytchmigrate.StageKeep, apptest.Moved},
 			{stytchmigrate.StageObserve, apptest.Authenticated},
 			{stytchmigrate.StageKeep, apptest.Authenticated},
-			{stytchmigrate.StageReplace, staysAnd},
+			{stytchmigrate.StageReplace, apptest.Replaced},
 			{stytchmigrate.StageRetired, apptest.Authenticated},
 		} {
 			a.SetRollout(t, stytchmigrate.Rollout{Stage: step.stage})
@@ -57,7 +57,7 @@ func TestObserveAndRetiredExchangeNothing(t *testing.T) {
 		"observe, a Stytch session":      {observe, "S", post, apptest.Authenticated, "S"},
 		"observe, the same person":       {observe, "S; sid=ada", post, apptest.Authenticated, "S sid=ada"},
 		"observe, another, later":        {observe, "S; sid=bob+1h", post, apptest.Legacy, "S sid=bob+1h"},
-		"observe, another, earlier":      {observe, "S; sid=bob-1h", post, staysAnd, "S"},
+		"observe, another, earlier":      {observe, "S; sid=bob-1h", post, apptest.Replaced, "S"},
 		"retired, a legacy session":      {retired, "theme=x; sid=ada", apptest.Method("GET"), taken, "theme=x"},
 		"retired, a form":                {retired, "sid=ada", post, taken, ""},
 		"retired, an image":              {retired, "sid=ada", image, apptest.Anonymous, ""},
@@ -66,8 +66,8 @@ func TestObserveAndRetiredExchangeNothing(t *testing.T) {
 		"retired, no cookie":             {retired, "sid=; theme=x", post, apptest.Anonymous, "sid= theme=x"},
 		"retired, two cookies":           {retired, "sid=ada; older=bob", post, "anonymous | -sid -older | no-store | -", ""},
 		"retired, a Stytch session":      {retired, "S", post, apptest.Authenticated, "S"},
-		"retired, the same person":       {retired, "S; sid=ada", post, staysAnd, "S"},
-		"retired, another, later":        {retired, "S; sid=bob+1h", post, staysAnd, "S"},
+		"retired, the same person":       {retired, "S; sid=ada", post, apptest.Replaced, "S"},
+		"retired, another, later":        {retired, "S; sid=bob+1h", post, apptest.Replaced, "S"},
 		"retired, another, unknown when": {retired, "S; sid=bob; older=ada", image, apptest.Authenticated, "S"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestShadowTriesEachSessionOnce(t *testing.T) {
 		}
 		assert.Equal(t, []string{"shadow migrated", "shadow migrated"}, heardOf(a))
 		a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep})
-		assert.Equal(t, movedKept, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 	}, apptest.Stage(stytchmigrate.StageShadow))
 }
 
@@ -229,7 +229,7 @@ func TestRetiredDoesNotCallResolve(t *testing.T) {
 		a.LearnSession(t, stytch)
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("Resolve is called") }
 		assert.Equal(t, taken, a.Get("sid=ada-1").String())
-		assert.Equal(t, staysAnd, a.Get(stytch+"; sid=ada-1").String())
+		assert.Equal(t, apptest.Replaced, a.Get(stytch+"; sid=ada-1").String())
 		time.Sleep(6 * time.Minute)
 		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate", a.Get(stytch+"; sid=ada-1").String())
 
@@ -277,12 +277,12 @@ func TestHeldBackSessionIsNotRetired(t *testing.T) {
 	}{
 		{"ada", 100, apptest.Authenticated},
 		{"bob+1h", 100, apptest.Legacy},
-		{"bob-1h", 100, staysAnd},
+		{"bob-1h", 100, apptest.Replaced},
 		{"bob", 100, neither},
 		{"nobody", 100, apptest.Authenticated},
-		{"ada", 1e-9, staysAnd},
-		{"bob+1h", 1e-9, staysAnd},
-		{"bob", 1e-9, staysAnd},
+		{"ada", 1e-9, apptest.Replaced},
+		{"bob+1h", 1e-9, apptest.Replaced},
+		{"bob", 1e-9, apptest.Replaced},
 	} {
 		t.Run(fmt.Sprint(row.sid, row.held), func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {

@@ -116,10 +116,13 @@ func names(cookies []*http.Cookie) string {
 	return orNone(strings.Join(out, " "))
 }
 
-// shown are cookies as the walk prints them: the values cut short.
+// shown are cookies as the walk prints them: the values cut short, and two on a line.
 func shown(cookies []*http.Cookie) string {
 	var out []string
-	for _, c := range cookies {
+	for i, c := range cookies {
+		if i == 2 {
+			out = append(out, "\n"+strings.Repeat(" ", 19)) // below the first
+		}
 		out = append(out, c.Name+"="+excerpt(c.Value))
 	}
 	return orNone(strings.Join(out, " "))

@@ -1,6 +1,7 @@
 // Command example is a small web application whose signed-in users move to
-// Stytch. Its old login is a signed cookie of gorilla/securecookie; the
-// middleware swaps it for a Stytch session in the first request that brings it.
+// Stytch. Its old login is a signed cookie of gorilla/securecookie. The middleware
+// exchanges it for a Stytch session in the first request that brings it, and expires
+// it in the next request, which brings the Stytch cookies too.
 //
 // Without settings it talks to a stand-in for Stytch inside the same process.
 // With STYTCH_PROJECT_ID and STYTCH_SECRET set it talks to the real API.

@@ -39,7 +39,7 @@ func TestWalkFindsEverythingAsItMustBe(t *testing.T) {
 		"   dial             observe\n",
 		"   outcome          legacy\n   signed in        Katherine Johnson, by the old session\n",
 		"   dial             replace\n",
-		"All 11 steps were as they must be.\n",
+		"All 12 steps were as they must be.\n",
 	} {
 		assert.Contains(t, out.String(), line)
 	}
@@ -141,8 +141,11 @@ func TestPages(t *testing.T) {
 		"ada@example.com", "POST /v1/sessions/migrate → 200", "GET /userinfo → it is ada"} {
 		assert.Contains(t, moved, part)
 	}
+	assert.Contains(t, read(t, b, "/cookies"), "You hold both sessions")
+	assert.Contains(t, names(b.cookies()), oldCookie)
 	assert.Regexp(t, `JWT<br>.*; expires in (5m0s|4m5\ds)`, read(t, b, "/cookies"))
 	assert.Contains(t, read(t, b, "/"), "was not called")
+	assert.Equal(t, newCookies, names(b.cookies()), "the old cookie is gone")
 
 	_, err = b.do(t.Context(), http.MethodPost, "/outage", url.Values{"stytch": {"down"}})
 	require.NoError(t, err)

@@ -79,7 +79,7 @@ func (w *walker) count(ctx context.Context) error {
 	return expect(
 		fact{"legacy sessions", "2 seen, 2 migrated, 0 left alone", s.sessions()},
 		fact{"requests in which somebody moved", uint64(11), s.Requests["migrated"]},
-		fact{"requests of somebody who had moved", uint64(1), s.Requests["authenticated"]},
+		fact{"requests of somebody who had moved", uint64(2), s.Requests["authenticated"]},
 		fact{"dial", "replace", s.Dial.Stage},
 	)
 }

@@ -64,7 +64,7 @@ func (a account) status() int {
 var meanings = map[string]string{
 	"anonymous":     "No session came with this request, or none that lives.",
 	"authenticated": "A Stytch session came with this request.",
-	"migrated":      "The old session came with this request, and became a Stytch session in it.",
+	"migrated":      "The old session came with this request, and became a Stytch session in it. The old cookie goes once the new ones have come back, with the next page.",
 	"legacy":        "The old session is left alone for now: the operators turned the dial.",
 	"refused":       "The old session can't become a Stytch session: here, for want of a verified email. It stays what it was, and goes on.",
 	"unavailable":   "Stytch can't be asked just now. No cookie is touched; the next request tries again.",

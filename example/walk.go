@@ -70,7 +70,8 @@ func (w *walker) walk(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{"Ada logs in the old way. Her cookie is the application's own; Stytch knows nothing of it.", w.logIn},
-		{"Her next request moves her: the session is exchanged in it, and the cookies are swapped.", w.move},
+		{"Her next request moves her: the session is exchanged in it. The old cookie stays for now.", w.move},
+		{"The browser brings the new cookies, so it keeps them. Only now the old cookie goes.", w.replace},
 		{"From now on her JWT says who she is. It is checked here, and Stytch is not called.", w.stay},
 		{"Grace has an old cookie too, and ten tabs. One exchange serves all ten, with one session.", w.tenTabs},
 		{"Those who run the migration have a page for it. It counts sessions, and the requests too.", w.count},
@@ -119,6 +120,12 @@ func (w *walker) move(ctx context.Context) error {
 	))
 }
 
+// The browser's cookies while somebody moves, and from the next page on.
+const (
+	newCookies  = "stytch_session stytch_session_jwt"
+	bothCookies = oldCookie + " " + newCookies
+)
+
 // isMove is what holds of every request in which somebody moves.
 func isMove(v visit, user string) error {
 	return expect(
@@ -127,8 +134,23 @@ func isMove(v visit, user string) error {
 		fact{"user", user, v.account.UserID},
 		fact{"signed in by", byStytch, v.account.SignedInBy},
 		fact{"cookies before", oldCookie, names(v.before)},
-		fact{"cookies after", "stytch_session stytch_session_jwt", names(v.after)},
+		fact{"cookies after", bothCookies, names(v.after)},
 		fact{"calls", "POST /v1/sessions/migrate → 200\nasked back: GET /userinfo → it is " + user, asked(v.calls)},
+	)
+}
+
+func (w *walker) replace(ctx context.Context) error {
+	v, err := w.ada.me(ctx)
+	if err != nil {
+		return err
+	}
+	w.tell(v)
+	return expect(
+		fact{"outcome", "authenticated", v.account.Outcome},
+		fact{"session", w.firstSession, v.account.StytchSession},
+		fact{"cookies before", bothCookies, names(v.before)},
+		fact{"cookies after", newCookies, names(v.after)},
+		fact{"calls", "none", callList(v.calls)},
 	)
 }
 
@@ -259,7 +281,7 @@ func (w *walker) logInAgain(ctx context.Context) error {
 }
 
 func (w *walker) refresh(ctx context.Context) error {
-	w.say("(Nobody waits for it: in step 9 the clock of the stand-in was six minutes slow.)")
+	w.say("(Nobody waits for it: in step 10 the clock of the stand-in was six minutes slow.)")
 	v, err := w.ada.me(ctx)
 	if err != nil {
 		return err

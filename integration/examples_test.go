@@ -10,10 +10,10 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// firstPage is a page of a browser that has an old cookie. It prints whom the
+// twoPages are two pages of a browser that has an old cookie. It prints whom the
 // handler sees, and what becomes of the cookies. userInfo is what Stytch learns
 // of a token; nil: by tickets.
-func firstPage(old stytchmigrate.LegacyCookie, value string, userInfo func(ctx context.Context, token string) (email string, err error)) {
+func twoPages(old stytchmigrate.LegacyCookie, value string, userInfo func(ctx context.Context, token string) (email string, err error)) {
 	stytch, err := stytchtest.Start(stytchtest.Config{InProcess: true})
 	if err != nil {
 		panic(err)
@@ -37,11 +37,20 @@ func firstPage(old stytchmigrate.LegacyCookie, value string, userInfo func(ctx c
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(answer(auth, old.Name+"="+value))
+	cookies := old.Name + "=" + value
+	for range 2 {
+		w := answer(auth, cookies)
+		fmt.Println(w.Body)
+		for _, c := range w.Result().Cookies() {
+			if c.MaxAge >= 0 {
+				cookies += "; " + c.Name + "=" + c.Value
+			}
+		}
+	}
 }
 
-// answer is that to one request, in words.
-func answer(auth *stytchmigrate.Middleware, cookies string) string {
+// answer is that to one request. Its body says it in words.
+func answer(auth *stytchmigrate.Middleware, cookies string) *httptest.ResponseRecorder {
 	r, w := httptest.NewRequest("GET", "https://app.example.com/", nil), httptest.NewRecorder()
 	r.Header.Set("Cookie", cookies)
 	auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,5 +66,5 @@ func answer(auth *stytchmigrate.Middleware, cookies string) string {
 			fmt.Fprintf(w, ", %s set", c.Name)
 		}
 	}
-	return w.Body.String()
+	return w
 }

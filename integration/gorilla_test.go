@@ -23,8 +23,10 @@ func Example_cookieStore() {
 	store := sessions.NewCookieStore(hashKey, blockKey)
 	value, _ := securecookie.EncodeMulti("sid", map[any]any{"user": "17", "id": rand.Text()}, store.Codecs...)
 
-	firstPage(cookieStoreCookie(store, new(table)), value, nil)
-	// Output: migrated ada@example.com, stytch_session set, stytch_session_jwt set, sid expired
+	twoPages(cookieStoreCookie(store, new(table)), value, nil)
+	// Output:
+	// migrated ada@example.com, stytch_session set, stytch_session_jwt set
+	// authenticated ada@example.com, sid expired
 }
 
 func Example_filesystemStore() {
@@ -36,8 +38,10 @@ func Example_filesystemStore() {
 	session.Options, session.Values = store.Options, map[any]any{"user": "17"}
 	_ = session.Save(nil, w)
 
-	firstPage(filesystemStoreCookie(store, dir, new(table)), w.Result().Cookies()[0].Value, nil)
-	// Output: migrated ada@example.com, stytch_session set, stytch_session_jwt set, sid expired
+	twoPages(filesystemStoreCookie(store, dir, new(table)), w.Result().Cookies()[0].Value, nil)
+	// Output:
+	// migrated ada@example.com, stytch_session set, stytch_session_jwt set
+	// authenticated ada@example.com, sid expired
 }
 
 // cookieStoreCookie is for a [sessions.CookieStore], whose cookie holds the

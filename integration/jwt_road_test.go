@@ -183,7 +183,7 @@ func TestJWTsThatAreNoSession(t *testing.T) {
 				c, s := i.claims(signIn{user: "17"}), i.signer
 				b := a.newBrowser(t)
 				b.set("sid", s.sign(c))
-				require.Equal(t, "migrated"+ada, b.get("/"), "as it is")
+				require.Equal(t, "migrated"+adaMoves, b.get("/"), "as it is")
 				a.stytch.ResetCalls()
 
 				change(&s, &c, i)
@@ -206,8 +206,8 @@ func TestJWTWrittenInAnotherWay(t *testing.T) {
 		last := len(value) - 1
 		other.set("sid", value[:last]+string(value[last]+1))
 		thief := other.copy()
-		assert.Equal(t, "migrated"+ada, b.get("/"))
-		assert.Equal(t, "migrated"+ada, other.get("/"))
+		assert.Equal(t, "migrated"+adaMoves, b.get("/"))
+		assert.Equal(t, "migrated"+adaMoves, other.get("/"))
 		b.get("/logout")
 		assert.Equal(t, "refused | sid", thief.get("/"))
 		assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate))
@@ -224,7 +224,7 @@ func TestAccessTokenRefreshed(t *testing.T) {
 	second.ID, second.ExpiresAt = "another", jwt.NewNumericDate(first.ExpiresAt.Add(time.Minute))
 	b, late := a.newBrowser(t), a.newBrowser(t)
 	b.set("sid", i.sign(first))
-	assert.Equal(t, "migrated"+ada, b.get("/"))
+	assert.Equal(t, "migrated"+adaMoves, b.get("/"))
 	b.get("/logout")
 	late.set("sid", i.sign(second))
 	assert.Equal(t, "refused | sid", late.get("/"))
@@ -242,6 +242,6 @@ func TestAccessTokensOfTwoPeopleInOneSession(t *testing.T) {
 	b, other := a.newBrowser(t), a.newBrowser(t)
 	b.set("sid", i.sign(adas))
 	other.set("sid", i.sign(bobs))
-	assert.Equal(t, "migrated"+ada, b.get("/"))
-	assert.Equal(t, "migrated"+bob, other.get("/"))
+	assert.Equal(t, "migrated"+adaMoves, b.get("/"))
+	assert.Equal(t, "migrated"+bobMoves, other.get("/"))
 }

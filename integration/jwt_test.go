@@ -16,15 +16,19 @@ import (
 func Example_jwt() {
 	i := ownJWTs()
 
-	firstPage(ownJWTCookie(i.find, new(table)), i.sign(i.claims(signIn{user: "17"})), nil)
-	// Output: migrated ada@example.com, stytch_session set, stytch_session_jwt set, sid expired
+	twoPages(ownJWTCookie(i.find, new(table)), i.sign(i.claims(signIn{user: "17"})), nil)
+	// Output:
+	// migrated ada@example.com, stytch_session set, stytch_session_jwt set
+	// authenticated ada@example.com, sid expired
 }
 
 func Example_accessToken() {
 	i := providersTokens()
 
-	firstPage(accessTokenCookie(i.find), i.sign(i.claims(signIn{user: "17"})), i.email)
-	// Output: migrated ada@example.com, stytch_session set, stytch_session_jwt set, sid expired
+	twoPages(accessTokenCookie(i.find), i.sign(i.claims(signIn{user: "17"})), i.email)
+	// Output:
+	// migrated ada@example.com, stytch_session set, stytch_session_jwt set
+	// authenticated ada@example.com, sid expired
 }
 
 // A provider signs tokens for many applications, and its UserInfo endpoint takes
@@ -34,8 +38,10 @@ func Example_accessTokenOfAnotherApplication() {
 	claims := i.claims(signIn{user: "17"})
 	claims.Audience = jwt.ClaimStrings{"the other shop"}
 
-	firstPage(accessTokenCookie(i.find), i.sign(claims), i.email)
-	// Output: anonymous
+	twoPages(accessTokenCookie(i.find), i.sign(claims), i.email)
+	// Output:
+	// anonymous
+	// anonymous
 }
 
 // keyFunc finds the key of a kid, or errNoKey. Any other error is that it can't

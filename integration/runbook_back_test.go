@@ -10,10 +10,12 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// halfway lets some half of the people move by a stage.
+// halfway lets some half of the people move by a stage. Each comes twice, so that in
+// stage Replace the old cookies of that half are gone.
 func (w *walk) halfway(stage stytchmigrate.Stage) (moved, others []*person) {
 	w.Helper()
 	require.NoError(w, w.auth.SetRollout(stytchmigrate.Rollout{Stage: stage, HoldBack: 50}))
+	w.everybodyIsThere(0)
 	w.everybodyIsThere(0)
 	moved, others = w.moved()
 	require.True(w, len(moved) > 5 && len(others) > 5)

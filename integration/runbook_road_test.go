@@ -232,6 +232,13 @@ func moveEverybody(w *walk) {
 	w.everybodyIsThere(0)
 	_, others = w.moved()
 	assert.Empty(w, others, "what could not move was mended")
+
+	then := w.status().Requests
+	time.Sleep(time.Hour)
+	w.everybodyIsThere(0)
+	w.shows("All requests", "authenticated", "migrated")
+	assert.Equal(w, then["authenticated"]+len(w.people), w.status().Requests["authenticated"], "each browser kept its cookies")
+	assert.Equal(w, then["migrated"], w.status().Requests["migrated"])
 }
 
 func replace(w *walk) {
@@ -260,6 +267,8 @@ func waitTwoWeeks(w *walk) {
 	assert.False(w, w.status().Removal.Safe, "though no old session came")
 	late := w.comes("old-0.late")
 	w.everybodyIsThere(0)
+	w.everybodyIsThere(0)
+	assert.False(w, late.has("sid"))
 	w.shows(notYetSafe)
 	for range 13 {
 		time.Sleep(24 * time.Hour)
@@ -275,7 +284,11 @@ func waitTwoWeeks(w *walk) {
 		assert.True(w, r.Holds, r.Text)
 	}
 
-	w.visit(0, w.comes("old-1.later still"))
+	still := w.comes("old-1.later still")
+	w.visit(0, still)
+	assert.True(w, still.has("sid"), "until the Stytch cookies have come back")
+	w.visit(0, still)
+	assert.False(w, still.has("sid"))
 	assert.False(w, w.status().Removal.Safe)
 	assert.NotContains(w, w.read("/").Body.String(), safe)
 	for range 14 {

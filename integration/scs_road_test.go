@@ -120,7 +120,7 @@ func TestSCSEndsAtTheSource(t *testing.T) {
 	token := b.cookies()[0].Value
 	_, found, _ := sm.Store.Find(token)
 	assert.True(t, found)
-	assert.Equal(t, "migrated"+ada, b.get("/"))
+	assert.Equal(t, "migrated"+adaMoves, b.get("/"))
 	assert.Equal(t, " |", b.get("/logout"))
 	_, found, _ = sm.Store.Find(token)
 	assert.False(t, found)
@@ -135,7 +135,7 @@ func TestSCSOutsideWithAnIdleTimeout(t *testing.T) {
 	a := newApp(t, old)
 	b := a.newBrowser(t)
 	b.get("/login?user=17")
-	assert.Equal(t, "migrated"+ada+" sid", b.get("/"))
+	assert.Equal(t, "migrated"+adaMoves, b.get("/"))
 	assert.Equal(t, "authenticated"+ada+" sid", b.get("/"))
 	assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate))
 	assert.Equal(t, " |", b.get("/logout"))
@@ -232,7 +232,7 @@ func TestSCSLaterSignInWins(t *testing.T) {
 	b.set("sid", earlier)
 	assert.Equal(t, "authenticated"+ada, b.get("/"))
 	b.set("sid", signedIn(sm, "18"))
-	assert.Equal(t, "migrated"+bob, b.get("/"))
+	assert.Equal(t, "migrated"+bob+" sid", b.get("/"))
 }
 
 // Anybody can make up a token: no user is looked up for it.

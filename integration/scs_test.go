@@ -16,8 +16,10 @@ import (
 func Example_scs() {
 	sm := newSCS(memstore.NewWithCleanupInterval(0))
 
-	firstPage(scsCookie(sm, new(table)), signedIn(sm, "17"), nil)
-	// Output: migrated ada@example.com, stytch_session set, stytch_session_jwt set, sid expired
+	twoPages(scsCookie(sm, new(table)), signedIn(sm, "17"), nil)
+	// Output:
+	// migrated ada@example.com, stytch_session set, stytch_session_jwt set
+	// authenticated ada@example.com, sid expired
 }
 
 // scsCookie is for sessions of alexedwards/scs. Mount its middleware inside ours,

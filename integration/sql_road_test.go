@@ -144,7 +144,7 @@ func TestSQLIDInCapitals(t *testing.T) {
 	b, other := a.newBrowser(t), a.newBrowser(t)
 	b.get("/login?user=17")
 	other.set("sid", strings.ToUpper(b.cookies()[0].Value))
-	assert.Equal(t, "migrated"+ada, b.get("/"))
-	assert.Equal(t, "migrated"+ada, other.get("/"))
+	assert.Equal(t, "migrated"+adaMoves, b.get("/"))
+	assert.Equal(t, "migrated"+adaMoves, other.get("/"))
 	assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate))
 }

@@ -16,8 +16,10 @@ func Example_sql() {
 	defer db.Close()
 	addSession(db, "f0e1d2c3b4a59687", time.Now().Add(time.Hour))
 
-	firstPage(sqlCookie(db), "f0e1d2c3b4a59687", nil)
-	// Output: migrated ada@example.com, stytch_session set, stytch_session_jwt set, sid expired
+	twoPages(sqlCookie(db), "f0e1d2c3b4a59687", nil)
+	// Output:
+	// migrated ada@example.com, stytch_session set, stytch_session_jwt set
+	// authenticated ada@example.com, sid expired
 }
 
 func Example_sqlOwnUserInfo() {
@@ -25,11 +27,13 @@ func Example_sqlOwnUserInfo() {
 	defer db.Close()
 	addSession(db, "f0e1d2c3b4a59687", time.Now().Add(time.Hour))
 
-	firstPage(sqlTokenCookie(db), "f0e1d2c3b4a59687", func(ctx context.Context, token string) (string, error) {
+	twoPages(sqlTokenCookie(db), "f0e1d2c3b4a59687", func(ctx context.Context, token string) (string, error) {
 		s, err := findSession(ctx, db, token) // as Stytch learns it of sqlUserInfo(db)
 		return s.Identity.Email, err
 	})
-	// Output: migrated ada@example.com, stytch_session set, stytch_session_jwt set, sid expired
+	// Output:
+	// migrated ada@example.com, stytch_session set, stytch_session_jwt set
+	// authenticated ada@example.com, sid expired
 }
 
 // findSession is the query that the old code makes for each request. Where it

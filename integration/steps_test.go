@@ -37,7 +37,7 @@ func (w *world) leave(b *browserOf) {
 }
 
 // late sends a request with the old cookie of the last sign-in, as one does that
-// was on its way during the swap.
+// was on its way while she moved.
 func (w *world) late(b *browserOf) {
 	v := b.visit("page", w.machine())
 	v.sent = b.last

@@ -27,7 +27,7 @@ import (
 // ticket, the session's own opaque id, or the access token of a provider.
 
 const (
-	moved = "migrated ada@example.com | stytch_session stytch_session_jwt"
+	moved = "migrated ada@example.com | sid stytch_session stytch_session_jwt"
 	kept  = "unavailable user 17 | sid"
 
 	ours   = "project-test-11111111-1111-4111-8111-111111111111"

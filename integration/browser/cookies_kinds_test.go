@@ -33,8 +33,8 @@ func named(prefix string) stytchmigrate.CookieOptions {
 }
 
 // Chromium takes Secure cookies on plain HTTP from localhost and 127.0.0.1, with
-// the names that demand it too, and from no other host. Where it refuses them it
-// refuses the deletion as well: the old session goes on, and nobody is lost.
+// the names that demand it too, and from no other host. Where it refuses them, the old
+// cookie stays, and the old session goes on.
 func TestCookiesThatChromiumKeeps(t *testing.T) {
 	table := newResults(t)
 	type options = stytchmigrate.CookieOptions
@@ -79,7 +79,7 @@ func keeps(p *tab, site string, o stytchmigrate.CookieOptions, kept bool) string
 	if !kept {
 		assert.Equal(p.t, movedAda, next.who())
 		assert.Equal(p.t, []string{oldCookie}, next.names())
-		return "refused, the old cookie's deletion too"
+		return "refused, and the old cookie stays"
 	}
 	assert.Equal(p.t, knownAda, next.who())
 	return fmt.Sprint("kept: ", as(p, a, o))
@@ -98,8 +98,8 @@ func as(p *tab, a *app, o stytchmigrate.CookieOptions) []string {
 	return names
 }
 
-// Whatever the settings are: what is set is kept, and what is to go is gone, at
-// the swap and at the logout.
+// Whatever the settings are: what is set is kept, and what is to go is gone, once the
+// new cookies have come back and at the logout.
 func TestCookiesGoAsTheyCame(t *testing.T) {
 	table := newResults(t)
 	a, p := newSecureApp(t), newTab(t, desktop)
@@ -126,8 +126,8 @@ func goes(p *tab, a *app, o stytchmigrate.CookieOptions) string {
 	old := http.Cookie{Name: oldCookie, Value: oldValue(), Domain: o.Domain, Path: o.Path, SameSite: o.SameSite, Secure: !o.Insecure, HttpOnly: true}
 	a.opens(p, a.before("app.test", old.String()))
 	assert.Equal(p.t, movedAda, a.opens(p, app("")).who())
-	kept := as(p, a, o)
 	assert.Equal(p.t, knownAda, a.fetches(p, app("next")).who())
+	kept := as(p, a, o)
 	a.fetches(p, app("logout"))
 	assert.Empty(p.t, agree(p, a))
 	assert.Equal(p.t, nobody, a.fetches(p, app("")).who())
@@ -143,6 +143,7 @@ func TestCookiesOfYears(t *testing.T) {
 	assert.Equal(t, []string{oldCookie}, agree(p, a))
 	assert.WithinDuration(t, time.Now().Add(maxAge), p.jar()[0].expires, patience)
 	a.opens(p, a.at("app.test", "/"))
+	a.opens(p, a.at("app.test", "/next"))
 	require.Equal(t, []string{tokenCookie, jwtCookie}, agree(p, a))
 	for _, k := range p.jar() {
 		assert.WithinDuration(t, time.Now().AddDate(0, 0, 366), k.expires, patience)

@@ -23,16 +23,17 @@ func of(s stytchmigrate.CookieScope, pair string) string {
 	return line
 }
 
-// What was left in other scopes goes with the swap, and with the logout, if the
+// What was left in other scopes goes with the first two pages, and with the logout, if the
 // settings name the scope; else it stays, and does no harm.
 func TestCookiesInSeveralScopes(t *testing.T) {
 	table := newResults(t)
 	host, site, parent := stytchmigrate.CookieScope{Path: "/"}, stytchmigrate.CookieScope{Domain: "app.test", Path: "/"}, stytchmigrate.CookieScope{Domain: "sub.app.test", Path: "/"}
+	type list = []stytchmigrate.CookieScope
+	more := list{{Domain: "sub.app.test", Path: "/app"}, {Path: "/app/"}, {Domain: "app.test", Path: "/app/"}, {Domain: "sub.app.test", Path: "/app/"}}
 	below, belowSite := stytchmigrate.CookieScope{Path: "/app"}, stytchmigrate.CookieScope{Domain: "app.test", Path: "/app"}
 	ours := func(domain string) []string {
 		return []string{tokenCookie + " of " + domain + "/", jwtCookie + " of " + domain + "/"}
 	}
-	type list = []stytchmigrate.CookieScope
 	for _, tt := range []struct {
 		name        string
 		in          stytchmigrate.CookieScope // the settings now
@@ -44,7 +45,8 @@ func TestCookiesInSeveralScopes(t *testing.T) {
 		{"from the domain to the host", host, list{site}, list{site}, true, ours("sub.app.test"), nil},
 		{"from several to the domain", site, list{host, below}, list{host, site, below}, true, ours(".app.test"), nil},
 		{"from several to the host", host, list{site, belowSite}, list{host, site, parent}, true, ours("sub.app.test"), nil},
-		{"from so many that there is no room for a JWT", host, list{site, parent, below, belowSite}, list{host, site, parent, below, belowSite}, true, ours("sub.app.test")[:1], nil},
+		{"from many", host, list{site, parent, below, belowSite}, list{host, site, parent, below, belowSite}, true, ours("sub.app.test"), nil},
+		{"from so many that there is no room for a JWT", host, append(list{site, parent, below, belowSite}, more...), list{host, site, parent, below, belowSite}, true, ours("sub.app.test")[:1], nil},
 		{"from one that nobody named", host, list{site}, list{site}, false, ours("sub.app.test"), append(ours(".app.test"), "sid of .app.test/")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -77,15 +79,16 @@ func (a *app) clears(p *tab, lines, moved, gone []string) string {
 	assert.Len(p.t, agree(p, a), len(lines))
 	assert.Equal(p.t, movedAda, a.opens(p, app("")).who())
 	agree(p, a)
-	assert.ElementsMatch(p.t, moved, scopes(p.jar()))
 	assert.Equal(p.t, knownAda, a.fetches(p, app("next")).who())
+	agree(p, a)
+	assert.ElementsMatch(p.t, moved, scopes(p.jar()))
 
 	a.opens(p, a.before("sub.app.test", lines...)) // whatever set them does so again
 	a.fetches(p, app("logout"))
 	agree(p, a)
 	assert.ElementsMatch(p.t, gone, scopes(p.jar()))
 	assert.Empty(p.t, a.fetches(p, app("")).user)
-	return fmt.Sprintf("%d cookies came, %d are left after the swap, %d after the logout", len(lines), len(moved), len(gone))
+	return fmt.Sprintf("%d cookies came, %d are left after two pages, %d after the logout", len(lines), len(moved), len(gone))
 }
 
 func scopes(jar []kept) (out []string) {
@@ -107,8 +110,10 @@ func TestCookiesOfALongJWT(t *testing.T) {
 	a.opens(p, a.before("app.test", newOld("Path=/"), of(stytchmigrate.CookieScope{Path: "/"}, staleJWT)))
 	assert.Equal(t, []string{oldCookie, jwtCookie}, agree(p, a))
 	assert.Equal(t, movedAda, a.opens(p, a.at("app.test", "/")).who())
+	assert.Equal(t, []string{oldCookie, tokenCookie}, agree(p, a))
+	assert.Equal(t, knownAda, a.opens(p, a.at("app.test", "/next")).who())
 	assert.Equal(t, []string{tokenCookie}, agree(p, a))
-	next := a.opens(p, a.at("app.test", "/next"))
+	next := a.opens(p, a.at("app.test", "/last"))
 	assert.Equal(t, knownAda, next.who())
 	assert.Equal(t, []string{tokenCookie}, next.names())
 	assert.Zero(t, a.stytch.Count(stytchtest.Authenticate), "the token is known until the JWT would expire")

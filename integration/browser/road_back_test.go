@@ -22,13 +22,15 @@ func (a *app) back(p *tab, by int64) (says string, asked bool, how page.Navigati
 	return says, len(a.seen("/")) > before, e.Type
 }
 
-// Back and forward over the page that moved Ada: it is asked for again, for its
-// answer was not to be kept, and she stays who she is.
-func TestBackOverTheSwap(t *testing.T) {
+// Back and forward over the page that moved Ada, and the one after it, which took her
+// old cookie: they are asked for again, for their answers were not to be kept, and she
+// stays who she is.
+func TestBackOverTheMove(t *testing.T) {
 	t.Parallel()
 	a, p := newApp(t), newTab(t, desktop)
 	a.opens(p, a.before("app.test", newOld("Path=/")))
-	assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/swap")).cacheControl)
+	assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/moves")).cacheControl)
+	assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/replaces")).cacheControl)
 	a.opens(p, a.at("app.test", "/next"))
 	jar := texts(p.jar())
 
@@ -38,8 +40,9 @@ func TestBackOverTheSwap(t *testing.T) {
 		asked bool
 	}{
 		{-1, knownAda, true},
+		{-1, knownAda, true},
 		{-1, "before the switch", false},
-		{2, knownAda, false},
+		{3, knownAda, false},
 	} {
 		says, asked, _ := a.back(p, step.by)
 		assert.Equal(t, step.says, says)
@@ -75,17 +78,18 @@ func TestBackAfterLogout(t *testing.T) {
 				a.page(w, r)
 			})
 			a.opens(p, a.before("app.test", newOld("Path=/")))
-			assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/cached/swap")).cacheControl)
+			assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/cached/moves")).cacheControl)
+			assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/cached/replaces")).cacheControl)
 			assert.Equal(t, tt.cacheControl, a.opens(p, a.at("app.test", "/cached/next")).cacheControl)
 			a.opens(p, a.at("app.test", "/logout"))
 			says, asked, how := a.back(p, -1)
 			assert.Equal(t, tt.says, says)
 			assert.Equal(t, tt.asked, asked, "the server is asked again")
 			assert.Equal(t, nobody, a.fetches(p, a.at("app.test", "/anything")).who(), "whatever is shown, it can do nothing")
-			swap, asked, _ := a.back(p, -1)
-			assert.Equal(t, nobody, swap, "the page that moved her")
+			moved, asked, _ := a.back(p, -2)
+			assert.Equal(t, nobody, moved, "the page that moved her")
 			assert.True(t, asked)
-			table.say(t, "%s: %q; the page that moved her: %q", how, says, swap)
+			table.say(t, "%s: %q; the page that moved her: %q", how, says, moved)
 		})
 	}
 }

@@ -52,6 +52,7 @@ func TestRequestsOfAnotherSite(t *testing.T) {
 			p.leaves(chromedp.Click(chromedp.CSS("a")))
 			assert.Equal(t, tt.link, a.answers(t, "/link").who())
 			assert.Equal(t, tt.page, a.opens(p, a.at("app.test", "/page")).who())
+			assert.Equal(t, knownAda, a.opens(p, a.at("app.test", "/last")).who())
 			assert.Equal(t, []string{oldCookie, tokenCookie, jwtCookie}, agree(p, a))
 			assert.Len(t, scopedTo(p.jar(), "app.test"), 2)
 			assert.Len(t, a.stytch.Sessions(), 1)
@@ -66,6 +67,7 @@ func (a *app) arrives(p *tab, sameSite http.SameSite, moved bool) {
 	if moved {
 		a.stytch.SetClock(func() time.Time { return time.Now().Add(-6 * time.Minute) })
 		a.opens(p, a.at("app.test", "/first"))
+		a.opens(p, a.at("app.test", "/second")) // takes the old cookie
 		a.stytch.SetClock(nil)
 	}
 }

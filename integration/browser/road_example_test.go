@@ -77,20 +77,20 @@ func TestExampleRoad(t *testing.T) {
 	t.Parallel()
 	table := newResults(t)
 	url, p := startExample(t), newTab(t, desktop)
-	old, stytch := []string{"legacy_session"}, []string{tokenCookie, jwtCookie}
+	old, stytch, both := []string{"legacy_session"}, []string{tokenCookie, jwtCookie}, []string{"legacy_session", tokenCookie, jwtCookie}
 	whoAmI, cookies, ops, logOut := press(`nav a[href="/"]`), press(`nav a[href="/cookies"]`), press(`nav a[href="/ops"]`), press(`form[action="/logout"] button`)
 	button := func(value string) chromedp.Action[chromedp.Void] { return press("button[value=" + value + "]") }
 	for i, s := range []step{
 		{"a stranger comes", chromedp.Navigate(url), "Nobody is signed in", "anonymous", nil},
 		{"Ada logs in the old way", button("ada"), "My cookies", "You hold the old session", old},
-		{"her next page moves her", whoAmI, "You are Ada Lovelace", "migrated", stytch},
-		{"she looks at her cookies", cookies, "My cookies", "expires in", stytch},
+		{"her next page moves her", whoAmI, "You are Ada Lovelace", "migrated", both},
+		{"she looks at her cookies", cookies, "My cookies", "You hold both sessions", both},
 		{"she is known now", whoAmI, "You are Ada Lovelace", "authenticated", stytch},
 		{"Stytch goes down", button("down"), "You are Ada Lovelace", "Stytch is down", stytch},
 		{"Grace logs in meanwhile", button("grace"), "My cookies", "You hold the old session", old},
 		{"her old session goes on", whoAmI, "You are Grace Hopper", "unavailable", old},
-		{"Stytch is back, and she moves", button("up"), "You are Grace Hopper", "migrated", stytch},
-		{"an operator looks", ops, "Migration to Stytch", "The old cookie is not yet safe to remove", stytch},
+		{"Stytch is back, and she moves", button("up"), "You are Grace Hopper", "migrated", both},
+		{"an operator looks", ops, "Migration to Stytch", "The old cookie is not yet safe to remove", both},
 		{"and opens the page again", chromedp.Navigate(url), "You are Grace Hopper", "authenticated", stytch},
 		{"she looks at her cookies too", cookies, "My cookies", "expires in", stytch},
 		{"she logs out", logOut, "Nobody is signed in", "anonymous", nil},

@@ -87,10 +87,12 @@ func (a *app) movedOnce(p *tab, n int) string {
 	by := a.sawAda(p.t, n)
 	assert.Equal(p.t, 1, a.stytch.Count(stytchtest.Migrate), "exchanges")
 	assert.Len(p.t, a.stytch.Sessions(), 1)
+	agree(p, a)
+	assert.Equal(p.t, knownAda, a.opens(p, a.at("app.test", "/next")).who())
 	assert.Equal(p.t, []string{tokenCookie, jwtCookie}, agree(p, a))
-	next := a.opens(p, a.at("app.test", "/next"))
-	assert.Equal(p.t, knownAda, next.who())
-	assert.Equal(p.t, []string{tokenCookie, jwtCookie}, next.names())
+	last := a.opens(p, a.at("app.test", "/last"))
+	assert.Equal(p.t, knownAda, last.who())
+	assert.Equal(p.t, []string{tokenCookie, jwtCookie}, last.names())
 	return fmt.Sprintf("one exchange, %d requests migrated, %d authenticated", by["migrated"], by["authenticated"])
 }
 
@@ -151,9 +153,10 @@ func TestTwoTabsMoveOnce(t *testing.T) {
 	assert.Equal(t, movedAda, other.says())
 	assert.Len(t, a.stytch.Sessions(), 1)
 	assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate), "exchanges")
-	assert.Equal(t, []string{tokenCookie, jwtCookie}, agree(p, a))
+	assert.Equal(t, []string{oldCookie, tokenCookie, jwtCookie}, agree(p, a))
 	for _, in := range []*tab{p, other} {
 		assert.Equal(t, knownAda, a.opens(in, a.at("app.test", "/next")).who())
+		assert.Equal(t, []string{tokenCookie, jwtCookie}, agree(p, a))
 	}
 	newResults(t).say(t, "one exchange, one session, both tabs signed in")
 }

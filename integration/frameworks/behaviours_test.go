@@ -13,11 +13,13 @@ import (
 )
 
 const (
-	swapped   = " | +stytch_session +stytch_session_jwt -sid | no-store | "
+	moved     = " | +stytch_session +stytch_session_jwt | no-store | "
+	replaced  = " | -sid | no-store | "
 	cleared   = " | -stytch_session -stytch_session_jwt -sid | no-store | "
 	untouched = " | - | - | "
 
-	both = " stytch_session stytch_session_jwt" // what the handler sees of a swap
+	both = " stytch_session stytch_session_jwt" // what the handler sees of a Stytch session
+	all  = " sid" + both                        // what it sees in the request that moves the user
 )
 
 // behaviours are what is promised of a request, whatever frame it goes through.
@@ -88,14 +90,17 @@ func anonymous(t *testing.T, _ frame, s *shop) {
 
 func moves(t *testing.T, _ frame, s *shop) {
 	b := s.newBrowser(oldSession("ada"))
-	assert.Equal(t, "200 migrated ada"+both+swapped+"migrate", b.get("/"))
+	assert.Equal(t, "200 migrated ada"+all+moved+"migrate", b.get("/"))
 	assert.Equal(t, s.stytch.Sessions()[0].Token, b.cookie("stytch_session"))
+	assert.NotEmpty(t, b.cookie("sid"), "until the new cookies have come back")
+	assert.Equal(t, "200 authenticated ada"+both+replaced+"-", b.get("/"))
 	assert.Empty(t, b.cookie("sid"))
 }
 
 func known(t *testing.T, _ frame, s *shop) {
 	b := s.newBrowser(oldSession("ada"))
 	b.get("/")
+	b.get("/") // the old cookie goes
 	for range 3 {
 		assert.Equal(t, "200 authenticated ada"+both+untouched+"-", b.get("/"))
 	}
@@ -105,16 +110,16 @@ func lateTab(t *testing.T, _ frame, s *shop) {
 	b := s.newBrowser(oldSession("ada"))
 	tab := b.copy()
 	b.get("/")
-	assert.Equal(t, "200 migrated ada"+both+swapped+"-", tab.get("/"))
+	assert.Equal(t, "200 migrated ada"+all+moved+"-", tab.get("/"))
 	assert.Equal(t, b.cookie("stytch_session"), tab.cookie("stytch_session"))
 }
 
-// signsIn is the old login, of somebody else than who has moved.
+// signsIn is the old login, of another person, while both cookies of the first are there.
 func signsIn(t *testing.T, _ frame, s *shop) {
 	b := s.newBrowser(oldSession("ada"))
 	b.get("/")
-	assert.Equal(t, "200 hello | -stytch_session -stytch_session_jwt -sid +sid | no-store | revoke", b.post("/login", "user=bob"))
-	assert.Equal(t, "200 migrated bob"+both+swapped+"migrate", b.get("/"))
+	assert.Equal(t, "200 hello | +sid -stytch_session -stytch_session_jwt | no-store | revoke", b.post("/login", "user=bob"))
+	assert.Equal(t, "200 migrated bob"+all+moved+"migrate", b.get("/"))
 }
 
 // signsOut calls Logout with the ResponseWriter and the request that the router
@@ -142,7 +147,7 @@ func unavailable(t *testing.T, _ frame, s *shop) {
 	s.stytch.FailAll(stytchtest.Migrate, stytchtest.Error(http.StatusServiceUnavailable, "server_unavailable"))
 	assert.Equal(t, "200 unavailable old ada sid"+untouched+"migrate migrate", b.get("/"))
 	s.stytch.Heal(stytchtest.Migrate)
-	assert.Equal(t, "200 migrated ada"+both+swapped+"migrate", b.get("/"))
+	assert.Equal(t, "200 migrated ada"+all+moved+"migrate", b.get("/"))
 }
 
 func requireUser(t *testing.T, _ frame, s *shop) {
@@ -151,7 +156,7 @@ func requireUser(t *testing.T, _ frame, s *shop) {
 	b = s.newBrowser(oldSession("ada"))
 	s.stytch.Fail(stytchtest.Migrate, stytchtest.Reset(), stytchtest.Reset())
 	assert.Equal(t, "503 Signing in can't be checked right now. Please try again. | - | no-store | migrate migrate", b.get("/members"))
-	assert.Equal(t, "200 migrated ada"+both+swapped+"migrate", b.get("/members"))
+	assert.Equal(t, "200 migrated ada"+all+moved+"migrate", b.get("/members"))
 }
 
 // panicked is that whoever moved in a request that fails is not moved again.
@@ -164,9 +169,9 @@ func panicked(t *testing.T, f frame, s *shop) {
 		got = status + " | " + rest
 	}
 	require.Equal(t, f.panicked, got)
-	next := "200 migrated ada" + both + swapped + "-"
+	next := "200 migrated ada" + all + moved + "-"
 	if strings.Contains(got, "+") {
-		next = "200 authenticated ada" + both + untouched + "-"
+		next = "200 authenticated ada" + both + replaced + "-"
 	}
 	assert.Equal(t, next, b.get("/"))
 	assert.Len(t, s.stytch.Sessions(), 1)
@@ -177,14 +182,15 @@ func errorPage(t *testing.T, _ frame, s *shop) {
 	b := s.newBrowser(oldSession("ada"))
 	got := b.get("/forbidden")
 	assert.Regexp(t, "^403 ", got)
-	assert.Contains(t, got, swapped+"migrate")
-	assert.Equal(t, "200 authenticated ada"+both+untouched+"-", b.get("/"))
+	assert.Contains(t, got, moved+"migrate")
+	assert.Equal(t, "200 authenticated ada"+both+replaced+"-", b.get("/"))
 }
 
 func ownCookie(t *testing.T, _ frame, s *shop) {
 	b := s.newBrowser(oldSession("ada"))
-	assert.Equal(t, "200 migrated ada"+both+" | +theme +stytch_session +stytch_session_jwt -sid | no-store | migrate", b.get("/theme"))
-	assert.Equal(t, "200 authenticated ada"+" theme"+both+" | +theme | - | -", b.get("/theme"))
+	assert.Equal(t, "200 migrated ada"+all+" | +theme +stytch_session +stytch_session_jwt | no-store | migrate", b.get("/theme"))
+	assert.Equal(t, "200 authenticated ada theme"+both+" | +theme -sid | no-store | -", b.get("/theme"))
+	assert.Equal(t, "200 authenticated ada theme"+both+" | +theme | - | -", b.get("/theme"))
 	assert.Equal(t, "200 bye"+cleared+"revoke", b.post("/logout", ""))
 	assert.Equal(t, "200 anonymous theme"+untouched+"-", b.get("/"))
 }

@@ -32,8 +32,8 @@ func Example_netHTTP() {
 	m.Handle("/members", auth.RequireUser(http.HandlerFunc(membersOnly)))
 	browse(auth.Handler(m))
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt -sid
-	// Hello ada@example.com:
+	// Hello ada@example.com: +stytch_session +stytch_session_jwt
+	// Hello ada@example.com: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }
@@ -51,8 +51,8 @@ func Example_chi() {
 	r.With(auth.RequireUser).Get("/members", membersOnly)
 	browse(r)
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt -sid
-	// Hello ada@example.com:
+	// Hello ada@example.com: +stytch_session +stytch_session_jwt
+	// Hello ada@example.com: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }
@@ -72,8 +72,8 @@ func Example_gorillaMux() {
 	members.HandleFunc("/", membersOnly)
 	browse(r)
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt -sid
-	// Hello ada@example.com:
+	// Hello ada@example.com: +stytch_session +stytch_session_jwt
+	// Hello ada@example.com: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }
@@ -94,8 +94,8 @@ func Example_echo() {
 	e.GET("/members", echo.WrapHandler(http.HandlerFunc(membersOnly)), echo.WrapMiddleware(auth.RequireUser))
 	browse(e)
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt -sid
-	// Hello ada@example.com:
+	// Hello ada@example.com: +stytch_session +stytch_session_jwt
+	// Hello ada@example.com: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }
@@ -117,8 +117,8 @@ func Example_gin() {
 	e.GET("/members", gin.WrapH(auth.RequireUser(http.HandlerFunc(membersOnly))))
 	browse(auth.Handler(e))
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt -sid
-	// Hello ada@example.com:
+	// Hello ada@example.com: +stytch_session +stytch_session_jwt
+	// Hello ada@example.com: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }
@@ -159,8 +159,8 @@ func Example_httprouter() {
 	r.Handler("GET", "/members", auth.RequireUser(http.HandlerFunc(membersOnly)))
 	browse(auth.Handler(r))
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt -sid
-	// Hello ada@example.com:
+	// Hello ada@example.com: +stytch_session +stytch_session_jwt
+	// Hello ada@example.com: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }
@@ -177,8 +177,8 @@ func Example_alice() {
 	m.Handle("/members", members.ThenFunc(membersOnly))
 	browse(m)
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt -sid
-	// Hello ada@example.com:
+	// Hello ada@example.com: +stytch_session +stytch_session_jwt
+	// Hello ada@example.com: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }
@@ -206,8 +206,8 @@ func Example_reverseProxy() {
 	m.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, goodbye(auth, w, r)) })
 	browse(auth.Handler(m))
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt -sid
-	// Hello ada@example.com:
+	// Hello ada@example.com: +stytch_session +stytch_session_jwt
+	// Hello ada@example.com: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }

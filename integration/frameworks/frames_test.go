@@ -29,9 +29,9 @@ type frame struct {
 }
 
 // Where the Recoverer is around ours, it answers past it, on a ResponseWriter
-// that nothing was written to: nothing is swapped, and the next page does it.
+// that nothing was written to: no cookie is set, and the next page sets them.
 const (
-	recoveredInside  = "500" + swapped + "migrate"
+	recoveredInside  = "500" + moved + "migrate"
 	recoveredOutside = "500 | - | - | migrate"
 	aborted          = "no answer | migrate"
 )
@@ -47,7 +47,7 @@ var frames = []frame{
 	{"gin", ginFrame, nil, recoveredInside},
 	{"httprouter", httprouterFrame, nil, recoveredInside},
 	{"alice", aliceFrame, nil, recoveredOutside},
-	{"ReverseProxy inside", proxyInside, nil, "502" + swapped + "migrate"},
+	{"ReverseProxy inside", proxyInside, nil, "502" + moved + "migrate"},
 	{"ReverseProxy outside", plain, proxyOutside, "502 | - | - | migrate"},
 	{"nginx outside", plain, nginxOutside, "502 | - | - | migrate"},
 }

@@ -23,7 +23,7 @@ type browser struct {
 	owner string   // who is signed in; empty: nobody
 	past  []string // who was before by a sign-in without Logout: the Stytch cookies may still be theirs
 
-	old   []*http.Cookie // the old cookie of the sign-in, as a tab sends it that was open before the swap; nil: none
+	old   []*http.Cookie // the old cookie of the sign-in, as a tab sends it that was open before the move; nil: none
 	gone  *visit         // the last logout
 	after []*http.Cookie // what was in the jar before that, and the old cookie
 }

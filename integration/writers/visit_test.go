@@ -87,7 +87,7 @@ func (v *visit) arrive() {
 	u, err := url.Parse(v.url)
 	require.NoError(v.t, err)
 	jar.SetCookies(u, []*http.Cookie{{Name: "sid", Value: rand.Text(), Path: "/"}})
-	if !v.moves() {
+	for range v.pages {
 		v.told(v.send(http.MethodGet, "/page", nil))
 	}
 }

@@ -73,7 +73,7 @@ func (v *visit) talksByGorilla(outside ...func(http.Handler) http.Handler) {
 }
 
 // talks is a handshake by which somebody may move: the handler knows them, no
-// cookie changes, and the next page swaps.
+// cookie changes, and the next page changes them.
 func (v *visit) talks(accept accept, dial dial, outside ...func(http.Handler) http.Handler) {
 	v.t.Helper()
 	ended := make(chan bool, 1)

@@ -15,7 +15,7 @@
 //
 //	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 //		got := a.Get("sid=ada-1")
-//		assert.Equal(t, apptest.Swapped, got.String())
+//		assert.Equal(t, apptest.Moved, got.String())
 //	})
 //
 // # How a row reads
@@ -23,7 +23,7 @@
 // A request returns a [Reply]. Tests compare its String, which is all that the
 // request led to:
 //
-//	"migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | migrate"
+//	"migrated ada | +stytch_session +stytch_session_jwt | no-store | migrate"
 //
 // Its parts are:
 //
@@ -33,7 +33,7 @@
 //  4. The calls that Stytch got. Fetches of the key set are not counted.
 //
 // An empty part is "-". The rows that tests compare most have names: see
-// [Swapped] and [CookiesUntouched].
+// [Moved] and [CookiesUntouched].
 //
 // # The files
 //

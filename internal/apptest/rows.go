@@ -10,8 +10,12 @@ const (
 	Authenticated = "authenticated ada" + CookiesUntouched + "-"
 	// Refreshed is ada's request with an expired JWT, for which Stytch gave a new one.
 	Refreshed = "authenticated ada | +stytch_session +stytch_session_jwt | no-store | authenticate"
-	// Swapped is ada's request with a legacy session that one exchange moved.
-	Swapped = SwappedAfter + "migrate"
+	// Moved is ada's request with a legacy session that one exchange moved. The legacy
+	// cookie stays.
+	Moved = MovedAfter + "migrate"
+	// Replaced is ada's request with a live Stytch session, and a legacy cookie beside it
+	// that is expired.
+	Replaced = "authenticated ada | -sid | no-store | -"
 	// Refused is a legacy session that may not move.
 	Refused = RefusedUntouched + "-"
 	// SignedOut is a request whose Stytch session ended, as Stytch said when asked.
@@ -28,8 +32,9 @@ const (
 	RefusedUntouched = "refused" + CookiesUntouched
 	// UnavailableUntouched: Stytch can't tell, and no cookie changes.
 	UnavailableUntouched = "unavailable" + CookiesUntouched
-	// SwappedAfter: ada's legacy cookie gives way to the Stytch cookies.
-	SwappedAfter = "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | "
+	// MovedAfter: ada's legacy session became a Stytch session, and the Stytch cookies are
+	// set. The legacy cookie stays.
+	MovedAfter = "migrated ada | +stytch_session +stytch_session_jwt | no-store | "
 	// SignedOutAfter: the Stytch session ended, and its cookies expire.
 	SignedOutAfter = AnonymousCleared + " | no-store | "
 )

@@ -70,7 +70,7 @@ func (a *App) Copies(t *testing.T) http.HandlerFunc {
 		first, err = json.Marshal(body)
 		assert.NoError(t, err)
 	}))
-	require.Equal(t, Swapped, a.Get("sid=ada-first").String())
+	require.Equal(t, Moved, a.Get("sid=ada-first").String())
 	a.Requests = nil
 	var n atomic.Int64
 	return func(w http.ResponseWriter, _ *http.Request) {

@@ -77,7 +77,7 @@ type Legacy struct {
 	Key      string        // of its record
 	ID       redact.Secret // opens the record
 	Identity userinfo.Identity
-	Source   *records.Source // for LegacyCookie.End at a logout after the swap; nil if the cookie has no End
+	Source   *records.Source // for LegacyCookie.End at a logout without the legacy cookie; nil if the cookie has no End
 }
 
 // Prepare makes the request for a legacy session. It runs code of the application,

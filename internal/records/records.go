@@ -121,7 +121,7 @@ func (s *Records) Release(ctx context.Context, key, owner string) {
 	s.store.Release(ctx, key, owner)
 }
 
-// Source is the legacy session that a record is of. A logout after the swap needs it for
+// Source is the legacy session that a record is of. A logout without the legacy cookie needs it for
 // LegacyCookie.End: the browser does not have the legacy cookie any more.
 type Source struct {
 	Cookie    string            `json:"cookie"`

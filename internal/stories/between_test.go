@@ -48,7 +48,7 @@ func TestAnswerFromBetween(t *testing.T) {
 
 				a.Stytch.Heal(stytchtest.Any)
 				time.Sleep(6 * time.Second)
-				assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+				assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 			})
 		})
 	}
@@ -89,7 +89,7 @@ func TestWrongCredentials(t *testing.T) {
 
 			a.Stytch.Heal(stytchtest.Any)
 			time.Sleep(11 * time.Second)
-			assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+			assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 			assert.Equal(t, strings.Replace(apptest.Refreshed, "ada", "bob", 1), a.Get(users[2]).String())
 			assert.Contains(t, a.Log.String(), `"level":"INFO","msg":"stytchmigrate: Stytch accepts calls again"`)
 		})
@@ -120,7 +120,7 @@ func TestGoodTokensAreNotLimited(t *testing.T) {
 func TestUnknownTelemetryID(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(404, "telemetry_id_not_found"))
-		require.Equal(t, apptest.Swapped+" migrate", a.Get("sid=ada-1").String())
+		require.Equal(t, apptest.Moved+" migrate", a.Get("sid=ada-1").String())
 		assert.Equal(t, "telemetry-1", a.Stytch.Calls()[0].TelemetryID)
 		assert.Empty(t, a.Stytch.Calls()[1].TelemetryID)
 		assert.Contains(t, a.Log.String(), `"setting":"Config.TelemetryID"`)

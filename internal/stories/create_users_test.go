@@ -20,8 +20,8 @@ import (
 
 const (
 	dorasCookie = "sid=dora-1"
-	dorasAgain  = "migrated somebody else | +stytch_session +stytch_session_jwt -sid | no-store | -"
-	dorasMove   = "migrated somebody else | +stytch_session +stytch_session_jwt -sid | no-store | migrate create_user migrate"
+	dorasAgain  = "migrated somebody else | +stytch_session +stytch_session_jwt | no-store | -"
+	dorasMove   = "migrated somebody else | +stytch_session +stytch_session_jwt | no-store | migrate create_user migrate"
 )
 
 // doraIsNew makes every legacy session Dora's, a user whom Stytch does not have.

@@ -118,7 +118,7 @@ func TestFloodOfTokensOpensABreakerOfItsOwn(t *testing.T) {
 		"the JWT has expired, beside a made-up":  {func(a *apptest.App) string { return expiredCookies("jwt")(a) + "; stytch_session=AAAA" }, apptest.Refreshed},
 		"a token that this machine knows":        {tokenOfAnExchange, apptest.Refreshed},
 		"a token that this machine doesn't know": {expiredCookies("session"), apptest.UnavailableUntouched + "-"},
-		"a legacy session":                       {func(*apptest.App) string { return "sid=ada-1" }, apptest.Swapped},
+		"a legacy session":                       {func(*apptest.App) string { return "sid=ada-1" }, apptest.Moved},
 		"no session":                             {func(*apptest.App) string { return "sid=nobody" }, apptest.Anonymous},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,10 +63,10 @@ func TestRubbishCookieHeaders(t *testing.T) {
 // Each row is a Cookie header with more than one value of the legacy cookie.
 func TestLegacyCookieTwice(t *testing.T) {
 	for cookies, want := range map[string]string{
-		"sid=ada-1; sid=ada-1":  apptest.Swapped,
-		"sid=ada-1; sid=nobody": apptest.Swapped,
-		"sid=nobody; sid=ada-1": apptest.Swapped,
-		"sid=ada-1; sid=ada-2":  apptest.Swapped,
+		"sid=ada-1; sid=ada-1":  apptest.Moved,
+		"sid=ada-1; sid=nobody": apptest.Moved,
+		"sid=nobody; sid=ada-1": apptest.Moved,
+		"sid=ada-1; sid=ada-2":  apptest.Moved,
 		"sid=ada-1; sid=bob-1":  "anonymous" + apptest.CookiesUntouched + "-",
 	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) { assert.Equal(t, want, a.GetChecked(t, cookies).String(), cookies) })

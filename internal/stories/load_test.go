@@ -153,7 +153,7 @@ func TestExchangesPauseAsLongAsStytchSays(t *testing.T) {
 		assert.Contains(t, a.Log.String(), `"level":"WARN","msg":"stytchmigrate: paused","calls":"exchange"`)
 
 		time.Sleep(15 * time.Second)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 	})
 }
 
@@ -183,7 +183,7 @@ func TestBreakerOpensOnceForAllUsers(t *testing.T) {
 
 		a.Stytch.Heal(stytchtest.Any)
 		time.Sleep(5*time.Second + 1)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=0").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=0").String())
 		requireBreakerEvents(t, a)
 	})
 }

@@ -138,7 +138,7 @@ func TestFault(t *testing.T) {
 				time.Sleep(15 * time.Second)
 				assert.Zero(t, a.Stytch.InFlight(stytchtest.Any), "nothing outlives three times Timeout")
 				a.Stytch.Heal(stytchtest.Any)
-				assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+				assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 			})
 		})
 	}
@@ -235,7 +235,7 @@ func TestProbeThatHangsIsGivenUp(t *testing.T) {
 		a.Get("sid=ada-1")
 		transport.mode.Store(transportWorks)
 		time.Sleep(10 * time.Minute)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 		time.Sleep(25 * time.Hour) // the call returns in the bubble
 	}, func(c *stytchmigrate.Config) {
 		transport.RoundTripper = c.HTTPClient.Transport
@@ -268,7 +268,7 @@ func TestSecondTry(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				known, _ := a.Expired(a.Bob, "jwt")
 				for op, c := range map[stytchtest.Op]struct{ cookies, want string }{
-					stytchtest.Migrate:      {"sid=ada-1", apptest.Swapped},
+					stytchtest.Migrate:      {"sid=ada-1", apptest.Moved},
 					stytchtest.Authenticate: {known, strings.Replace(apptest.Refreshed, "ada", "bob", 1)},
 				} {
 					a.Stytch.Fail(op, row.fault())

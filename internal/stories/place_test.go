@@ -20,11 +20,12 @@ import (
 func host(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 
 // Each row is a request with a legacy session, which becomes a Stytch session at once.
-// The cookies change in its response, or else in the response to a later navigation.
+// The Stytch cookies are set in its response, or else in the response to a later
+// navigation. Beside them, the legacy cookie is expired in the same places.
 func TestWhereCookiesMayChange(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(*http.Request)
-		swaps  bool
+		writes bool
 	}{
 		"typed into the address bar":  {apptest.FetchMetadata("none navigate document"), true},
 		"a fetch of the page":         {apptest.FetchMetadata("same-origin cors empty"), true},
@@ -42,14 +43,20 @@ func TestWhereCookiesMayChange(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				inPath := func(r *http.Request) { r.URL.Path = "/app/page" }
 				got := a.Get("sid=ada-1; theme=dark", inPath, row.change)
-				if row.swaps {
-					assert.Equal(t, apptest.Swapped, got.String())
+				if row.writes {
+					assert.Equal(t, apptest.Moved, got.String())
+					assert.Equal(t, apptest.Replaced, a.Get(got.Jar("sid=ada-1; theme=dark"), inPath, row.change).String())
 					return
 				}
 				assert.Equal(t, "migrated ada"+apptest.CookiesUntouched+"migrate", got.String())
 				assert.Equal(t, "sid=ada-1; theme=dark", a.CookiesSeen[0])
-				later := a.GetChecked(t, "sid=ada-1; theme=dark", inPath, apptest.FetchMetadata("same-origin navigate document"))
-				assert.Equal(t, strings.TrimSuffix(apptest.Swapped, "migrate")+"-", later.String(), "the same session, in a navigation")
+				page := apptest.FetchMetadata("same-origin navigate document")
+				later := a.GetChecked(t, "sid=ada-1; theme=dark", inPath, page)
+				assert.Equal(t, apptest.MovedAfter+"-", later.String(), "the same session, in a navigation")
+				both := later.Jar("sid=ada-1; theme=dark")
+				assert.Equal(t, apptest.Authenticated, a.Get(both, inPath, row.change).String())
+				assert.Equal(t, both, a.CookiesSeen[2], "the handler sees what the browser keeps")
+				assert.Equal(t, apptest.Replaced, a.GetChecked(t, both, inPath, page).String())
 			}, apptest.CookieOptions(func(o *stytchmigrate.CookieOptions) { o.Domain, o.Path = "example.com", "/app" }))
 		})
 	}
@@ -68,18 +75,21 @@ func TestDeletionsWaitForTheirPlace(t *testing.T) {
 }
 
 // The handler of a page gets the Cookie header that the browser's next request has. A
-// form keeps its legacy cookies, see TestFormAcrossTheSwitch.
+// form keeps its legacy cookies, see TestFormAcrossTheSwitch. The first request moves
+// ada, and the second brings her Stytch cookies.
 func TestRequestPassedOn(t *testing.T) {
-	const before = `a="q; sid=ada-1;b=x y ;csrf=1; d`
-	for method, want := range map[string]string{
-		http.MethodGet:  `a="q; b=x y; d`,
-		http.MethodPost: `a="q; sid=ada-1; b=x y; csrf=1; d`,
-	} {
+	const before, all = `a="q; sid=ada-1;b=x y ;csrf=1; d`, `a="q; sid=ada-1; b=x y; csrf=1; d`
+	for method, second := range map[string]string{http.MethodGet: `a="q; b=x y; d`, http.MethodPost: all} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			got := a.GetChecked(t, before, apptest.Method(method))
 			s := a.Stytch.Sessions()[0]
+			stytch := "; stytch_session=" + s.Token + "; stytch_session_jwt=" + s.JWT
 			assert.Equal(t, "migrated ada", got.Saw)
-			assert.Equal(t, want+"; stytch_session="+s.Token+"; stytch_session_jwt="+s.JWT, a.CookiesSeen[0])
+			assert.Equal(t, all+stytch, a.CookiesSeen[0])
+
+			got = a.GetChecked(t, before+stytch, apptest.Method(method))
+			assert.Equal(t, "authenticated ada", got.Saw)
+			assert.Equal(t, second+stytch, a.CookiesSeen[1])
 		}, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) { l.Also = []string{"csrf"} }))
 	}
 }
@@ -95,7 +105,7 @@ func TestHostOutsideOfTheDomain(t *testing.T) {
 		assert.NotContains(t, a.Log.String(), "canary")
 	}, func(c *stytchmigrate.Config) { c.Cookies.Domain = "example.com" })
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 		assert.NotContains(t, a.Log.String(), "setting")
 	}, func(c *stytchmigrate.Config) { c.Cookies.Domain = "example.com" })
 }

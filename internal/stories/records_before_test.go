@@ -60,9 +60,9 @@ func TestRecordsOfTheVersionBefore(t *testing.T) {
 		cookies, want string
 		lost          string // keys with this suffix are not in the store
 	}{
-		"a session that moved is resumed without a call":               {"sid=ada-1", "migrated somebody else | +stytch_session +stytch_session_jwt -sid | no-store | -", ""},
+		"a session that moved is resumed without a call":               {"sid=ada-1", "migrated somebody else | +stytch_session +stytch_session_jwt | no-store | -", ""},
 		"a legacy session that was logged out is refused":              {"sid=bob-1", apptest.RefusedUntouched + "-", ""},
-		"a Stytch session that ended is not resumed, only by its mark": {"sid=bob-1", strings.Replace(apptest.Swapped, "ada", "bob", 1), ".ended"},
+		"a Stytch session that ended is not resumed, only by its mark": {"sid=bob-1", strings.Replace(apptest.Moved, "ada", "bob", 1), ".ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, _ *apptest.App) {
@@ -74,7 +74,7 @@ func TestRecordsOfTheVersionBefore(t *testing.T) {
 	}
 }
 
-// Ada logs out after the swap: her browser has only the Stytch cookies, and her legacy
+// Ada logs out after her old cookie has gone: her browser has only the Stytch cookies, and her legacy
 // session is known by the record of its source.
 func TestSourceOfTheVersionBefore(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, _ *apptest.App) {

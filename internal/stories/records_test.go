@@ -40,13 +40,13 @@ func TestStoreIsDown(t *testing.T) {
 				s.Fail(fault)
 				start := time.Now()
 				first := a.On(m[0]).Get("sid=ada-1")
-				assert.Equal(t, apptest.Swapped, first.String())
+				assert.Equal(t, apptest.Moved, first.String())
 				assert.LessOrEqual(t, time.Since(start), 2*time.Second)
-				assert.Equal(t, apptest.SwappedAfter+"-", a.On(m[0]).Get("sid=ada-1").String(), "each machine remembers for itself")
-				assert.Equal(t, apptest.Swapped, a.On(m[1]).Get("sid=ada-1").String())
+				assert.Equal(t, apptest.MovedAfter+"-", a.On(m[0]).Get("sid=ada-1").String(), "each machine remembers for itself")
+				assert.Equal(t, apptest.Moved, a.On(m[1]).Get("sid=ada-1").String())
 				start = time.Now()
 				for i := range 20 {
-					assert.Equal(t, apptest.Swapped, a.On(m[0]).Get(fmt.Sprintf("sid=ada-%d", i+2)).String())
+					assert.Equal(t, apptest.Moved, a.On(m[0]).Get(fmt.Sprintf("sid=ada-%d", i+2)).String())
 				}
 				assert.LessOrEqual(t, time.Since(start), 2*time.Second, "it is left alone")
 				assert.Contains(t, a.Log.String(), "stytchmigrate: store: ")
@@ -147,13 +147,13 @@ func TestForgedRecord(t *testing.T) {
 		bobs := a.OriginOf(t)
 		a.On(m[0]).Get("sid=ada-1")
 		overwrite(t, s, a.OriginOf(t), s.Values()[bobs])
-		assert.Equal(t, apptest.Swapped, a.On(m[1]).Get("sid=ada-1").String(), "as if there were none")
+		assert.Equal(t, apptest.Moved, a.On(m[1]).Get("sid=ada-1").String(), "as if there were none")
 		synctest.Wait()
 		require.NotEmpty(t, a.Events)
 		assert.Equal(t, "store", a.Events[0].Kind)
 		assert.Equal(t, "unreadable", a.Events[0].Cause, "nothing fails that could recover")
 		assert.ErrorContains(t, a.Events[0].Err, "a record can't be read")
-		assert.Equal(t, apptest.SwappedAfter+"-", a.On(m[2]).Get("sid=ada-1").String())
+		assert.Equal(t, apptest.MovedAfter+"-", a.On(m[2]).Get("sid=ada-1").String())
 	})
 }
 
@@ -174,7 +174,7 @@ func TestForgedMarks(t *testing.T) {
 		ofBob := s.Values()[keyOfBob+".ended"]
 		require.NotEmpty(t, ofBob)
 		overwrite(t, s, a.OriginOf(t)+".ended", ofBob)
-		assert.Equal(t, apptest.SwappedAfter+"-", a.On(m[1]).Get("sid=ada-1").String())
+		assert.Equal(t, apptest.MovedAfter+"-", a.On(m[1]).Get("sid=ada-1").String())
 	})
 }
 
@@ -189,15 +189,15 @@ func TestRecordsAreKeptApart(t *testing.T) {
 		user := "ada"
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { return apptest.LegacySession(user, "1"), nil }
 		a.On(a.Machines(t, 1, one)[0])
-		assert.Equal(t, apptest.Swapped, a.Get("sid=1").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=1").String())
 		user = "bob"
-		assert.Equal(t, strings.Replace(apptest.Swapped, "ada", "bob", 1), a.Get("sid=1").String(), "another user's")
+		assert.Equal(t, strings.Replace(apptest.Moved, "ada", "bob", 1), a.Get("sid=1").String(), "another user's")
 		user = "ada"
 		a.On(a.Machines(t, 1, one, apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) { l.Name = "old" }))[0])
-		assert.Equal(t, strings.Replace(apptest.Swapped, "sid", "old", 1), a.Get("old=1").String(), "of another cookie")
+		assert.Equal(t, strings.Replace(apptest.Moved, "sid", "old", 1), a.Get("old=1").String(), "of another cookie")
 		other := apptest.New(t, stytchtest.Config{InProcess: true}, one)
 		other.Resolve = a.Resolve
-		assert.Equal(t, apptest.Swapped, other.Get("sid=1").String(), "of another project")
+		assert.Equal(t, apptest.Moved, other.Get("sid=1").String(), "of another project")
 		assert.Len(t, s.Values(), 4)
 	})
 }
@@ -206,9 +206,9 @@ func TestRecordsAreKeptApart(t *testing.T) {
 // that, unless it vouched for it in the last ten seconds.
 func TestRecordIsResumed(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		handedOut := strings.TrimSuffix(apptest.Swapped, "migrate")
+		handedOut := strings.TrimSuffix(apptest.Moved, "migrate")
 		first := a.Get("sid=ada-1")
-		require.Equal(t, apptest.Swapped, first.String())
+		require.Equal(t, apptest.Moved, first.String())
 		for _, row := range []struct {
 			after time.Duration
 			calls string
@@ -224,7 +224,7 @@ func TestRecordIsResumed(t *testing.T) {
 			assert.Equal(t, handedOut+row.calls, out.String())
 			assert.Equal(t, first.Result().Cookies()[0].Value, out.Result().Cookies()[0].Value)
 		}
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String(), "of that session alone")
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-2").String(), "of that session alone")
 	})
 }
 
@@ -278,8 +278,8 @@ func TestWhatMakesARecord(t *testing.T) {
 func TestRecordWithoutSession(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Stytch.FailAll(stytchtest.Migrate, stytchtest.Mutate(func(b apptest.Object) { b["session"] = nil }))
-		require.Equal(t, apptest.Swapped, a.Get("sid=ada-1").String())
-		assert.Equal(t, apptest.SwappedAfter+"-", a.Get("sid=ada-1").String())
+		require.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
+		assert.Equal(t, apptest.MovedAfter+"-", a.Get("sid=ada-1").String())
 		assert.NotContains(t, a.Log.String(), "can't be read")
 	})
 }

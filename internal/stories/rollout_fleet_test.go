@@ -173,13 +173,13 @@ func TestPerSecondCountsExchangesOfOneMachine(t *testing.T) {
 		assert.Equal(t, apptest.Legacy, a.Get("sid=bob-1").String())
 		assert.EqualError(t, a.Requests[len(a.Requests)-1].Err, heldByPace)
 		assert.Equal(t, "bob-1", string(a.LegacySeen.ID))
-		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | -", a.Get("sid=ada-1").String(), "a late tab")
-		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", a.On(m[1]).Get("sid=bob-1").String(), "each machine has a pace of its own")
-		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | -", a.On(m[0]).Get("sid=bob-1").String(), "of another machine")
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | -", a.Get("sid=ada-1").String(), "a late tab")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt | no-store | migrate", a.On(m[1]).Get("sid=bob-1").String(), "each machine has a pace of its own")
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt | no-store | -", a.On(m[0]).Get("sid=bob-1").String(), "of another machine")
 		time.Sleep(time.Second - time.Nanosecond)
 		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-2").String())
 		time.Sleep(time.Nanosecond)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=ada-2").String())
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-2").String())
 	}, apptest.PerSecond(1))
 }
 
@@ -197,7 +197,7 @@ func TestPerSecondIsNotSpentWithoutAPlaceInFlight(t *testing.T) {
 		assert.Equal(t, "legacy", a.Get("sid=bob-1").Saw)
 		wg.Wait()
 		assert.EqualError(t, a.Requests[0].Err, apptest.TooManyInFlight)
-		assert.Equal(t, apptest.Swapped, a.Get("sid=bob-1").String(), "in the same second")
+		assert.Equal(t, apptest.Moved, a.Get("sid=bob-1").String(), "in the same second")
 		assert.Equal(t, apptest.Legacy, a.Get("sid=bob-2").String())
 	})
 }

@@ -284,10 +284,10 @@ func TestEndedElsewhere(t *testing.T) {
 		"with both cookies":              {time.Hour, "", refused},
 		"with the token alone":           {time.Hour, "stytch_session=", refused},
 		"with the JWT alone":             {time.Hour, "stytch_session_jwt=", refused},
-		"two minutes before it runs out": {30*24*time.Hour - time.Minute, "", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate authenticate migrate"},
+		"two minutes before it runs out": {30*24*time.Hour - time.Minute, "", "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate authenticate migrate"},
 		"a little earlier than that":     {30*24*time.Hour - 2*time.Minute - time.Second, "", refused},
-		"when it had just run out":       {31 * 24 * time.Hour, "", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
-		"a token, when it had run out":   {31 * 24 * time.Hour, "stytch_session=", "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"},
+		"when it had just run out":       {31 * 24 * time.Hour, "", "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate migrate"},
+		"a token, when it had run out":   {31 * 24 * time.Hour, "stytch_session=", "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate migrate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
@@ -344,7 +344,7 @@ func TestOvertakenDoesNotEndTheOrigin(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		a.Get(cookies + "; sid=bob+1h")
 		time.Sleep(time.Minute)
-		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate",
+		assert.Equal(t, "migrated ada | +stytch_session +stytch_session_jwt | no-store | authenticate migrate",
 			a.Get(cookies+"; sid=ada+0h").String())
 	})
 }

@@ -24,7 +24,7 @@ import (
 
 // Stytch decides whether a session is alive. If it is not, the legacy session is tried.
 func TestStytchSaysNo(t *testing.T) {
-	const thenBob = "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | authenticate migrate"
+	const thenBob = "migrated bob | +stytch_session +stytch_session_jwt | no-store | authenticate migrate"
 	for name, row := range map[string]struct{ cookies, legacy, want string }{
 		"a token":                                      {"session", "", apptest.SignedOut},
 		"an expired JWT":                               {"jwt", "", apptest.SignedOut},
@@ -141,8 +141,8 @@ func TestTokenStaysKnown(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { return apptest.LegacySession("ada", "ada-1"), nil }
 		first := a.Get("sid=ada-1")
-		require.Equal(t, "migrated ada | +stytch_session -sid | no-store | migrate", first.String())
-		cookies := first.Jar("sid=ada-1")
+		require.Equal(t, "migrated ada | +stytch_session | no-store | migrate", first.String())
+		cookies := first.Jar("")
 		time.Sleep(6 * time.Minute)
 		assert.Equal(t, "authenticated ada | +stytch_session | no-store | authenticate", a.Get(cookies).String())
 		for range 4 {
@@ -188,7 +188,7 @@ func TestSeveralSessionsInOneRequest(t *testing.T) {
 func TestPlantedRubbishSignsNobodyOut(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		first := a.Get("sid=ada-1")
-		cookies := first.Jar("sid=ada-1")
+		cookies := first.Jar("")
 		time.Sleep(6 * time.Minute)
 		got := a.Get("stytch_session=A1; stytch_session=A2; stytch_session=A3; " + cookies)
 		assert.Equal(t, apptest.Refreshed, got.String())
@@ -213,7 +213,7 @@ func TestAnotherProjectsCookies(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		theirs := apptest.NewWallet(a).CookieHeader("Ta F")
 		first := a.Get(theirs + "; sid=ada-1")
-		require.Equal(t, apptest.Swapped, first.String())
+		require.Equal(t, apptest.Moved, first.String())
 		// The other project's are of another Domain, so that the browser keeps and sends both.
 		assert.Equal(t, apptest.AuthenticatedUntouched+"-", a.Get(theirs + "; " + first.Jar("") + "; " + "theme=dark").String()[:len(apptest.AuthenticatedUntouched)]+"-")
 		assert.Equal(t, 1, strings.Count(a.Log.String(), `"setting":"Config.ProjectID"`))

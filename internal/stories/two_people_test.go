@@ -21,7 +21,7 @@ import (
 // tests are about what can go wrong on the way. Which of two sessions counts is in the
 // root's decide_test.go.
 
-const bobWins = "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate revoke"
+const bobWins = "migrated bob | +stytch_session +stytch_session_jwt | no-store | migrate revoke"
 
 // Bob's legacy session started later. Each row is what becomes of its exchange. Ada's page is never shown, and her
 // session is not ended either.
@@ -110,7 +110,7 @@ func TestLaterSignInWhoseRevokePanics(t *testing.T) {
 		a.Resolve = apptest.ResolveWithStart(time.Now(), nil)
 		cookies, _ := a.SignedIn(a.Ada)
 		a.LearnSession(t, cookies)
-		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt -sid | no-store | migrate", a.Get(cookies+"; sid=bob+1h").Settled())
+		assert.Equal(t, "migrated bob | +stytch_session +stytch_session_jwt | no-store | migrate", a.Get(cookies+"; sid=bob+1h").Settled())
 		assert.Equal(t, "anonymous | -stytch_session -stytch_session_jwt | no-store | -", a.Get(cookies).String())
 	}, func(c *stytchmigrate.Config) {
 		c.HTTPClient = &http.Client{Transport: panicOnRevoke{c.HTTPClient.Transport}}

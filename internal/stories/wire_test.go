@@ -23,7 +23,7 @@ import (
 
 // Each row is a way to answer. In all of them the cookies are on the final header,
 // once, and no cache may keep the response.
-func TestSwapOnTheWire(t *testing.T) {
+func TestCookiesOnTheWire(t *testing.T) {
 	handle := func(f func(w http.ResponseWriter, rc *http.ResponseController)) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { f(w, http.NewResponseController(w)) })
 	}
@@ -74,7 +74,7 @@ func TestSwapOnTheWire(t *testing.T) {
 					require.NotNil(t, got)
 					assert.Equal(t, protocol, got.Proto)
 					assert.Equal(t, row.status, got.StatusCode)
-					assert.Equal(t, "+stytch_session +stytch_session_jwt -sid", apptest.SetCookieNames(got.Header))
+					assert.Equal(t, "+stytch_session +stytch_session_jwt", apptest.SetCookieNames(got.Header))
 					apptest.RequireValidCookies(t, "app.example.com", got.Header)
 					assert.Len(t, early, row.early)
 					for _, h := range early {
@@ -105,7 +105,7 @@ func TestPanicAfterTheExchange(t *testing.T) {
 		broken = false
 		got, _ = apptest.FetchPage(t, s, http.MethodGet)
 		require.NotNil(t, got)
-		assert.Equal(t, "+stytch_session +stytch_session_jwt -sid", apptest.SetCookieNames(got.Header))
+		assert.Equal(t, "+stytch_session +stytch_session_jwt", apptest.SetCookieNames(got.Header))
 		assert.Equal(t, a.Stytch.Sessions()[0].Token, got.Cookies()[0].Value)
 		assert.Equal(t, 1, a.Stytch.Count("migrate"))
 	}
@@ -159,7 +159,7 @@ func TestFlushFromAnotherGoroutine(t *testing.T) {
 		for range 5 {
 			got, _ := apptest.FetchPage(t, s, http.MethodGet)
 			require.NotNil(t, got)
-			assert.Equal(t, "+stytch_session +stytch_session_jwt -sid", apptest.SetCookieNames(got.Header))
+			assert.Equal(t, "+stytch_session +stytch_session_jwt", apptest.SetCookieNames(got.Header))
 		}
 	}
 }
