@@ -160,30 +160,3 @@ func TestIgnoreLegacy(t *testing.T) {
 		assert.Equal(t, want, names(got))
 	}
 }
-
-// Each row is the attributes of a cookie in the form of some server, and whether a
-// browser then deletes it. It is 1 January 2000 in the bubble.
-func TestExpiredCookies(t *testing.T) {
-	for attributes, expired := range map[string]bool{
-		"":            false,
-		"; Max-Age=0": true, "; Max-Age=-1": true, "; Max-Age=1": false,
-		"; Expires=Thu, 01 Jan 1970 00:00:01 GMT":             true,
-		"; Expires=Fri, 31 Dec 1999 23:59:59 GMT":             true,
-		"; Expires=Sat, 01 Jan 2000 00:00:01 GMT":             false,
-		"; Expires=Thursday, 01-Jan-70 00:00:01 GMT":          true,
-		"; Expires=Saturday, 01-Jan-00 00:00:01 GMT":          false,
-		"; Expires=Thu, 01-Jan-1970 00:00:01 GMT":             true,
-		"; Expires=Thu, 01-Jan-70 00:00:01 GMT":               true,
-		"; Expires=Thu, 1 Jan 1970 00:00:01 GMT":              true,
-		"; Expires=Thu Jan  1 00:00:01 1970":                  true,
-		"; Expires=long ago":                                  false,
-		"; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:01 GMT": false,
-		"; Max-Age=0; Expires=Sat, 01 Jan 2000 00:00:01 GMT":  true,
-	} {
-		inBubble(t, attributes, func(t *testing.T) {
-			h := cookies.Handler{Shown: 0, Classify: classify}
-			_, pending := answer(cookies.New(defaults(), sid), request("sid=ada-1", method("POST")), swap(), h, "sid=ada-1"+attributes)
-			assert.Equal(t, expired, pending.Action() == cookies.LoggedOut)
-		})
-	}
-}

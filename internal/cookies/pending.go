@@ -112,17 +112,13 @@ func (p *Policy) LogOut(h http.Header, r *http.Request, pending *Pending) error 
 // so far: the Stytch cookies, and the legacy cookie of r where it was saved again, as
 // middlewares do that extend a session at each request.
 func (p *Policy) dropEnded(h http.Header, r *http.Request) {
-	kept := slices.DeleteFunc(slices.Clone(h["Set-Cookie"]), func(line string) bool {
+	kept := slices.DeleteFunc(fieldLines(h, "Set-Cookie"), func(line string) bool {
 		c := parseSetCookie(line)
 		savedAgain := func(old *http.Cookie) bool { return old.Value == c.Value }
 		return p.isStytch(c.Name) ||
 			c.Value != "" && p.isLegacy(c.Name) && slices.ContainsFunc(r.CookiesNamed(c.Name), savedAgain)
 	})
-	if len(kept) == 0 {
-		h.Del("Set-Cookie")
-		return
-	}
-	h["Set-Cookie"] = kept
+	setField(h, "Set-Cookie", kept)
 }
 
 // withoutOverridden drops the lines that expire what the handler itself set.
