@@ -67,7 +67,7 @@ func (a *applier) handlerOf(r *http.Request, d *decision, write bool) cookies.Ha
 	if d.change.Watch || len(d.change.Expire) > 0 && d.session != nil {
 		current = d.legacy
 	}
-	h := cookies.Handler{Shown: -1}
+	h := cookies.Handler{Shown: -1, Session: current != nil}
 	if current != nil && d.change.Shows(r) {
 		h.Shown = current.entry
 	}

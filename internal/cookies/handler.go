@@ -25,6 +25,11 @@ type Handler struct {
 	// stays, and so may log out of; -1: none.
 	Shown int
 
+	// Session reports that the request has a legacy session that moves or stays. A
+	// handler that sends Clear-Site-Data has logged it out, seen or not: browsers drop
+	// its cookie.
+	Session bool
+
 	// Classify says which session is in a value that the handler set for a legacy
 	// cookie: NoAction for no session, Renewed for the one that moves or stays,
 	// Overruled for another. It may be nil with Change.IgnoreLegacy only.

@@ -71,3 +71,73 @@ func without(h http.Header, name string) http.Header {
 	out.Del(name)
 	return out
 }
+
+// Each row is the lines of Clear-Site-Data, and whether browsers drop all cookies, those
+// beside it too. Of a session that does not move or stay it ends nothing.
+func TestClearSiteData(t *testing.T) {
+	for name, row := range map[string]struct {
+		lines   []string
+		cleared bool
+	}{
+		"cookies":                {[]string{`"cookies"`}, true},
+		"everything":             {[]string{`"*"`}, true},
+		"a list":                 {[]string{`"cache","cookies"`}, true},
+		"a list with space":      {[]string{"\"cache\" ,\t\"storage\" , \"cookies\" "}, true},
+		"several lines":          {[]string{`"cache"`, `"storage", "*"`}, true},
+		"storage":                {[]string{`"storage"`, `"cache", "executionContexts"`}, false},
+		"without quotes":         {[]string{"cookies, *"}, false},
+		"in capitals":            {[]string{`"Cookies"`}, false},
+		"two values in one":      {[]string{`"cache cookies"`}, false},
+		"nothing":                {[]string{""}, false},
+		"something of that kind": {[]string{`"cookies2"`}, false},
+	} {
+		for _, spelling := range []string{"Clear-Site-Data", "clear-site-data"} {
+			for legacy, want := range map[bool][2]string{
+				true:  {"+theme +token +jwt -sid -csrf", "+theme -token -jwt -sid -csrf"},
+				false: {"+theme +token +jwt -sid -csrf", "+theme"},
+			} {
+				pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), swap(), cookies.Handler{Shown: -1, Session: legacy})
+				w := httptest.NewRecorder()
+				w.Header()["Set-Cookie"] = []string{"theme=dark"}
+				w.Header()[spelling] = row.lines
+				pending.Commit(w)
+				assert.Equal(t, want[index(row.cleared)], names(w.Header()), name)
+				assert.Equal(t, row.cleared && legacy, pending.Action() == cookies.LoggedOut, name)
+			}
+		}
+	}
+}
+
+// Each row is what else a response with Clear-Site-Data does, and what is on it.
+func TestClearSiteDataBesideCookies(t *testing.T) {
+	for name, row := range map[string]struct {
+		change  *cookies.Change
+		session bool
+		line    string
+		lines   string
+		action  cookies.Action
+	}{
+		"a session that stays":     {&cookies.Change{Watch: true}, true, "theme=dark", "+theme -token -jwt -sid -csrf", cookies.LoggedOut},
+		"a sign-in":                {&cookies.Change{Watch: true}, true, "sid=bob-1", "+sid -token -jwt -csrf", cookies.LoggedOut},
+		"a session saved again":    {swap(), true, "sid=ada-1", "+sid -token -jwt -csrf", cookies.LoggedOut},
+		"a Stytch cookie":          {swap(), true, "token=own", "+token -jwt -sid -csrf", cookies.LoggedOut},
+		"a refresh":                {&cookies.Change{Set: session()}, false, "theme=dark", "+theme", cookies.NoAction},
+		"a session that has ended": {&cookies.Change{Clear: true}, false, "theme=dark", "+theme -token -jwt", cookies.NoAction},
+		"a cookie that retires":    {&cookies.Change{Expire: []int{0}}, false, "theme=dark", "+theme -sid -csrf", cookies.NoAction},
+	} {
+		pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), row.change, cookies.Handler{Shown: 0, Session: row.session, Classify: classify})
+		w := httptest.NewRecorder()
+		w.Header()["Set-Cookie"] = []string{row.line}
+		w.Header().Set("Clear-Site-Data", `"*"`)
+		pending.Commit(w)
+		assert.Equal(t, row.lines, names(w.Header()), name)
+		assert.Equal(t, row.action, pending.Action(), name)
+	}
+}
+
+func index(second bool) int {
+	if second {
+		return 1
+	}
+	return 0
+}

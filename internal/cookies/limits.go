@@ -13,6 +13,15 @@ const (
 	// browser drops a longer one (RFC 6265bis section 5.7).
 	maxLines = 3 << 10
 
+	// maxHeader is for the whole header of a response, with what the server adds to it.
+	// nginx answers 502 if it does not fit into proxy_buffer_size, which is 4 KB by
+	// default.
+	maxHeader = 4 << 10
+
+	// serverLines is what net/http adds at most: the status line, Date, Content-Type,
+	// Content-Length or Transfer-Encoding, Connection, and the empty line.
+	serverLines = 200
+
 	// maxCookieHeader is for the Cookie header of the next request: a server's line has
 	// 8 KB by default.
 	maxCookieHeader = 7 << 10
@@ -27,6 +36,37 @@ func (p *Policy) fits(r *http.Request, ch *Change, set, deletions []*http.Cookie
 	}
 	next := editCookieHeader(r, func(name string) bool { return p.isStytch(name) || p.expires(ch, name) }, set)
 	return sum <= maxLines && len(next) <= maxCookieHeader
+}
+
+// within returns the lines that h has room for: all, or those without the JWT, or none
+// where a later response can write them. It leaves out those that expire what the
+// handler itself set.
+func (pl *plan) within(h http.Header, handlerCookies []*http.Cookie) []*http.Cookie {
+	lines := withoutOverridden(pl.lines, handlerCookies)
+	if !pl.canWait || hasRoomFor(h, lines) {
+		return lines
+	}
+	if lines = withoutOverridden(pl.noJWT, handlerCookies); hasRoomFor(h, lines) {
+		return lines
+	}
+	return nil
+}
+
+// hasRoomFor counts the header as HTTP/1.1 sends it.
+func hasRoomFor(h http.Header, lines []*http.Cookie) bool {
+	sum := serverLines + len("Cache-Control: no-store\r\n")
+	for name, values := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			continue
+		}
+		for _, v := range values {
+			sum += len(name) + len(": \r\n") + len(v)
+		}
+	}
+	for _, c := range lines {
+		sum += len("Set-Cookie: \r\n") + len(c.String())
+	}
+	return sum <= maxHeader
 }
 
 // HasRoom reports whether a response has room for a JWT of that length, beside an

@@ -10,10 +10,18 @@ import (
 
 const maxCookieAge = 400 * 24 * time.Hour // browsers cap Max-Age there (RFC 6265bis section 5.5)
 
+// plan is the Set-Cookie lines of one response. The zero value has none.
+type plan struct {
+	lines   []*http.Cookie
+	noJWT   []*http.Cookie // in place of lines where those have no room; nil if the JWT is left out anyway
+	sets    bool           // the lines set Stytch cookies
+	canWait bool           // a later response may write the lines: they are no logout, and clear no session
+}
+
 // plan turns a change into the Set-Cookie lines of the response, and into the Cookie
 // header of the handler's request. The deletions are the last lines: behind a proxy
 // that keeps only the first Set-Cookie, users stay signed in.
-func (p *Policy) plan(r *http.Request, ch *Change) (lines []*http.Cookie, cookieHeader string) {
+func (p *Policy) plan(r *http.Request, ch *Change) (pl plan, cookieHeader string) {
 	var set, deletions []*http.Cookie
 	switch {
 	case ch.Set != nil:
@@ -25,18 +33,24 @@ func (p *Policy) plan(r *http.Request, ch *Change) (lines []*http.Cookie, cookie
 	for _, i := range ch.Expire {
 		deletions = append(deletions, p.clearLegacy(i)...)
 	}
+	pl = plan{lines: append(set, deletions...), sets: ch.Set != nil, canWait: ch.Set != nil || !ch.Clear}
 	if ch.Set != nil {
+		noJWT := pl.lines
+		if c := p.Read(r); len(c.JWTs) > 0 { // the JWT of the browser is older
+			noJWT = slices.Insert(slices.Clone(noJWT), 1, p.deletion(p.opts.JWTName, p.scope()))
+		}
 		jwt := p.cookie(p.opts.JWTName, string(ch.Set.JWT), ch.Set.Expires)
-		if with := append(set, jwt); p.fits(r, ch, with, deletions) {
+		if with := append(set[:1:1], jwt); p.fits(r, ch, with, deletions) {
 			set = with
-		} else if c := p.Read(r); len(c.JWTs) > 0 { // the JWT of the browser is older
-			deletions = slices.Insert(deletions, 0, p.deletion(p.opts.JWTName, p.scope()))
+			pl.lines, pl.noJWT = slices.Concat(with, deletions), noJWT
+		} else {
+			pl.lines = noJWT
 		}
 	}
 	cookieHeader = editCookieHeader(r, func(name string) bool {
 		return (ch.Set != nil || ch.Clear) && p.isStytch(name) || ch.hides(r) && p.expires(ch, name)
 	}, set)
-	return append(set, deletions...), cookieHeader
+	return pl, cookieHeader
 }
 
 // expires reports whether name is a legacy cookie that ch expires.

@@ -17,21 +17,22 @@ type Pending struct {
 	ignoreLegacy bool
 
 	mu        sync.Mutex // guards the rest: httputil.ReverseProxy flushes from a goroutine of its own
-	lines     []*http.Cookie
+	plan      plan
 	loggedOut bool // LogOut was called
 	committed bool
 	action    Action
 }
 
 // Prepare prepares a change. It returns the response's part, and the request for the
-// handler: its cookies are those that the browser's next request will have.
+// handler: its cookies are those that the browser's next request will have, if the
+// response has room for them.
 func (p *Policy) Prepare(r *http.Request, ch *Change, h Handler) (*Pending, *http.Request) {
 	pd := &Pending{policy: p, handler: h, ignoreLegacy: ch.IgnoreLegacy}
 	if ch.Watch && ch.None() {
 		return pd, r
 	}
-	lines, cookieHeader := p.plan(r, ch)
-	pd.lines = lines
+	var cookieHeader string
+	pd.plan, cookieHeader = p.plan(r, ch)
 	next := *r
 	next.Header = r.Header.Clone()
 	next.Header.Del("Cookie")
@@ -51,6 +52,7 @@ func (pd *Pending) Commit(w http.ResponseWriter) {
 	handlerCookies := pd.policy.sessionCookiesOf(h)
 	action := pd.handlerAction(handlerCookies) // runs code of the application, so not under the lock
 	ended := pd.handler.Ended != nil && pd.handler.Ended()
+	cleared := clearsCookies(h)
 
 	pd.mu.Lock()
 	defer pd.mu.Unlock()
@@ -61,13 +63,20 @@ func (pd *Pending) Commit(w http.ResponseWriter) {
 	switch {
 	case pd.loggedOut: // LogOut has replaced the lines, and every session has ended already
 		action = NoAction
+	case cleared && pd.handler.Session:
+		action = LoggedOut
+	}
+	switch {
+	case pd.loggedOut:
 	case action == Overruled, ended: // the response of that other logout has expired what the browser held
-		pd.lines = nil
+		pd.plan = plan{}
 	case action == LoggedOut:
-		pd.lines = pd.policy.clearAll()
+		pd.plan = plan{lines: pd.policy.clearAll()}
+	case cleared && pd.plan.sets: // the browser would drop the new cookies, too
+		pd.plan = plan{}
 	}
 	pd.action = action
-	writeCookies(h, withoutOverridden(pd.lines, handlerCookies))
+	writeCookies(h, pd.plan.within(h, handlerCookies))
 	if len(handlerCookies) > 0 {
 		noStore(h)
 	}
@@ -104,7 +113,7 @@ func (p *Policy) LogOut(h http.Header, r *http.Request, pending *Pending) error 
 	if pending.committed {
 		return errTooLate
 	}
-	pending.lines, pending.loggedOut = lines, true
+	pending.plan, pending.loggedOut = plan{lines: lines}, true
 	return nil
 }
 
