@@ -136,21 +136,3 @@ func TestLogOutTooLate(t *testing.T) {
 	_, pending := answer(p, request("sid=ada-1"), swap(), deaf)
 	assert.EqualError(t, p.LogOut(http.Header{}, request("sid=ada-1"), pending), "stytchmigrate: Logout after the response began: cookies were not cleared")
 }
-
-// Each row is a header by which a cache would keep a response, and whether it is left out
-// of one with session cookies.
-func TestNoStore(t *testing.T) {
-	for name, dropped := range map[string]bool{
-		"Cdn-Cache-Control": true, "cdn-cache-control": true, "Cloudflare-CDN-Cache-Control": true, "Surrogate-Control": true,
-		"X-Accel-Expires": true, "x-accel-expires": true, "Cache-control": true,
-		"Expires": false, "X-Cache-Control-Other": false, "XCache-Control": false,
-	} {
-		w := httptest.NewRecorder()
-		w.Header()[name] = []string{"max-age=600"}
-		pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), swap(), deaf)
-		pending.Commit(w)
-		assert.Equal(t, []string{"no-store"}, w.Header()["Cache-Control"])
-		_, kept := w.Header()[name]
-		assert.Equal(t, !dropped, kept, name)
-	}
-}
