@@ -27,6 +27,8 @@ type applier struct {
 // apply passes the request on to next, with the decision in its context, and changes
 // the cookies of the response if they may change there.
 func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Received, d *decision, next http.Handler) {
+	came := r
+	shareTrailer(came)
 	write := !d.change.None() && a.cookies.MayWrite(r)
 	if d.change.Set != nil && !a.cookies.CoversHost(r) && a.foreignHostReported.Set() {
 		a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
@@ -45,6 +47,7 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 		}
 	}
 	r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &d.requestInfo))
+	defer giveBack(came, r)
 	if d.pending == nil {
 		next.ServeHTTP(w, r)
 		return
@@ -58,6 +61,22 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	}()
 	next.ServeHTTP(d.pending.Wrap(w), r)
 	d.pending.Commit(w) // if the handler wrote nothing, net/http sends a 200 after this
+}
+
+// shareTrailer makes the copies of r have the trailer of a chunked request that
+// announces none: net/http sets it on the request that it made, unless there is a map.
+func shareTrailer(r *http.Request) {
+	if r.Trailer == nil && r.ContentLength < 0 {
+		r.Trailer = http.Header{}
+	}
+}
+
+// giveBack gives the request that came what the handler has left in its copy. net/http
+// removes the files of a MultipartForm from the request that it made, and middlewares
+// outside of this one name traces by Pattern, and log forms.
+func giveBack(came, passedOn *http.Request) {
+	came.MultipartForm, came.Form, came.PostForm = passedOn.MultipartForm, passedOn.Form, passedOn.PostForm
+	came.Pattern = passedOn.Pattern
 }
 
 // handlerOf describes the handler of r to the cookies package: which legacy cookie

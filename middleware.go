@@ -181,7 +181,10 @@ func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.
 		next.ServeHTTP(w, r)
 		return true
 	}
-	next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, contextKey{}, info)))
+	shareTrailer(r)
+	passedOn := r.WithContext(context.WithValue(ctx, contextKey{}, info))
+	defer giveBack(r, passedOn)
+	next.ServeHTTP(w, passedOn)
 	return true
 }
 
