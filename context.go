@@ -56,7 +56,7 @@ type decision struct {
 	requestInfo
 	change  cookies.Change
 	notable notable
-	gone    bool // the client left while the request waited
+	gone    bool // the client left while the request waited; with OutcomeAnonymous nothing was found out
 }
 
 // notable is a second event of a request, besides the one of Kind "request".

@@ -48,9 +48,13 @@ func (d *decider) decide(r *http.Request, c *cookies.Received) decision {
 	if c.HasStytch() && out.session == nil && out.legacy != nil && !loggedOut && len(out.change.Expire) == 0 {
 		out.change.Watch = true
 	}
-	out.gone = errors.Is(out.err, stytch.ErrNoAnswer) && errors.Is(r.Context().Err(), context.Canceled)
+	out.gone = out.gone || errors.Is(out.err, stytch.ErrNoAnswer) && hasLeft(r)
 	return out
 }
+
+// hasLeft reports whether the client has left. What fails from then on may have failed
+// because the context of the request ended.
+func hasLeft(r *http.Request) bool { return errors.Is(r.Context().Err(), context.Canceled) }
 
 // isLoggedOut reports whether the legacy session of a decision was logged out, on
 // this machine or another one. LegacyFromContext then hides it from handlers. A
@@ -105,7 +109,9 @@ func (d *decider) unavailable(r *http.Request, c *cookies.Received, st *session.
 		return out
 	}
 	var err error
-	if out.legacy, err = d.legacy.first(r, c); err != nil {
+	if out.legacy, err = d.legacy.first(r, c); err != nil && hasLeft(r) {
+		out.gone = true
+	} else if err != nil {
 		d.report.logError(r.Context(), err)
 		out.cause = causeApplication // an old cookie that can't be resolved must show on the status page
 	}
@@ -121,6 +127,8 @@ func (d *decider) decideLegacy(ctx context.Context, r *http.Request, c *cookies.
 	}
 	legacy, err := d.legacy.first(r, c)
 	switch {
+	case err != nil && hasLeft(r):
+		return decision{gone: true}
 	case err != nil:
 		d.report.logError(r.Context(), err)
 		return decision{requestInfo: requestInfo{outcome: OutcomeUnavailable, err: err}}
@@ -140,7 +148,9 @@ func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Re
 	}
 	ruled, err := d.ruleOn(r, c, live)
 	if err != nil {
-		d.report.logError(r.Context(), err)
+		if !hasLeft(r) {
+			d.report.logError(r.Context(), err)
+		}
 		return out
 	}
 	legacy := ruled.legacy

@@ -111,7 +111,8 @@ func New(cfg Config) (*Middleware, error) {
 }
 
 // Handler returns a handler that finds out whose request it is and passes it
-// on to next, unless the client has left while the request waited for Stytch.
+// on to next, unless the client has left while the request waited for Stytch, or
+// for a Resolve that failed then.
 // What it found is in the request's context: see [UserFromContext],
 // [LegacyFromContext] and [OutcomeFromContext].
 //
@@ -128,6 +129,9 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		start := time.Now()
 		received := m.cookies.Read(r)
 		found := m.decider.decide(r, &received)
+		if found.gone && found.outcome == OutcomeAnonymous {
+			return // nothing was found out, and so there is nothing to report
+		}
 		mayHaveAsked := len(received.Tokens) > 0 // then a Handler inside must not ask Stytch again
 		if found.isNothing() && !mayHaveAsked && m.passesUnreported(r.Context()) {
 			next.ServeHTTP(w, r)

@@ -1,6 +1,8 @@
 package stories_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/stytchtest"
 )
 
 // longPolicy is a page with a Content-Security-Policy of n bytes.
@@ -62,5 +65,46 @@ func TestOldLogoutByClearSiteData(t *testing.T) {
 				assert.Equal(t, apptest.RefusedUntouched+"-", a.Get("sid=ada-1").String())
 			}, apptest.Stage(stytchmigrate.StageKeep))
 		}
+	}
+}
+
+// The client leaves while Resolve waits for its database, which then fails. That is no
+// error of the application: nothing is logged, and no event says that somebody could not
+// be told, by which the status page would go on waiting.
+func TestClientGoneWhileResolveWaits(t *testing.T) {
+	known, err := "authenticated ada | - | - | -", errors.New("database: context canceled")
+	for name, row := range map[string]struct {
+		before func(a *apptest.App) string
+		want   string
+		events []string
+	}{
+		"a legacy cookie":   {func(*apptest.App) string { return "sid=ada-2" }, "handler not run | - | - | -", nil},
+		"beside a live one": {func(a *apptest.App) string { return a.Get("sid=ada-1").Jar("sid=ada-2") }, known, []string{"authenticated memory"}},
+		"beside an old one": {func(*apptest.App) string { return "stytch_session=unknown; sid=ada-2" }, "handler not run | - | - | authenticate", nil},
+		"while Stytch is down": {func(a *apptest.App) string {
+			cookies := a.Get("sid=ada-1").Jar("sid=ada-2")
+			time.Sleep(6 * time.Minute)
+			a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(500, "internal_server_error"))
+			return cookies
+		}, "handler not run | - | - | authenticate authenticate", []string{"unavailable stytch"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				cookies := row.before(a)
+				a.Requests = nil
+				a.Log.Reset()
+				ctx, leave := context.WithCancel(t.Context())
+				a.Resolve = func(string) (stytchmigrate.LegacySession, error) { leave(); return stytchmigrate.LegacySession{}, err }
+				got := a.Get(cookies, func(r *http.Request) { *r = *r.WithContext(ctx) })
+				assert.Equal(t, row.want, got.String())
+				var events []string
+				for _, e := range a.Requests {
+					events = append(events, e.Outcome.String()+" "+e.Cause)
+				}
+				assert.Equal(t, row.events, events)
+				assert.NotContains(t, a.Log.String(), `"ERROR"`)
+				assert.NotContains(t, a.Log.String(), "Resolve")
+			}, apptest.Stage(stytchmigrate.StageKeep))
+		})
 	}
 }
