@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/latch"
@@ -41,7 +42,7 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	if write || d.change.Hide || d.change.Watch {
 		var pending *cookies.Pending
 		d.original = r
-		pending, r = a.cookies.Prepare(r, &d.change, a.handlerOf(r, d, write))
+		pending, r = a.cookies.Prepare(r, &d.change, a.handlerOf(r, c, d, write))
 		if write || d.change.Watch {
 			d.pending = pending
 		}
@@ -60,7 +61,7 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 		}
 	}()
 	next.ServeHTTP(d.pending.Wrap(w), r)
-	d.pending.Commit(w) // if the handler wrote nothing, net/http sends a 200 after this
+	d.pending.Finish(w) // if the handler wrote nothing, net/http sends a 200 after this
 }
 
 // shareTrailer makes the copies of r have the trailer of a chunked request that
@@ -81,7 +82,7 @@ func giveBack(came, passedOn *http.Request) {
 
 // handlerOf describes the handler of r to the cookies package: which legacy cookie
 // the handler sees, and what the cookies mean that it sets.
-func (a *applier) handlerOf(r *http.Request, d *decision, write bool) cookies.Handler {
+func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, write bool) cookies.Handler {
 	var current *resolvedSession // the legacy session that moved to Stytch, or that stays
 	if d.change.Watch || len(d.change.Expire) > 0 && d.session != nil {
 		current = d.legacy
@@ -89,6 +90,7 @@ func (a *applier) handlerOf(r *http.Request, d *decision, write bool) cookies.Ha
 	h := cookies.Handler{Shown: -1, Session: current != nil}
 	if current != nil && d.change.Shows(r) {
 		h.Shown = current.entry
+		h.Gone = a.goneOf(r, c, current)
 	}
 	stays := d.change.Watch
 	h.Classify = func(entry int, value string) cookies.Action {
@@ -106,6 +108,25 @@ func (a *applier) handlerOf(r *http.Request, d *decision, write bool) cookies.Ha
 		h.Ended = func() bool { return a.hasEnded(ctx, session.SessionID) }
 	}
 	return h
+}
+
+// goneOf returns cookies.Handler.Gone: whether Resolve has no session for the cookie any
+// more, for which it had one before the handler ran. Only what changes something may end a session
+// (RFC 9110 section 9.2.1). One that has run out meanwhile was not logged out. The client
+// may have left by now, and Resolve goes on.
+func (a *applier) goneOf(r *http.Request, c *cookies.Received, shown *resolvedSession) func() bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return nil
+	}
+	return func() bool {
+		if at := shown.session.ExpiresAt; !at.IsZero() && !time.Now().Before(at) {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), a.logouts.timeout)
+		defer cancel()
+		again, several, err := a.legacy.find(shown.entry, r.WithContext(ctx), c.Legacy[shown.entry])
+		return err == nil && again == nil && !several
+	}
 }
 
 // isRenewed reports whether the session that a handler set is the current one. If the

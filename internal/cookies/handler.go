@@ -35,6 +35,12 @@ type Handler struct {
 	// Overruled for another. It may be nil with Change.IgnoreLegacy only.
 	Classify func(legacy int, value string) Action
 
+	// Gone reports whether the legacy session of Shown is no session any more: old code
+	// may log a user out by deleting a row, and send no Set-Cookie. It is asked when the
+	// header goes out, if the handler set no session cookie, and by [Pending.Finish] once
+	// more if that was before the handler's end. nil: not asked.
+	Gone func() bool
+
 	// Ended reports whether another request has logged the user out meanwhile. nil: no.
 	Ended func() bool
 }

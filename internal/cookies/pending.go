@@ -20,6 +20,7 @@ type Pending struct {
 	plan      plan
 	loggedOut bool // LogOut was called
 	committed bool
+	asked     bool // Gone was asked, and the answer was no
 	action    Action
 }
 
@@ -51,6 +52,8 @@ func (pd *Pending) Commit(w http.ResponseWriter) {
 	h := w.Header()
 	handlerCookies := pd.policy.sessionCookiesOf(h)
 	action := pd.handlerAction(handlerCookies) // runs code of the application, so not under the lock
+	asked := action == NoAction && pd.asksIfGone(handlerCookies)
+	gone := asked && pd.handler.Gone()
 	ended := pd.handler.Ended != nil && pd.handler.Ended()
 	cleared := clearsCookies(h)
 
@@ -59,17 +62,19 @@ func (pd *Pending) Commit(w http.ResponseWriter) {
 	if pd.committed {
 		return
 	}
-	pd.committed = true
+	pd.committed, pd.asked = true, asked && !gone
 	switch {
 	case pd.loggedOut: // LogOut has replaced the lines, and every session has ended already
 		action = NoAction
-	case cleared && pd.handler.Session:
+	case cleared && pd.handler.Session, gone:
 		action = LoggedOut
 	}
 	switch {
 	case pd.loggedOut:
 	case action == Overruled, ended: // the response of that other logout has expired what the browser held
 		pd.plan = plan{}
+	case gone && !cleared: // the legacy cookie is a visitor's by now, and stays
+		pd.plan = plan{lines: pd.policy.clearStytch()}
 	case action == LoggedOut:
 		pd.plan = plan{lines: pd.policy.clearAll()}
 	case cleared && pd.plan.sets: // the browser would drop the new cookies, too
@@ -80,6 +85,33 @@ func (pd *Pending) Commit(w http.ResponseWriter) {
 	if len(handlerCookies) > 0 {
 		noStore(h)
 	}
+}
+
+// asksIfGone reports whether Gone is to be asked. A handler that sets a cookie by which
+// sessions are found has said what became of the session.
+func (pd *Pending) asksIfGone(handlerCookies []*http.Cookie) bool {
+	pd.mu.Lock()
+	defer pd.mu.Unlock()
+	saysSo := func(c *http.Cookie) bool { return pd.policy.isRead(c.Name) }
+	return pd.handler.Gone != nil && !pd.loggedOut && !slices.ContainsFunc(handlerCookies, saysSo)
+}
+
+// Finish is Commit for a handler that has returned. One that had written before may have
+// ended the legacy session after that: Action then says so, and the cookies stay.
+func (pd *Pending) Finish(w http.ResponseWriter) {
+	pd.mu.Lock()
+	asks := pd.asked
+	pd.mu.Unlock()
+	if !asks {
+		pd.Commit(w)
+		return
+	}
+	if !pd.handler.Gone() {
+		return
+	}
+	pd.mu.Lock()
+	defer pd.mu.Unlock()
+	pd.action = LoggedOut
 }
 
 func (pd *Pending) isCommitted() bool {
