@@ -177,9 +177,10 @@ func legacyCookies(list []LegacyCookie) []cookies.Legacy {
 func (o *CookieOptions) check(p *redact.Problems) {
 	for _, f := range []struct{ field, name string }{{"Cookies.SessionName", o.SessionName}, {"Cookies.JWTName", o.JWTName}} {
 		checkName(p, f.field, f.name)
-		p.Add(cookies.HasPrefixFold(f.name, "__Host-") && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
-		secure := cookies.HasPrefixFold(f.name, "__Host-") || cookies.HasPrefixFold(f.name, "__Secure-")
-		p.Add(secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
+		demands := cookies.DemandsOf(f.name)
+		p.Add(demands.HostOnly && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
+		p.Add(demands.Secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
+		p.Add(demands.HTTPOnly && o.ReadableByScripts, "%s %q: a browser refuses this name with Cookies.ReadableByScripts", f.field, f.name)
 	}
 	p.Add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)
 	p.Add(o.SameSite == http.SameSiteNoneMode && o.Insecure, "Cookies.SameSite: a browser refuses None with Cookies.Insecure")

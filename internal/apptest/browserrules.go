@@ -58,6 +58,8 @@ func RefusedByBrowser(c *http.Cookie, host string) string {
 		return "__Host- without Secure and Path=/, or with Domain"
 	case strings.HasPrefix(lower, "__secure-") && !c.Secure:
 		return "__Secure- without Secure"
+	case (strings.HasPrefix(lower, "__http-") || strings.HasPrefix(lower, "__host-http-")) && (!c.Secure || !c.HttpOnly):
+		return "__Http- without Secure and HttpOnly"
 	case c.SameSite == http.SameSiteNoneMode && !c.Secure:
 		return "SameSite=None without Secure"
 	case domain != "" && host != domain && !strings.HasSuffix(host, "."+domain):

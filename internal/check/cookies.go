@@ -38,8 +38,7 @@ func (c *check) judgeLegacy(field string, l *cookies.Legacy) {
 	c.Add(len(l.Scopes) > 0 && !slices.ContainsFunc(l.Scopes, overlaps),
 		"%s.Scopes: no Path is in Cookies.Path %q, or above it: no request that brings the cookie may be answered with the new ones, and nobody moves; set Cookies.Path to one that holds both", field, c.Cookies.Path)
 	for _, name := range l.Names() {
-		secure := cookies.HasPrefixFold(name, "__Host-") || cookies.HasPrefixFold(name, "__Secure-")
-		c.Add(secure && c.Cookies.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
+		c.Add(cookies.DemandsOf(name).Secure && c.Cookies.Insecure, "%s: cookie %q is expired over HTTPS only, and Cookies.Insecure is for plain HTTP: it would stay; serve HTTPS, and leave Insecure out", field, name)
 	}
 }
 

@@ -65,6 +65,8 @@ func TestCookies(t *testing.T) {
 		"a path that begins alike":  {scoped(scope{Path: "/app"}, scope{Path: "/apple"}), `Legacy[0].Scopes: no Path is in Cookies.Path "/app", or above it` + nobody},
 		"a secure name, plain HTTP": {prefixed("__Secure-sid", true), `Legacy[0]: cookie "__Secure-sid"` + plain},
 		"a host name, plain HTTP":   {prefixed("__host-sid", true), `Legacy[0]: cookie "__host-sid"` + plain},
+		"an HTTP name, plain HTTP":  {prefixed("__Http-sid", true), `Legacy[0]: cookie "__Http-sid"` + plain},
+		"both, plain HTTP":          {prefixed("__Host-Http-sid", true), `Legacy[0]: cookie "__Host-Http-sid"` + plain},
 		"a further name, likewise":  {func(c *config) { c.Legacy[0].Also, c.Cookies.Insecure = []string{"__Secure-cart"}, true }, `Legacy[0]: cookie "__Secure-cart"` + plain},
 		"plain HTTP, live":          {func(c *config) { c.ProjectID, c.Cookies.Insecure = "project-live-1", true }, "Cookies.Insecure: ProjectID is a live project's, whose sessions would be sent over plain HTTP too; serve HTTPS, and leave it out"},
 		"a long name":               {func(c *config) { c.Cookies.JWTName = strings.Repeat("n", 2500) }, "Cookies: the names and OldScopes" + room},

@@ -73,26 +73,19 @@ func (p *Policy) cookie(name, value string, expires time.Time) *http.Cookie {
 
 // deletion expires a cookie in a form that browsers obey. It has the Secure and the
 // SameSite of the cookies that are set beside it, so that a browser takes both or
-// neither, and the attributes that a name prefix demands (RFC 6265bis section 4.1.3).
+// neither, and the attributes that a name prefix demands.
 func (p *Policy) deletion(name string, s Scope) *http.Cookie {
 	s = s.Normal()
 	d := &http.Cookie{
 		Name: name, Domain: s.Domain, Path: s.Path, MaxAge: -1, Expires: time.Unix(0, 0),
 		Secure: !p.opts.Insecure, HttpOnly: true, SameSite: p.opts.SameSite,
 	}
-	if HasPrefixFold(name, "__Host-") {
-		d.Domain, d.Path, d.Secure = "", "/", true
-	}
-	if HasPrefixFold(name, "__Secure-") {
-		d.Secure = true
+	demands := DemandsOf(name)
+	d.Secure = d.Secure || demands.Secure
+	if demands.HostOnly {
+		d.Domain, d.Path = "", "/"
 	}
 	return d
-}
-
-// HasPrefixFold compares without regard to case, as browsers do with the prefixes of
-// cookie names (RFC 6265bis section 4.1.3).
-func HasPrefixFold(s, prefix string) bool {
-	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 func (p *Policy) scope() Scope { return Scope{p.opts.Domain, p.opts.Path} }
@@ -119,7 +112,7 @@ func (p *Policy) clearStytch() []*http.Cookie {
 func (p *Policy) clearOldScopes() (lines []*http.Cookie) {
 	for _, s := range p.opts.OldScopes {
 		for _, name := range []string{p.opts.SessionName, p.opts.JWTName} {
-			if !HasPrefixFold(name, "__Host-") {
+			if !DemandsOf(name).HostOnly {
 				lines = append(lines, p.deletion(name, s))
 			}
 		}

@@ -50,6 +50,12 @@ func TestSetCookieLines(t *testing.T) {
 		"insecure, and a legacy name with the prefix __Host-": {options(func(o *o) { o.Insecure = true }), legacy("__Host-sid"), []string{
 			"token=TOKEN; Path=/" + month + "; HttpOnly; SameSite=Lax", "jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax",
 			"__Host-sid=; Path=/" + expired + usual}},
+		"insecure, and a legacy name with the prefix __Http-": {options(func(o *o) { o.Insecure = true }), legacy("__Http-sid", cookies.Scope{Path: "/app"}), []string{
+			"token=TOKEN; Path=/" + month + "; HttpOnly; SameSite=Lax", "jwt=JWT; Path=/" + month + "; HttpOnly; SameSite=Lax",
+			"__Http-sid=; Path=/app" + expired + usual}},
+		"readable by scripts, and a legacy name with the prefix __Host-Http-": {options(func(o *o) { o.ReadableByScripts = true }), legacy("__host-http-sid", cookies.Scope{Path: "/app"}), []string{
+			"token=TOKEN; Path=/" + month + "; Secure; SameSite=Lax", "jwt=JWT; Path=/" + month + "; Secure; SameSite=Lax",
+			"__host-http-sid=; Path=/" + expired + usual}},
 		"names with prefixes": {options(func(o *o) { o.SessionName, o.JWTName = "__Host-s", "__Secure-j" }), legacy("sid"), []string{
 			"__Host-s=TOKEN; Path=/" + month + usual, "__Secure-j=JWT; Path=/" + month + usual, noSid}},
 		"old scopes": {options(func(o *o) { o.OldScopes = []cookies.Scope{{Domain: "example.com"}, {Path: "/app"}} }), legacy("sid"), []string{
@@ -186,13 +192,4 @@ func TestLinesThatAreThere(t *testing.T) {
 		assert.NoError(t, p.LogOut(h, request(""), nil))
 		assert.ElementsMatch(t, once["Set-Cookie"], h["Set-Cookie"])
 	})
-}
-
-// Each row is a cookie-name, and whether it has the prefix __Host-.
-func TestHasPrefixFold(t *testing.T) {
-	for name, want := range map[string]bool{
-		"__Host-sid": true, "__host-sid": true, "__HOST-": true, "__Host": false, "x__Host-sid": false, "": false,
-	} {
-		assert.Equal(t, want, cookies.HasPrefixFold(name, "__Host-"), name)
-	}
 }
