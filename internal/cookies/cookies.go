@@ -107,7 +107,21 @@ func (ch *Change) Shows(r *http.Request) bool { return ch.Watch || !ch.hides(r) 
 
 // hides reports whether the cookies of Expire are taken out of the handler's request.
 // A POST keeps them: its body may hold a CSRF token of the legacy session, which the
-// handler compares with the cookie.
+// handler compares with the cookie. A handshake keeps them, because no cookie changes
+// if its connection is switched.
 func (ch *Change) hides(r *http.Request) bool {
-	return ch.Hide || r.Method == http.MethodGet || r.Method == http.MethodHead
+	return ch.Hide || !isHandshake(r) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+}
+
+// isHandshake reports a request whose handler most likely switches protocols: of a
+// WebSocket (RFC 6455 section 4.1, RFC 8441 section 4), or for a tunnel.
+func isHandshake(r *http.Request) bool {
+	for _, line := range r.Header["Upgrade"] {
+		for token := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "websocket") {
+				return true
+			}
+		}
+	}
+	return r.Method == http.MethodConnect
 }

@@ -137,6 +137,29 @@ func TestShows(t *testing.T) {
 	}
 }
 
+// Each row is the header Upgrade of a page, and the Cookie header that its handler gets.
+// One that most likely switches protocols sees what the browser goes on sending.
+func TestRequestOfAHandshake(t *testing.T) {
+	const before, after = "sid=s; a=1", "a=1; token=TOKEN; jwt=JWT"
+	for upgrade, want := range map[string]string{
+		"websocket": before, "WebSocket": before, "h2c, websocket": before,
+		"": after, "h2c": after, "websocket2": after,
+	} {
+		r := request("sid=s; a=1", func(r *http.Request) { r.Header.Set("Upgrade", upgrade) })
+		h, passedOn := commit(cookies.New(defaults(), sid), r, swap())
+		assert.Equal(t, want, passedOn, upgrade)
+		assert.Equal(t, "+token +jwt -sid -csrf", names(h), "for a server that ignores it")
+		assert.Equal(t, want == before, swap().Shows(r), upgrade)
+		hidden := swap()
+		hidden.Hide = true
+		_, passedOn = commit(cookies.New(defaults(), sid), r, hidden)
+		assert.Equal(t, after, passedOn, upgrade)
+	}
+	r := request("sid=s; a=1", method(http.MethodConnect))
+	_, passedOn := commit(cookies.New(defaults(), sid), r, swap())
+	assert.Equal(t, before, passedOn)
+}
+
 // The request without a change is the one that came, and without a cookie left it has
 // no Cookie header.
 func TestRequestOfTheHandler(t *testing.T) {

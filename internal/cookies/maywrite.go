@@ -10,10 +10,10 @@ import (
 // MayWrite reports whether the response to r may change cookies. It may in answer to a
 // top-level navigation, and to a fetch of the same site for something that CDNs do not
 // keep. Fetch Metadata decides (W3C, section 2), then Origin. A client that sends
-// neither is no browser of today, and gets its cookies.
+// neither is no browser of today, and gets its cookies. A request to switch protocols
+// may be ignored (RFC 9110 section 7.8): see [Pending.Wrap] for one that is not.
 func (p *Policy) MayWrite(r *http.Request) bool {
-	upgrade := r.Header.Get("Upgrade") != "" || r.Method == http.MethodConnect // RFC 8441 section 4
-	if upgrade || !p.CoversHost(r) || !PathMatch(r.URL.Path, p.opts.Path) {
+	if !p.CoversHost(r) || !PathMatch(r.URL.Path, p.opts.Path) {
 		return false
 	}
 	switch r.Header.Get("Sec-Fetch-Dest") {
@@ -26,9 +26,10 @@ func (p *Policy) MayWrite(r *http.Request) bool {
 		return true
 	case "":
 		return p.isSameSite(r)
-	default:
-		return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 	}
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" &&
+		(dest == "document" || dest == "empty") // empty: a service worker passes the navigation on
 }
 
 // isSameSite goes by the Origin of a request without Fetch Metadata.

@@ -15,6 +15,7 @@ type Pending struct {
 	policy       *Policy
 	handler      Handler
 	ignoreLegacy bool
+	tunnel       bool // the request asks for a tunnel: CONNECT, also by RFC 8441
 
 	mu        sync.Mutex // guards the rest: httputil.ReverseProxy flushes from a goroutine of its own
 	plan      plan
@@ -26,14 +27,17 @@ type Pending struct {
 
 // Prepare prepares a change. It returns the response's part, and the request for the
 // handler: its cookies are those that the browser's next request will have, if the
-// response has room for them.
+// response has room for them. A handshake keeps the cookies that it has.
 func (p *Policy) Prepare(r *http.Request, ch *Change, h Handler) (*Pending, *http.Request) {
-	pd := &Pending{policy: p, handler: h, ignoreLegacy: ch.IgnoreLegacy}
+	pd := &Pending{policy: p, handler: h, ignoreLegacy: ch.IgnoreLegacy, tunnel: r.Method == http.MethodConnect}
 	if ch.Watch && ch.None() {
 		return pd, r
 	}
 	var cookieHeader string
 	pd.plan, cookieHeader = p.plan(r, ch)
+	if isHandshake(r) && !ch.Hide {
+		return pd, r
+	}
 	next := *r
 	next.Header = r.Header.Clone()
 	next.Header.Del("Cookie")
@@ -45,8 +49,15 @@ func (p *Policy) Prepare(r *http.Request, ch *Change, h Handler) (*Pending, *htt
 
 // Commit writes the lines to the header of w, once. Call it before the final header
 // goes out.
-func (pd *Pending) Commit(w http.ResponseWriter) {
+func (pd *Pending) Commit(w http.ResponseWriter) { pd.commit(w, http.StatusOK) }
+
+// commit is Commit of a response with that status.
+func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	if pd.isCommitted() { // before w.Header(), of which net/http would make a copy for each write
+		return
+	}
+	if status == http.StatusSwitchingProtocols || pd.tunnel && status < 300 {
+		pd.leaveAlone()
 		return
 	}
 	h := w.Header()
@@ -85,6 +96,13 @@ func (pd *Pending) Commit(w http.ResponseWriter) {
 	if len(handlerCookies) > 0 {
 		noStore(h)
 	}
+}
+
+// leaveAlone makes Commit do nothing from now on.
+func (pd *Pending) leaveAlone() {
+	pd.mu.Lock()
+	defer pd.mu.Unlock()
+	pd.committed = true
 }
 
 // asksIfGone reports whether Gone is to be asked. A handler that sets a cookie by which

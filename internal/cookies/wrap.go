@@ -1,7 +1,9 @@
 package cookies
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 
 	"github.com/felixge/httpsnoop"
@@ -9,14 +11,15 @@ import (
 
 // Wrap returns a ResponseWriter with every interface that w has. It commits before the
 // final header goes out. Informational headers (1xx) go out as they are: some clients
-// lose cookies on them, and others get them twice.
+// lose cookies on them, and others get them twice. A connection that switches to another
+// protocol is left alone: the handler takes it over, or answers 101, or 2xx to CONNECT.
 func (pd *Pending) Wrap(w http.ResponseWriter) http.ResponseWriter {
-	commit := func() { pd.Commit(w) }
+	commit := func() { pd.commit(w, http.StatusOK) }
 	return httpsnoop.Wrap(withFlush(w), httpsnoop.Hooks{
 		WriteHeader: func(next httpsnoop.WriteHeaderFunc) httpsnoop.WriteHeaderFunc {
 			return func(code int) {
-				if code >= 200 {
-					commit()
+				if code >= 200 || code == http.StatusSwitchingProtocols {
+					pd.commit(w, code)
 				}
 				next(code)
 			}
@@ -29,6 +32,15 @@ func (pd *Pending) Wrap(w http.ResponseWriter) http.ResponseWriter {
 		},
 		ReadFrom: func(next httpsnoop.ReadFromFunc) httpsnoop.ReadFromFunc {
 			return func(src io.Reader) (int64, error) { commit(); return next(src) }
+		},
+		Hijack: func(next httpsnoop.HijackFunc) httpsnoop.HijackFunc {
+			return func() (net.Conn, *bufio.ReadWriter, error) {
+				conn, buf, err := next()
+				if err == nil {
+					pd.leaveAlone()
+				}
+				return conn, buf, err
+			}
 		},
 		Flush: func(next httpsnoop.FlushFunc) httpsnoop.FlushFunc {
 			return func() { commit(); next() }

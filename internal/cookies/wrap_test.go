@@ -72,6 +72,54 @@ func TestCommitBeforeTheFinalHeader(t *testing.T) {
 	}
 }
 
+// hijacked is a writer whose connection can be taken over.
+type hijacked struct{ *wire }
+
+func (w hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.call("hijack")
+	return nil, nil, nil
+}
+
+// Each row is an answer to a request that asks for another protocol, and the cookies in
+// the header in the end. Only what is really switched goes without.
+func TestSwitchingProtocols(t *testing.T) {
+	const all = "+token +jwt -sid -csrf"
+	type w = http.ResponseWriter
+	hijack := func(w w) { _, _, _ = http.NewResponseController(w).Hijack() }
+	for name, row := range map[string]struct {
+		method string
+		handle func(w w)
+		want   string
+	}{
+		"ignored":             {"GET", func(w w) { _, _ = w.Write([]byte("page")) }, all},
+		"ignored, silently":   {"GET", func(w) {}, all},
+		"refused":             {"GET", func(w w) { w.WriteHeader(426) }, all},
+		"switched":            {"GET", func(w w) { w.WriteHeader(101); _, _ = w.Write([]byte("frame")) }, ""},
+		"early hints":         {"GET", func(w w) { w.WriteHeader(103) }, all},
+		"taken over":          {"GET", func(w w) { hijack(w); w.WriteHeader(200) }, ""},
+		"a tunnel":            {"CONNECT", func(w w) { w.WriteHeader(200) }, ""},
+		"a tunnel, by a byte": {"CONNECT", func(w w) { _, _ = w.Write([]byte("frame")) }, ""},
+		"a tunnel, silently":  {"CONNECT", func(w) {}, ""},
+		"a tunnel that ends":  {"CONNECT", func(w w) { w.WriteHeader(299) }, ""},
+		"no tunnel":           {"CONNECT", func(w w) { w.WriteHeader(300) }, all},
+		"a tunnel refused":    {"CONNECT", func(w w) { w.WriteHeader(404) }, all},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1", method(row.method)), swap(), deaf)
+			w := hijacked{&wire{h: http.Header{}}}
+			row.handle(pending.Wrap(w))
+			pending.Finish(w)
+			assert.Equal(t, row.want, names(w.h))
+			assert.Equal(t, cookies.NoAction, pending.Action())
+		})
+	}
+	stuck := &wire{h: http.Header{}} // its connection can't be taken over
+	same := wrapped(stuck)
+	hijack(same)
+	same.WriteHeader(500)
+	assert.Equal(t, []string{"hijack ", "500 " + all}, stuck.calls)
+}
+
 // kinds tells which interfaces a ResponseWriter has.
 func kinds(w http.ResponseWriter) string {
 	_, flush := w.(http.Flusher)
@@ -170,14 +218,14 @@ func TestAWriterThatOnlyUnwrapsToFlush(t *testing.T) {
 	var did []string
 	o, rec := newOuter()
 	w := wrapped(able{o, &did})
-	_, _, err := w.(http.Hijacker).Hijack()
-	assert.NoError(t, err)
 	assert.NoError(t, w.(http.Pusher).Push("/style.css", nil))
-	_, err = io.Copy(w, io.LimitReader(zeros{}, 4))
+	_, err := io.Copy(w, io.LimitReader(zeros{}, 4))
 	assert.NoError(t, err)
-	assert.Equal(t, []string{"hijack", "push /style.css", "read from"}, did)
 	assert.Len(t, rec.Result().Cookies(), 4)
 	assert.NoError(t, http.NewResponseController(w).Flush())
+	_, _, err = w.(http.Hijacker).Hijack()
+	assert.NoError(t, err)
+	assert.Equal(t, []string{"push /style.css", "read from", "hijack"}, did)
 }
 
 // duplex is a writer inside that is asked for full duplex.

@@ -35,7 +35,8 @@ func TestWhereCookiesMayChange(t *testing.T) {
 		"an image":                    {apptest.FetchMetadata("same-origin no-cors image"), false},
 		"a fetch of another site":     {apptest.FetchMetadata("cross-site cors empty"), false},
 		"another origin":              {apptest.Header("Origin", "https://other.example"), false},
-		"an upgrade":                  {apptest.Header("Upgrade", "websocket"), false},
+		"an upgrade, ignored":         {apptest.Header("Upgrade", "h2c"), true},
+		"by a service worker":         {apptest.FetchMetadata("cross-site navigate empty"), true},
 		"a host outside the domain":   {host("other.example"), false},
 		"a path outside the path":     {func(r *http.Request) { r.URL.Path = "/application" }, false},
 	} {
