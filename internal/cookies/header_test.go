@@ -32,6 +32,17 @@ func TestSpellingsOfSetCookie(t *testing.T) {
 	}
 }
 
+// A name with letters that are not ASCII is another one, and net/http sends no such name.
+func TestNameThatOnlyLooksLikeSetCookie(t *testing.T) {
+	for _, name := range []string{"Set-Coo\u212aie", "\u017fet-cookie", "Set-Cookie "} {
+		pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), swap(), cookies.Handler{Shown: 0, Classify: classify})
+		w := httptest.NewRecorder()
+		w.Header()[name] = []string{"sid=; Max-Age=0"}
+		pending.Commit(w)
+		assert.Equal(t, cookies.NoAction, pending.Action())
+	}
+}
+
 // Of two spellings both count, in the order in which net/http sends them.
 func TestTwoSpellingsOfSetCookie(t *testing.T) {
 	pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), &cookies.Change{Watch: true}, cookies.Handler{Shown: 0, Classify: classify})
@@ -125,7 +136,9 @@ func TestClearSiteDataBesideCookies(t *testing.T) {
 		"a session that has ended": {&cookies.Change{Clear: true}, false, "theme=dark", "+theme -token -jwt", cookies.NoAction},
 		"a cookie that retires":    {&cookies.Change{Expire: []int{0}}, false, "theme=dark", "+theme -sid -csrf", cookies.NoAction},
 	} {
-		pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), row.change, cookies.Handler{Shown: 0, Session: row.session, Classify: classify})
+		pending, _ := cookies.New(defaults(), sid).Prepare(request("sid=ada-1"), row.change, cookies.Handler{
+			Shown: 0, Session: row.session, Classify: classify, Gone: func() bool { t.Error("asked"); return true },
+		})
 		w := httptest.NewRecorder()
 		w.Header()["Set-Cookie"] = []string{row.line}
 		w.Header().Set("Clear-Site-Data", `"*"`)

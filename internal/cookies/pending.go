@@ -63,10 +63,10 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	h := w.Header()
 	handlerCookies := pd.policy.sessionCookiesOf(h)
 	action := pd.handlerAction(handlerCookies) // runs code of the application, so not under the lock
-	asked := action == NoAction && pd.asksIfGone(handlerCookies)
+	cleared := clearsCookies(h)
+	asked := action == NoAction && !cleared && pd.asksIfGone(handlerCookies)
 	gone := asked && pd.handler.Gone()
 	ended := pd.handler.Ended != nil && pd.handler.Ended()
-	cleared := clearsCookies(h)
 
 	pd.mu.Lock()
 	defer pd.mu.Unlock()
@@ -84,7 +84,7 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	case pd.loggedOut:
 	case action == Overruled, ended: // the response of that other logout has expired what the browser held
 		pd.plan = plan{}
-	case gone && !cleared: // the legacy cookie is a visitor's by now, and stays
+	case gone: // the legacy cookie is a visitor's by now, and stays
 		pd.plan = plan{lines: pd.policy.clearStytch()}
 	case action == LoggedOut:
 		pd.plan = plan{lines: pd.policy.clearAll()}

@@ -1,6 +1,7 @@
 package stories_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -182,4 +183,26 @@ func TestNoOldLogoutWithoutASetCookie(t *testing.T) {
 			}, apptest.Stage(stytchmigrate.StageKeep))
 		})
 	}
+}
+
+// The client leaves before the handler is done. Resolve, which goes by the context of the
+// request, can tell all the same that the session was deleted.
+func TestDeletedRowOfAClientThatLeft(t *testing.T) {
+	deleted := false
+	resolve := apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
+		l.Resolve = func(r *http.Request, value string) (stytchmigrate.LegacySession, error) {
+			if deleted {
+				return stytchmigrate.LegacySession{}, cmp.Or(r.Context().Err(), stytchmigrate.ErrNoSession)
+			}
+			return apptest.LegacySession("ada", value), nil
+		}
+	})
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+		ctx, leave := context.WithCancel(t.Context())
+		a.Handler = func(http.ResponseWriter, *http.Request) { deleted = true; leave() }
+		a.Get(cookies, apptest.Method(http.MethodPost), func(r *http.Request) { *r = *r.WithContext(ctx) })
+		synctest.Wait()
+		assert.False(t, a.Stytch.Sessions()[0].Live)
+	}, apptest.Stage(stytchmigrate.StageKeep), resolve)
 }
