@@ -39,7 +39,12 @@ func TestLogoutOnEachOutcome(t *testing.T) {
 		"a Stytch session":            {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c }, "authenticated ada" + apptest.CookiesCleared + "authenticate revoke", nil},
 		"both":                        {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c + "; sid=ada-1" }, "authenticated ada" + apptest.CookiesCleared + "authenticate revoke", nil},
 		"two people":                  {func(a *apptest.App) string { c, _ := a.SignedIn(a.Ada); return c + "; sid=bob-1" }, "anonymous" + apptest.CookiesCleared + "authenticate revoke", nil},
-		"a session Stytch has ended":  {func(a *apptest.App) string { c, s := a.SignedIn(a.Ada); a.Stytch.RevokeSession(s.ID); return c }, "anonymous" + apptest.CookiesCleared + "authenticate revoke revoke", nil},
+		"a session Stytch has ended": {func(a *apptest.App) string {
+			c, s := a.SignedIn(a.Ada)
+			time.Sleep(time.Minute)
+			a.Stytch.RevokeSession(s.ID)
+			return c
+		}, "anonymous" + apptest.CookiesCleared + "authenticate revoke revoke", nil},
 		"Stytch down for a moment": {func(a *apptest.App) string {
 			a.Stytch.Fail(stytchtest.Migrate, stytchtest.Error(500, "internal_server_error"), stytchtest.Error(500, "internal_server_error"))
 			return "sid=ada-1"

@@ -191,7 +191,6 @@ func (j *job) resume(ctx context.Context, r *records.Record) finding {
 		return j.expired(r)
 	}
 	k, err := j.Sessions.Confirm(ctx, r.Session, r.VouchedAt, recordFresh)
-	now := time.Now()
 	switch {
 	case err == nil:
 		if k.VouchedAt.After(r.VouchedAt) {
@@ -200,9 +199,9 @@ func (j *job) resume(ctx context.Context, r *records.Record) finding {
 		return settledAs(&sharedResult{Result: Result{Answer: stytch.Yes, Entry: k, Recorded: true}})
 	case errors.Is(err, session.ErrEnded): // revoked by this package on another machine; if by a logout, the next look finds its mark
 		return j.expired(r)
-	case stytch.AnswerOf(err) != stytch.No || now.Before(r.Session.StartedAt.Add(session.Propagation)):
+	case stytch.AnswerOf(err) != stytch.No:
 		return settledAs(cantTell(err))
-	case now.After(r.Session.ExpiresAt.Add(-session.NearExpiry)):
+	case time.Now().After(r.Session.ExpiresAt.Add(-session.NearExpiry)):
 		return j.expired(r)
 	case !r.Session.User.Accepts(j.legacy.Identity): // revoked for that, perhaps, and the mark was lost
 		return j.expired(r)

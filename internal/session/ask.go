@@ -14,6 +14,7 @@ type question struct {
 	stytch.SessionRef                    // a token, or a JWT
 	minutes           int                // how long the session is to live from now on; 0: its expiry stays
 	claims            *sessionjwt.Claims // what the JWT says, if it could be verified; nil for a token
+	startedAt         time.Time          // what the request's JWT says, if there is no key to verify it with
 }
 
 // cookie is the key of what the question is about.
@@ -27,19 +28,23 @@ func (q *question) cookie() entryKey {
 // ask returns the session that a question is about. Requests that ask the same question
 // at the same time share one call, and a "no" is remembered for a minute.
 func (s *Sessions) ask(ctx context.Context, q question) (*Entry, error) {
+	v := s.vouchedFor(q)
 	cookie := q.cookie().hash()
-	if _, unknown := s.unknown.Get(cookie); unknown {
+	if _, unknown := s.unknown.Get(cookie); unknown && !v.isNew() {
 		return nil, errUnknown
 	}
 	if q.claims != nil && s.Tombstones.SessionEndedLocal(q.claims.SessionID) {
 		return nil, ErrEnded
 	}
-	v := s.vouchedFor(q)
 	q.Vouched = v.sessionID != ""
 	// The session is part of the key: a question that is vouched for must not wait for
 	// the same question that is not, which may be held back. Nor may it take the answer
-	// of that one, which the brake has not judged.
+	// of that one, which the brake has not judged. The same goes for a session that is
+	// known to be new.
 	key := string(q.Token + "\x00" + q.JWT + "\x00" + redact.Secret(v.sessionID))
+	if v.isNew() {
+		key += "\x00new"
+	}
 	k, err := s.calls.Do(ctx, key, func(ctx context.Context) (*Entry, error) {
 		if k := s.recentAnswer(q); k != nil { // the same call has just ended
 			return k, nil
@@ -68,32 +73,53 @@ func (s *Sessions) recentAnswer(q question) *Entry {
 }
 
 // vouched is a session that something here speaks for before Stytch is asked about it:
-// memory, or a JWT of ours that has expired. The zero value: nothing does.
+// memory, a record, or a JWT of ours that has expired. Without a sessionID nothing does.
 type vouched struct {
 	sessionID string
+	started   time.Time // zero: unknown, as it is for a token that comes alone
 	expires   time.Time
 }
 
 func (s *Sessions) vouchedFor(q question) vouched {
 	if k, ok := s.entries.Peek(q.cookie()); ok {
-		return vouched{k.Session.ID, k.Session.ExpiresAt}
+		return vouched{k.Session.ID, k.Session.StartedAt, k.Session.ExpiresAt}
 	}
 	if q.claims != nil {
-		return vouched{q.claims.SessionID, q.claims.SessionExpiresAt}
+		return vouched{q.claims.SessionID, startOf(q.claims), q.claims.SessionExpiresAt}
 	}
-	return vouched{}
+	return vouched{started: q.startedAt}
+}
+
+// isNew reports that Stytch may not know the session everywhere yet.
+func (v *vouched) isNew() bool { return isNew(v.started) }
+
+func isNew(started time.Time) bool { return time.Now().Before(started.Add(Propagation)) }
+
+// startOf returns when the session of a JWT began, as far as the JWT tells. A JWT
+// without started_at is not older than its session.
+func startOf(c *sessionjwt.Claims) time.Time {
+	if c.SessionStartedAt.IsZero() {
+		return c.IssuedAt
+	}
+	return c.SessionStartedAt
 }
 
 // authenticate asks Stytch about a session and puts it into memory. A "no" about a
-// session that should be alive goes through the brake. A session that was logged out,
-// here or on another machine, is a "no", whatever Stytch says.
+// new session is can't tell: the part of Stytch that answers may not know the session
+// yet. A "no" about another session that should be alive goes through the brake. A
+// session that was logged out, here or on another machine, is a "no", whatever Stytch
+// says.
 func (s *Sessions) authenticate(ctx context.Context, ref stytch.SessionRef, minutes int, v vouched) (*Entry, error) {
+	isNew := v.isNew() // now: the session may be older when the answer comes
 	out, err := s.API.Authenticate(ctx, ref, minutes)
 	switch {
-	case stytch.AnswerOf(err) == stytch.No && time.Until(v.expires) > NearExpiry:
+	case stytch.AnswerOf(err) == stytch.No && (isNew || time.Until(v.expires) > NearExpiry):
 		// Another machine may have revoked the session while Stytch was asked.
-		if s.Tombstones.SessionEndedLocal(v.sessionID) || s.Tombstones.SessionEndedShared(context.WithoutCancel(ctx), v.sessionID) {
+		if s.wasLoggedOut(ctx, v.sessionID) {
 			return nil, ErrEnded
+		}
+		if isNew {
+			return nil, notYet(err)
 		}
 		return nil, s.judgeNo(ctx, err, v.sessionID)
 	case err != nil:
@@ -122,6 +148,19 @@ func (s *Sessions) authenticate(ctx context.Context, ref stytch.SessionRef, minu
 	return k, err
 }
 
+// wasLoggedOut reports that a session was logged out on some machine. id may be "". The store
+// is asked though the client has left: an error would read as "not logged out".
+func (s *Sessions) wasLoggedOut(ctx context.Context, id string) bool {
+	return id != "" && (s.Tombstones.SessionEndedLocal(id) || s.Tombstones.SessionEndedShared(context.WithoutCancel(ctx), id))
+}
+
+// notYet returns a "no" of Stytch's as can't tell.
+func notYet(no error) error {
+	e := *stytch.AsCall(no)
+	e.Answer = stytch.CantTell
+	return &e
+}
+
 // Confirm asks Stytch about a session that it vouched for at the time at, unless it did
 // so less than fresh ago.
 func (s *Sessions) Confirm(ctx context.Context, was *stytch.Session, at time.Time, fresh time.Duration) (*Entry, error) {
@@ -135,7 +174,7 @@ func (s *Sessions) Confirm(ctx context.Context, was *stytch.Session, at time.Tim
 		return s.Add(was, at)
 	}
 	ref := stytch.SessionRef{Token: was.Token, Vouched: true}
-	return s.authenticate(ctx, ref, s.extension(was.Token, nil), vouched{was.ID, was.ExpiresAt})
+	return s.authenticate(ctx, ref, s.extension(was.Token, nil), vouched{was.ID, was.StartedAt, was.ExpiresAt})
 }
 
 // ErrEnded is a "no" of this process: the session was logged out, and an answer that

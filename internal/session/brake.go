@@ -55,18 +55,24 @@ type brake struct {
 	windowBegan     time.Time
 	found, notFound map[string]struct{}
 
-	witness *Entry // the session that was found last
+	witness *Entry // the session that was found last; a new one only if there is no other
 }
 
 // ErrBrake stands in for a "no" that is not believed.
 var ErrBrake = &stytch.CallError{Op: stytch.Authenticate, Reason: "Stytch suddenly knows too few of the sessions that it made: is this its project?"}
 
 // judgeNo returns no, which is Stytch's "not found" about a session that should be
-// alive, or ErrBrake if that is not believed.
+// alive. If that is not believed, it returns ErrBrake. It returns no as can't tell if
+// the witness is too new to confirm it.
 func (s *Sessions) judgeNo(ctx context.Context, no error, sessionID string) error {
 	believed, witness := s.brake.addNotFound(sessionID)
-	if believed && (witness == nil || s.confirmsNo(ctx, witness)) {
-		return no
+	if believed {
+		switch s.confirmsNo(ctx, witness) {
+		case stytch.Yes:
+			return no
+		case stytch.CantTell:
+			return notYet(no)
+		}
 	}
 	if s.brake.reported.SetEvery(reportPace) {
 		s.OnDoubt(ErrBrake)
@@ -74,21 +80,27 @@ func (s *Sessions) judgeNo(ctx context.Context, no error, sessionID string) erro
 	return ErrBrake
 }
 
-// confirmsNo asks Stytch about the witness. It returns false only if Stytch does not
-// know the witness, and no logout explains that.
-func (s *Sessions) confirmsNo(ctx context.Context, witness *Entry) bool {
-	if s.hasEnded(witness) || s.Tombstones.SessionEndedShared(ctx, witness.Session.ID) {
-		return true
+// confirmsNo asks Stytch about the witness, if there is one. It returns No only if
+// Stytch does not know the witness, and neither a logout nor the witness's age explains
+// that. If its age does, nothing is known of the session that the "not found" was about:
+// can't tell.
+func (s *Sessions) confirmsNo(ctx context.Context, witness *Entry) stytch.Answer {
+	if witness == nil || s.hasEnded(witness) || s.Tombstones.SessionEndedShared(ctx, witness.Session.ID) {
+		return stytch.Yes
 	}
+	isNew := isNew(witness.Session.StartedAt)
 	_, err := s.API.Authenticate(ctx, stytch.SessionRef{Token: witness.Session.Token, Vouched: true}, 0)
 	switch stytch.AnswerOf(err) {
 	case stytch.Yes:
 		s.ReportAlive(witness)
 	case stytch.No:
+		if isNew {
+			return stytch.CantTell
+		}
 		s.brake.loseWitness()
-		return false
+		return stytch.No
 	}
-	return true
+	return stytch.Yes
 }
 
 // ReportAlive tells the brake that Stytch knows a session.
@@ -104,7 +116,10 @@ func (b *brake) addFound(k *Entry) (released bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expire()
-	b.run, b.mistrusted, b.witness = nil, false, k
+	b.run, b.mistrusted = nil, false
+	if w := b.witness; w == nil || !isNew(k.Session.StartedAt) || isNew(w.Session.StartedAt) || time.Since(w.VouchedAt) >= witnessAge {
+		b.witness = k
+	}
 	count(&b.found, k.Session.ID)
 	return !b.mostNotFound() && b.reported.Clear()
 }

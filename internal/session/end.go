@@ -87,17 +87,13 @@ func (s *Sessions) cookieEnded(kind byte, value string) bool {
 func (s *Sessions) endedOrigin(ctx context.Context, token redact.Secret, c *sessionjwt.Claims) string {
 	var x stytch.Session
 	if c != nil {
-		x = stytch.Session{ID: c.SessionID, Origin: c.LegacySession, StartedAt: c.SessionStartedAt, ExpiresAt: c.SessionExpiresAt}
+		x = stytch.Session{ID: c.SessionID, Origin: c.LegacySession, StartedAt: startOf(c), ExpiresAt: c.SessionExpiresAt}
 	}
 	if k, ok := s.entries.Peek(byToken(token)); ok {
 		s.forget(k)
 		x = *k.Session
 	}
-	now := time.Now()
-	if s.Tombstones.SessionEndedLocal(x.ID) || x.ID != "" && s.Tombstones.SessionEndedShared(context.WithoutCancel(ctx), x.ID) {
-		return ""
-	}
-	if now.Before(x.StartedAt.Add(Propagation)) || now.After(x.ExpiresAt.Add(-NearExpiry)) {
+	if s.wasLoggedOut(ctx, x.ID) || isNew(x.StartedAt) || time.Now().After(x.ExpiresAt.Add(-NearExpiry)) {
 		return ""
 	}
 	return x.Origin

@@ -99,6 +99,9 @@ func (s *Sessions) Add(out *stytch.Session, at time.Time) (*Entry, error) {
 	now := time.Now()
 	session := *out
 	c, err := s.Verifier.Read(string(session.JWT))
+	if session.StartedAt.IsZero() && err == nil {
+		session.StartedAt = c.SessionStartedAt
+	}
 	if session.ExpiresAt.IsZero() { // Stytch's schema allows that
 		session.ExpiresAt = now.Add(usualLife)
 		if err == nil && c.SessionExpiresAt.After(c.ExpiresAt) {

@@ -45,22 +45,35 @@ func (s *Sessions) refresh(ctx context.Context, tokens []string, j requestJWTs) 
 func (s *Sessions) questions(tokens []string, j requestJWTs) (asks []question) {
 	for _, t := range tokens {
 		if IsAskable(t) {
-			asks = append(asks, s.aboutToken(redact.Secret(t), j.stale.claims))
+			asks = append(asks, s.aboutToken(redact.Secret(t), j))
 		}
 	}
 	switch {
 	case j.stale.claims != nil && len(asks) != 1:
 		asks = slices.Insert(asks, 0, s.aboutJWT(j.stale))
 	case j.unverified != "" && len(asks) == 0:
-		asks = append(asks, s.aboutJWT(verifiedJWT{text: j.unverified}))
+		asks = append(asks, question{SessionRef: stytch.SessionRef{JWT: redact.Secret(j.unverified)}, startedAt: s.unverifiedStart(j)})
 	}
 	return asks
 }
 
 // aboutToken is the question about the session of a token, beside which the request
 // may have a JWT that has expired.
-func (s *Sessions) aboutToken(token redact.Secret, stale *sessionjwt.Claims) question {
-	return question{SessionRef: stytch.SessionRef{Token: token}, minutes: s.extension(token, stale)}
+func (s *Sessions) aboutToken(token redact.Secret, j requestJWTs) question {
+	return question{
+		SessionRef: stytch.SessionRef{Token: token}, minutes: s.extension(token, j.stale.claims), startedAt: s.unverifiedStart(j),
+	}
+}
+
+// unverifiedStart returns when the session of a JWT began that there is no key to verify
+// with. Anyone can make up such a JWT, so it only ever turns a "no" into can't tell. A
+// token without a JWT says nothing of its age.
+func (s *Sessions) unverifiedStart(j requestJWTs) time.Time {
+	c, err := s.Verifier.Read(j.unverified)
+	if err != nil {
+		return time.Time{}
+	}
+	return startOf(c)
 }
 
 // IsAskable reports whether Stytch can be asked about an opaque token.

@@ -50,7 +50,7 @@ const (
 
 const (
 	// Propagation is how long Stytch may take to know a new session everywhere. Until
-	// then "not found" does not mean that somebody ended the session.
+	// then "not found" is can't tell: see authenticate in ask.go.
 	Propagation = 30 * time.Second
 
 	// NearExpiry is how close to its expiry a session may have run out, by another

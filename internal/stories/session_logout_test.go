@@ -302,9 +302,10 @@ func TestEndedElsewhere(t *testing.T) {
 }
 
 // Stytch may not know a new session everywhere at once. A "no" within the first half minute,
-// here to a process that has only just started, does not end the legacy session.
+// here to a process that has only just started, ends neither the Stytch session nor the
+// legacy session.
 func TestEndedTooSoon(t *testing.T) {
-	for after, want := range map[time.Duration]string{29 * time.Second: "migrated ada", 31 * time.Second: "refused"} {
+	for after, want := range map[time.Duration]string{29 * time.Second: "authenticated partial ada", 31 * time.Second: "refused"} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
 			a.Restart(t)
