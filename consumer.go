@@ -74,14 +74,22 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 	asked := time.Now()
 	out := new(MigrateResponse)
 	body := migrateRequest{string(in.Token), in.Minutes, in.Claims, in.TelemetryID}
-	err := a.Post(ctx, client.Call{Op: stytch.Migrate, Path: "/v1/sessions/migrate", In: body, Out: out, Unusable: func() string {
-		return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
-	}})
+	var made stytch.SessionRef
+	err := a.Post(ctx, client.Call{
+		Op: stytch.Migrate, Path: "/v1/sessions/migrate", In: body, Out: out,
+		Unusable: func() string {
+			return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
+		},
+		OnUnusable: func(body []byte) { made = a.sessionIn(body) },
+	})
 	if call := stytch.AsCall(err); in.TelemetryID != "" && call != nil && call.API != nil && call.API.Type == stytch.UnknownTelemetryID {
 		in.TelemetryID = "" // it only adds to what Stytch knows of the device
 		return a.Exchange(ctx, in)
 	}
 	if err != nil {
+		if call := stytch.AsCall(err); call != nil {
+			call.Made = made
+		}
 		return nil, err
 	}
 	answer := &AuthenticateResponse{
@@ -97,6 +105,23 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 		answer.Session.ExpiresAt = asked.Add(time.Duration(in.Minutes) * time.Minute)
 	}
 	return answer.toSession(), nil
+}
+
+// sessionIn returns the session that a broken answer names, or zero. The token is the
+// surest name: an id may be wrong in an answer that contradicts itself.
+func (a *consumer) sessionIn(body []byte) stytch.SessionRef {
+	found := rawjson.Salvage(body)
+	token := found["session_token"]
+	if stytch.IsToken(token) && len(token) <= maxSessionToken {
+		return stytch.SessionRef{Token: redact.Secret(token), Vouched: true} // Stytch has just given it
+	}
+	if id := redact.Identifier(found["session.session_id"]); id != "" {
+		return stytch.SessionRef{ID: id}
+	}
+	if c, err := a.verifier.Read(found["session_jwt"]); err == nil {
+		return stytch.SessionRef{ID: c.SessionID}
+	}
+	return stytch.SessionRef{}
 }
 
 // Authenticate implements stytch.API.

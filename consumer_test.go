@@ -100,8 +100,17 @@ func TestBadAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				a.Stytch.FailAll(stytchtest.Migrate, fault)
-				assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get("sid=ada-1").String())
-				assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get("sid=ada-1").String(), "nothing of it is remembered")
+				first := a.Get("sid=ada-1").String()
+				assert.Equal(t, apptest.UnavailableUntouched+"migrate", strings.TrimSuffix(first, " revoke"))
+				assert.Equal(t, len(a.Stytch.Sessions()) > 0, strings.HasSuffix(first, " revoke"), "the session that it holds is revoked")
+				for range 20 {
+					assert.Equal(t, apptest.UnavailableUntouched+"-", a.Get("sid=ada-1").String(), "not asked again for some seconds")
+				}
+				for _, s := range a.Stytch.Sessions() {
+					assert.False(t, s.Live)
+				}
+				time.Sleep(10 * time.Second)
+				assert.Equal(t, first, a.Get("sid=ada-1").String(), "then asked again")
 				assert.Contains(t, a.Log.String(), `"level":"WARN"`, "the log says why")
 				assert.NotContains(t, a.Log.String(), "stytchmigrate: stytchmigrate")
 			})
@@ -126,7 +135,7 @@ func TestBadAnswerOfExchange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 				a.Stytch.FailAll(stytchtest.Migrate, fault)
-				assert.Equal(t, apptest.UnavailableUntouched+"migrate", a.Get("sid=ada-1").String())
+				assert.Equal(t, apptest.UnavailableUntouched+"migrate revoke", a.Get("sid=ada-1").String())
 			})
 		})
 	}

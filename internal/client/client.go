@@ -49,6 +49,10 @@ type Call struct {
 	// Unusable returns what is wrong with Out after it was filled, or "". It may be
 	// nil.
 	Unusable func() string
+
+	// OnUnusable is called with what was read of an answer 200 that can't be used. It
+	// may be nil.
+	OnUnusable func(body []byte)
 }
 
 // lane returns the lane of a call. Only calls about a session have one lane for
@@ -101,19 +105,27 @@ func (c *Client) Post(ctx context.Context, call Call) (err error) {
 	c.Authorize(req)
 	req.Header.Set("Content-Type", "application/json")
 	body, err := c.do(call.Op, req)
-	if err != nil {
-		return err
+	if err == nil {
+		err = call.read(body)
 	}
-	if err := rawjson.Decode(body, call.Out); err != nil {
-		return &stytch.CallError{Op: call.Op, Reason: "answer 200 could not be used: " + err.Error()}
+	if failed := stytch.AsCall(err); failed != nil && failed.Unusable && call.OnUnusable != nil {
+		call.OnUnusable(body)
 	}
-	if call.Unusable == nil {
+	return err
+}
+
+// read fills Out from the body of a 200.
+func (c *Call) read(body []byte) error {
+	reason := ""
+	if err := rawjson.Decode(body, c.Out); err != nil {
+		reason = err.Error()
+	} else if c.Unusable != nil {
+		reason = c.Unusable()
+	}
+	if reason == "" {
 		return nil
 	}
-	if reason := call.Unusable(); reason != "" {
-		return &stytch.CallError{Op: call.Op, Reason: "answer 200 could not be used: " + reason}
-	}
-	return nil
+	return &stytch.CallError{Op: c.Op, Reason: "answer 200 could not be used: " + reason, Unusable: true}
 }
 
 // Authorize adds the project's credentials to a request.
@@ -133,8 +145,9 @@ func (c *Client) JWKSURL() string {
 	return c.Base + "/v1/sessions/jwks/" + url.PathEscape(c.ProjectID)
 }
 
-// do sends one request and returns the body of a 200. For any other status it
-// returns a *stytch.CallError with that status, even if the body broke off.
+// do sends one request and returns the body of a 200, also with an error if that can't
+// be used. For any other status it returns a *stytch.CallError with that status, even if
+// the body broke off.
 func (c *Client) do(op stytch.Op, req *http.Request) ([]byte, error) {
 	in := c.Send(req)
 	switch {
@@ -144,9 +157,9 @@ func (c *Client) do(op stytch.Op, req *http.Request) ([]byte, error) {
 		api := c.ReadError(in.Status, in.Body)
 		return nil, &stytch.CallError{Op: op, API: api, Answer: stytch.Interpret(op, api).Answer(), RetryAfter: retryAfter(in.Header)}
 	case in.Failure != "":
-		return nil, &stytch.CallError{Op: op, Reason: "answer 200 broke off: " + in.Failure}
+		return in.Body, &stytch.CallError{Op: op, Reason: "answer 200 broke off: " + in.Failure, Unusable: true}
 	case len(in.Body) > MaxBody:
-		return nil, &stytch.CallError{Op: op, Reason: "answer 200 is longer than 1 MiB"}
+		return in.Body, &stytch.CallError{Op: op, Reason: "answer 200 is longer than 1 MiB", Unusable: true}
 	}
 	return in.Body, nil
 }

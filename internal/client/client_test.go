@@ -200,6 +200,40 @@ func TestUnusable(t *testing.T) {
 	assert.Equal(t, stytch.CantTell, stytch.AnswerOf(err))
 }
 
+// What was read of an answer 200 that can't be used is looked at once more, for the
+// session that it made. An error's body, and an answer that can be used, are not.
+func TestOnUnusable(t *testing.T) {
+	cutOff := func(*http.Request) (*http.Response, error) {
+		body := io.MultiReader(strings.NewReader(`{"a":"b"`), reader(func([]byte) (int, error) { return 0, errors.New("reset") }))
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(body)}, nil
+	}
+	for name, row := range map[string]struct {
+		answer func(*http.Request) (*http.Response, error)
+		wrong  string
+		want   string
+	}{
+		"no JSON":         {answer(200, `{"a"`), "", `{"a"`},
+		"a bad member":    {answer(200, `{"a":"b"}`), "a is no id", `{"a":"b"}`},
+		"cut off":         {cutOff, "", `{"a":"b"`},
+		"usable":          {answer(200, `{"a":"b"}`), "", ""},
+		"an error":        {answer(404, `{"a":"b"}`), "", ""},
+		"too long a body": {answer(200, strings.Repeat("x", 1<<20+1)), "", strings.Repeat("x", 1<<20+1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			var out struct{}
+			err := over(row.answer).Post(t.Context(), client.Call{
+				Op: stytch.Revoke, Path: "/", Out: &out, Unusable: func() string { return row.wrong },
+				OnUnusable: func(body []byte) { got = string(body) },
+			})
+			assert.Equal(t, row.want, got)
+			if call := stytch.AsCall(err); call != nil {
+				assert.Equal(t, row.want != "", call.Unusable)
+			}
+		})
+	}
+}
+
 // An error of Stytch keeps its members, and means what package stytch says.
 func TestAPIError(t *testing.T) {
 	err := migrate(t, over(apiError(404, "user_not_found")))

@@ -43,9 +43,11 @@ func TestAnswers(t *testing.T) {
 		"no answer":                       {stytch.ErrNoAnswer, none, "can't tell", "migrate", 0},
 		"no place in flight":              {&stytch.CallError{Op: migrate, NoSlot: true}, none, "no room", "migrate", 0},
 		"another person's session":        {nil, func(s *stytch.Session) { s.User = bob }, "refused", "migrate revoke", time.Minute},
-		"a session without an id":         {nil, func(s *stytch.Session) { s.ID = "" }, "can't tell", "migrate", 0},
+		"a session without an id":         {nil, func(s *stytch.Session) { s.ID = "" }, "can't tell", "migrate revoke", 10 * time.Second},
+		"a 200 that can't be used":        {unusable("token-x"), none, "can't tell", "migrate revoke", 10 * time.Second},
+		"one that names no session":       {unusable(""), none, "can't tell", "migrate", 10 * time.Second},
 		"another person's, without an id": {nil, func(s *stytch.Session) { s.ID, s.User = "", bob }, "refused", "migrate revoke", time.Minute},
-		"a session that has run out":      {nil, func(s *stytch.Session) { s.ExpiresAt = time.Now() }, "can't tell", "migrate", 0},
+		"a session that has run out":      {nil, func(s *stytch.Session) { s.ExpiresAt = time.Now() }, "can't tell", "migrate revoke", 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, api *fake, store *storetest.Memory) {
@@ -68,6 +70,25 @@ func TestAnswers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// unusable is the error of an answer 200 that can't be used, and names a session by its
+// token, or none.
+func unusable(token redact.Secret) error {
+	return &stytch.CallError{Op: stytch.Migrate, Reason: "cut off", Unusable: true, Made: stytch.SessionRef{Token: token}}
+}
+
+// The session of such an answer is revoked after the time of the exchange too, and in the
+// shadow.
+func TestSessionOfAnUnusableAnswerIsRevoked(t *testing.T) {
+	inBubble(t, func(t *testing.T, api *fake, _ *storetest.Memory) {
+		api.script(stytch.Migrate, unusable("token-x"))
+		newMachine(api, nil).Shadow(t.Context(), &exchange.Legacy{Key: "key", ID: "id", Identity: id}, request, func(_ context.Context, r exchange.ShadowResult) {
+			assert.Equal(t, stytch.CantTell, stytch.AnswerOf(r.Err))
+		})
+		time.Sleep(timeout)
+		assert.Equal(t, []stytch.SessionRef{{Token: "token-x"}}, api.revoked)
+	})
 }
 
 // An answer that can't be used is logged, with the time that the call took.

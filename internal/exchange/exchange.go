@@ -30,6 +30,7 @@ import (
 const (
 	keepRefusal  = time.Minute // a "no" of Stytch
 	keepUserInfo = 5 * time.Second
+	keepUnusable = 10 * time.Second // an answer 200 that can't be used: each exchange makes another session
 	maxRefusals  = 10_000
 	maxWaits     = 10_000
 )
@@ -261,7 +262,8 @@ func (m *Exchanger) exchangeOrCreate(ctx context.Context, id userinfo.Identity, 
 
 // resultOf is the result of a call that Stytch answered with an error. A "no" is
 // remembered. So is, for a moment, that the UserInfo endpoint did not answer Stytch:
-// that endpoint is the application's, and need not be asked by each request.
+// that endpoint is the application's, and need not be asked by each request. So is that
+// an answer could not be used: Stytch makes another session in each exchange.
 func resultOf(err error) *sharedResult {
 	x := &sharedResult{Result: Result{Answer: stytch.AnswerOf(err), Err: err}}
 	call := stytch.AsCall(err)
@@ -270,6 +272,8 @@ func resultOf(err error) *sharedResult {
 		x.until = time.Now().Add(keepRefusal)
 	case call != nil && call.API != nil && call.API.Type == stytch.NoUserInfo:
 		x.until = time.Now().Add(keepUserInfo)
+	case call != nil && call.Unusable && call.Op == stytch.Migrate:
+		x.until = time.Now().Add(keepUnusable)
 	}
 	return x
 }
@@ -281,6 +285,7 @@ func (m *Exchanger) call(ctx context.Context, id userinfo.Identity, in stytch.Ex
 	out, err := m.API.Exchange(ctx, in)
 	now := time.Now()
 	if err != nil {
+		m.revokeMade(ctx, err)
 		return resultOf(err)
 	}
 	if !out.User.Accepts(id) {
@@ -289,13 +294,16 @@ func (m *Exchanger) call(ctx context.Context, id userinfo.Identity, in stytch.Ex
 	}
 	var k *session.Entry
 	if out.ID == "" {
-		err = &stytch.CallError{Op: stytch.Migrate, Reason: "answer 200 could not be used: session is missing, and session_jwt can't be read"}
+		err = &stytch.CallError{Op: stytch.Migrate, Reason: "answer 200 could not be used: session is missing, and session_jwt can't be read", Unusable: true}
 	} else {
 		k, err = m.Sessions.Add(out, now)
 	}
 	if err != nil {
 		m.LogError(ctx, stytch.Migrate, now.Sub(asked), err)
-		return cantTell(err)
+		m.revokeToken(ctx, out.Token)
+		x := cantTell(err)
+		x.until = now.Add(keepUnusable)
+		return x
 	}
 	m.Sessions.ReportAlive(k)
 	return &sharedResult{Result: Result{Answer: stytch.Yes, Entry: k}}
@@ -309,6 +317,18 @@ func (m *Exchanger) revoke(ctx context.Context, sessionID string) {
 
 func (m *Exchanger) revokeToken(ctx context.Context, token redact.Secret) {
 	m.Sessions.RevokeUnwanted(ctx, stytch.SessionRef{Token: token, Vouched: true}) // Stytch has just given it
+}
+
+// revokeMade revokes the session that an answer names which could not be used, if it
+// names one. The time of the exchange may be over.
+func (m *Exchanger) revokeMade(ctx context.Context, err error) {
+	call := stytch.AsCall(err)
+	if call == nil || call.Made == (stytch.SessionRef{}) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Timeout)
+	defer cancel()
+	m.Sessions.RevokeUnwanted(ctx, call.Made)
 }
 
 // RevokeLater ends a Stytch session that must not be used any more: a later sign-in

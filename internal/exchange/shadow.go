@@ -84,6 +84,7 @@ func (m *Exchanger) shadow(ctx context.Context, l *Legacy, in stytch.ExchangeReq
 	out, err := m.API.Exchange(asking, in)
 	took := time.Since(began)
 	if err != nil {
+		m.revokeMade(ctx, err)
 		if x := resultOf(err); x.Answer != stytch.No {
 			m.remember(l.Key, x) // a "no" is not: it would refuse this session in the stage that comes next
 			m.shadows.done.Remove(l.Key)

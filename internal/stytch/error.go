@@ -46,6 +46,8 @@ type CallError struct {
 	RetryAfter time.Duration // zero: unknown
 	NoSlot     bool          // not sent, because too many calls were in flight
 	TimedOut   bool          // Stytch did not answer in time
+	Unusable   bool          // Stytch answered 200, and the answer can't be used
+	Made       SessionRef    // the session that such an answer to an exchange names, which is to be revoked; or zero
 }
 
 // HeldBack reports whether the call was not sent. Only such an error has a
