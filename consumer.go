@@ -34,6 +34,7 @@ const (
 type consumer struct {
 	*client.Client
 	verifier *sessionjwt.Verifier
+	odd      client.Oddities
 }
 
 // The request bodies, with the members of Stytch's API reference.
@@ -76,7 +77,7 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 	body := migrateRequest{string(in.Token), in.Minutes, in.Claims, in.TelemetryID}
 	var made stytch.SessionRef
 	err := a.Post(ctx, client.Call{
-		Op: stytch.Migrate, Path: "/v1/sessions/migrate", In: body, Out: out,
+		Op: stytch.Migrate, Path: "/v1/sessions/migrate", In: body, Out: out, Odd: &a.odd,
 		Unusable: func() string {
 			return unusable(out.UserID, out.User.UserID, out.Session, out.SessionToken, out.SessionJWT)
 		},
@@ -104,7 +105,10 @@ func (a *consumer) Exchange(ctx context.Context, in stytch.ExchangeRequest) (*st
 	if answer.Session.ExpiresAt.IsZero() {
 		answer.Session.ExpiresAt = asked.Add(time.Duration(in.Minutes) * time.Minute)
 	}
-	return answer.toSession(), nil
+	if answer.Session.StartedAt.IsZero() {
+		answer.Session.StartedAt = asked
+	}
+	return a.toSession(answer), nil
 }
 
 // sessionIn returns the session that a broken answer names, or zero. The token is the
@@ -129,19 +133,20 @@ func (a *consumer) Authenticate(ctx context.Context, ref stytch.SessionRef, minu
 	out := new(AuthenticateResponse)
 	err := a.Post(ctx, client.Call{
 		Op: stytch.Authenticate, Path: "/v1/sessions/authenticate", Vouched: isVouched(ref),
-		In: authenticateRequest{string(ref.Token), string(ref.JWT), minutes}, Out: out, Unusable: out.unusable,
+		In: authenticateRequest{string(ref.Token), string(ref.JWT), minutes}, Out: out, Odd: &a.odd, Unusable: out.unusable,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return out.toSession(), nil
+	out.Session.UserID = out.User.UserID
+	return a.toSession(out), nil
 }
 
 // Revoke implements stytch.API.
 func (a *consumer) Revoke(ctx context.Context, ref stytch.SessionRef) error {
 	err := a.Post(ctx, client.Call{
 		Op: stytch.Revoke, Path: "/v1/sessions/revoke", Vouched: isVouched(ref),
-		In: revokeRequest{ref.ID, string(ref.Token), string(ref.JWT)}, Out: new(RevokeResponse),
+		In: revokeRequest{ref.ID, string(ref.Token), string(ref.JWT)}, Out: new(RevokeResponse), Odd: &a.odd,
 	})
 	if stytch.AnswerOf(err) == stytch.No {
 		return nil
@@ -157,7 +162,7 @@ func isVouched(ref stytch.SessionRef) bool { return ref.Vouched || ref.ID != "" 
 // CreateUser implements stytch.API.
 func (a *consumer) CreateUser(ctx context.Context, id userinfo.Identity) (userID string, err error) {
 	var out struct {
-		UserID string `json:"user_id" required:"true"`
+		UserID string `json:"user_id" need:"value"`
 	}
 	err = a.Post(ctx, client.Call{Op: stytch.CreateUser, Path: "/v1/users", In: newUser(id), Out: &out, Unusable: func() string {
 		if redact.Identifier(out.UserID) == "" {
@@ -211,7 +216,7 @@ func unusable(userID, sameUserID string, session *Session, token, jwt Secret) st
 		return "user_id and user.user_id differ"
 	case session != nil && redact.Identifier(session.SessionID) == "":
 		return "session.session_id is no id"
-	case session != nil && session.UserID != userID:
+	case session != nil && session.UserID != "" && session.UserID != userID:
 		return "session.user_id is another user's"
 	case !stytch.IsToken(string(token)):
 		return "session_token is empty or no cookie value"
@@ -225,6 +230,18 @@ func unusable(userID, sameUserID string, session *Session, token, jwt Secret) st
 
 func (r *AuthenticateResponse) unusable() string {
 	return unusable(r.User.UserID, r.User.UserID, &r.Session, r.SessionToken, r.SessionJWT)
+}
+
+// toSession is AuthenticateResponse.toSession. The origin is in the JWT too, if the
+// answer lacks its custom claims: a logout goes by it.
+func (a *consumer) toSession(r *AuthenticateResponse) *stytch.Session {
+	s := r.toSession()
+	if s.Origin == "" {
+		if c, err := a.verifier.Read(string(s.JWT)); err == nil {
+			s.Origin = c.LegacySession
+		}
+	}
+	return s
 }
 
 // toSession returns what the rest of the module knows of an answer.
@@ -243,10 +260,14 @@ func (u *User) toIdentity() identity.User {
 	for i, e := range u.Emails {
 		p.Emails[i] = identity.Email{Address: e.Email, Verified: e.Verified}
 	}
-	p.OwnFactor = u.Password != nil || len(u.WebAuthnRegistrations) > 0 || len(u.Providers) > 0 || len(u.PhoneNumbers) > 0 ||
-		len(u.TOTPs) > 0 || len(u.CryptoWallets) > 0 || len(u.BiometricRegistrations) > 0
+	p.OwnFactor = u.Password != nil || hasSome(u.WebAuthnRegistrations) || hasSome(u.Providers) || hasSome(u.PhoneNumbers) ||
+		hasSome(u.TOTPs) || hasSome(u.CryptoWallets) || hasSome(u.BiometricRegistrations)
 	return p
 }
+
+// hasSome reports whether a list of factors has any, or was not in the answer: then it
+// must not count as empty, because the identity guard acts on that.
+func hasSome[T any](factors []T) bool { return factors == nil || len(factors) > 0 }
 
 // publicTypes returns a session in the types that handlers get. They hold Stytch's
 // answer, or only what the JWT says. A later JWT may have moved the expiry.
@@ -270,7 +291,7 @@ func sessionOf(c *sessionjwt.Claims) *Session {
 		Attributes: &Attributes{IPAddress: c.Session.IPAddress, UserAgent: c.Session.UserAgent},
 	}
 	if err := decode(c.Session.AuthenticationFactors, &session.AuthenticationFactors); err != nil {
-		session.AuthenticationFactors = nil // in a JWT, a factor may lack members that an answer has
+		session.AuthenticationFactors = nil
 	}
 	return session
 }
@@ -296,7 +317,9 @@ var recordCodec = records.Codec{
 }
 
 // decode fills dst from the body of an answer.
-func decode(body []byte, dst any) error { return rawjson.Decode(body, dst) }
+func decode(body []byte, dst any) error {
+	return rawjson.DecodeNeeded(body, dst, func(string, string) {})
+}
 
 // readError reads the body of an error. The body may be a gateway's HTML, cut off or
 // empty. So the status is that of HTTP, and members of a wrong type count as absent.

@@ -89,7 +89,7 @@ func New(cfg Config) (*Middleware, error) {
 	calls := newClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, Refuses: client.Refuses, Notify: report.limited}))
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL} // Stytch names itself by the host that a session was made through
 	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(calls.JWKS, report.jwksFetched))
-	api := &consumer{calls, verifier}
+	api := &consumer{Client: calls, verifier: verifier, odd: client.Oddities{Log: cfg.Logger}}
 
 	sessions := session.New(session.Config{
 		API: api, Verifier: verifier, Tombstones: ended, Limit: 3 * cfg.Timeout, ExtendBy: cfg.extendBy(), Log: cfg.Logger,

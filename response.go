@@ -19,7 +19,12 @@ import (
 // It and the types of its members are Stytch's answers as its API describes them,
 // member by member: https://stytch.com/docs/api. What is true of all of them:
 //
-//   - A member tagged required was in the body and not null. It may be empty.
+//   - Stytch's API promises each member that is tagged required. Only those tagged
+//     need:"value" were in the body for sure, and not null. They may be empty. One that
+//     is tagged need:"type" may have been absent or null.
+//   - Any other member that was absent, null or of another type is zero: the user is
+//     not refused for what nothing here acts on. The log says so once. But an object
+//     that was of another type is a pointer to a zero struct.
 //   - An optional object that was absent or null is a nil pointer or map, an
 //     optional timestamp a zero time.Time. An optional string that was absent is
 //     "" and encodes as "": Stytch itself sends "" where it has no value, and
@@ -32,23 +37,23 @@ import (
 // They are plain values without locks: safe to read from many goroutines.
 type MigrateResponse struct {
 	RequestID    string      `json:"request_id" required:"true"`
-	UserID       string      `json:"user_id" required:"true"`
-	SessionToken Secret      `json:"session_token" required:"true"`
-	SessionJWT   Secret      `json:"session_jwt" required:"true"`
-	User         User        `json:"user" required:"true"`
+	UserID       string      `json:"user_id" required:"true" need:"value"`
+	SessionToken Secret      `json:"session_token" required:"true" need:"value"`
+	SessionJWT   Secret      `json:"session_jwt" required:"true" need:"value"`
+	User         User        `json:"user" required:"true" need:"value"`
 	StatusCode   int         `json:"status_code" required:"true"`
-	Session      *Session    `json:"session,omitzero"`     // nil if no duration was sent
-	UserDevice   *DeviceInfo `json:"user_device,omitzero"` // nil if no telemetry id was sent
+	Session      *Session    `json:"session,omitzero" need:"type"` // nil if no duration was sent
+	UserDevice   *DeviceInfo `json:"user_device,omitzero"`         // nil if no telemetry id was sent
 }
 
 // AuthenticateResponse is the answer of POST /v1/sessions/authenticate. It
 // prints, logs and encodes as MigrateResponse does.
 type AuthenticateResponse struct {
 	RequestID    string                `json:"request_id" required:"true"`
-	Session      Session               `json:"session" required:"true"`
-	SessionToken Secret                `json:"session_token" required:"true"`
-	SessionJWT   Secret                `json:"session_jwt" required:"true"`
-	User         User                  `json:"user" required:"true"`
+	Session      Session               `json:"session" required:"true" need:"value"`
+	SessionToken Secret                `json:"session_token" required:"true" need:"value"`
+	SessionJWT   Secret                `json:"session_jwt" required:"true" need:"value"`
+	User         User                  `json:"user" required:"true" need:"value"`
 	StatusCode   int                   `json:"status_code" required:"true"`
 	Verdict      *AuthorizationVerdict `json:"verdict,omitzero"` // nil if no authorization check was asked for
 }
@@ -65,8 +70,8 @@ type User struct {
 	// UserID is set then: no emails means that they are not known.
 	Partial bool `json:"-"`
 
-	UserID                 string                  `json:"user_id" required:"true"`
-	Emails                 []Email                 `json:"emails" required:"true"`
+	UserID                 string                  `json:"user_id" required:"true" need:"value"`
+	Emails                 []Email                 `json:"emails" required:"true" need:"value"`
 	Status                 string                  `json:"status" required:"true"` // pending or active
 	PhoneNumbers           []PhoneNumber           `json:"phone_numbers" required:"true"`
 	WebAuthnRegistrations  []WebAuthnRegistration  `json:"webauthn_registrations" required:"true"`
@@ -81,7 +86,7 @@ type User struct {
 	Password               *Password               `json:"password,omitzero"`
 	TrustedMetadata        map[string]any          `json:"trusted_metadata,omitzero"`
 	UntrustedMetadata      map[string]any          `json:"untrusted_metadata,omitzero"` // the user can edit it: decide nothing by it
-	ExternalID             string                  `json:"external_id"`                 // the application's own id of the user
+	ExternalID             string                  `json:"external_id" need:"type"`     // the application's own id of the user
 	LockCreatedAt          time.Time               `json:"lock_created_at,omitzero"`
 	LockExpiresAt          time.Time               `json:"lock_expires_at,omitzero"`
 }
@@ -89,8 +94,8 @@ type User struct {
 // Email is an address of a User.
 type Email struct {
 	EmailID  string `json:"email_id" required:"true"`
-	Email    string `json:"email" required:"true"`
-	Verified bool   `json:"verified" required:"true"`
+	Email    string `json:"email" required:"true" need:"value"`
+	Verified bool   `json:"verified" required:"true" need:"value"`
 }
 
 // PhoneNumber is a telephone number of a User.
@@ -156,13 +161,13 @@ type Password struct {
 // Session is a Stytch session. Numbers in CustomClaims are json.Number. Where
 // User.Partial is true it is what the session's JWT says.
 type Session struct {
-	SessionID             string                 `json:"session_id" required:"true"`
-	UserID                string                 `json:"user_id" required:"true"`
+	SessionID             string                 `json:"session_id" required:"true" need:"value"`
+	UserID                string                 `json:"user_id" required:"true" need:"type"`
 	AuthenticationFactors []AuthenticationFactor `json:"authentication_factors" required:"true"`
 	Roles                 []string               `json:"roles" required:"true"`
-	StartedAt             time.Time              `json:"started_at,omitzero"`
+	StartedAt             time.Time              `json:"started_at,omitzero" need:"type"`
 	LastAccessedAt        time.Time              `json:"last_accessed_at,omitzero"`
-	ExpiresAt             time.Time              `json:"expires_at,omitzero"`
+	ExpiresAt             time.Time              `json:"expires_at,omitzero" need:"type"`
 	Attributes            *Attributes            `json:"attributes,omitzero"`
 	CustomClaims          map[string]any         `json:"custom_claims,omitzero"`
 }

@@ -50,6 +50,10 @@ type Call struct {
 	// nil.
 	Unusable func() string
 
+	// Odd hears of members that are not as Stytch's API describes them, and that are not
+	// needed. It may be nil.
+	Odd *Oddities
+
 	// OnUnusable is called with what was read of an answer 200 that can't be used. It
 	// may be nil.
 	OnUnusable func(body []byte)
@@ -106,7 +110,11 @@ func (c *Client) Post(ctx context.Context, call Call) (err error) {
 	req.Header.Set("Content-Type", "application/json")
 	body, err := c.do(call.Op, req)
 	if err == nil {
-		err = call.read(body)
+		err = call.read(body, func(path, reason string) {
+			if call.Odd != nil {
+				call.Odd.Report(ctx, call.Op, path, reason)
+			}
+		})
 	}
 	if failed := stytch.AsCall(err); failed != nil && failed.Unusable && call.OnUnusable != nil {
 		call.OnUnusable(body)
@@ -114,10 +122,11 @@ func (c *Client) Post(ctx context.Context, call Call) (err error) {
 	return err
 }
 
-// read fills Out from the body of a 200.
-func (c *Call) read(body []byte) error {
+// read fills Out from the body of a 200. odd hears of members that are not as Stytch's
+// API describes them, and that are not needed.
+func (c *Call) read(body []byte, odd func(path, reason string)) error {
 	reason := ""
-	if err := rawjson.Decode(body, c.Out); err != nil {
+	if err := rawjson.DecodeNeeded(body, c.Out, odd); err != nil {
 		reason = err.Error()
 	} else if c.Unusable != nil {
 		reason = c.Unusable()

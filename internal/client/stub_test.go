@@ -101,7 +101,7 @@ func migrate(t *testing.T, c *client.Client) error {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*timeout)
 	defer cancel()
 	var out struct {
-		UserID string `json:"user_id" required:"true"`
+		UserID string `json:"user_id" need:"value"`
 	}
 	return c.Post(ctx, client.Call{Op: stytch.Migrate, Path: "/v1/sessions/migrate", In: map[string]int{"a": 1}, Out: &out})
 }

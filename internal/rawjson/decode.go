@@ -27,31 +27,85 @@ import (
 // The cost is linear. Each byte is scanned once for each level of the Go types.
 // Nesting below them is left to encoding/json, which allows 10,000 levels.
 func Decode(data []byte, dst any) error {
+	return decode(data, dst, &decoder{strict: true})
+}
+
+// DecodeNeeded is Decode for an answer of which only some members are needed. A field's
+// tag says what its member must be:
+//
+//   - `need:"value"`: it is there, is not null and has the right type
+//   - `need:"type"`: it has the right type, if it is there and not null
+//
+// Any other member may be anything. If it is not what the field and its tag required
+// promise, odd is called with its path and with what is wrong. Its field stays zero. So
+// does a list with one element of another type. But the pointer to an object that is
+// something else points to a zero struct, because something is there. A time that is ""
+// counts as absent.
+func DecodeNeeded(data []byte, dst any, odd func(path, reason string)) error {
+	return decode(data, dst, &decoder{odd: odd})
+}
+
+func decode(data []byte, dst any, d *decoder) error {
 	if !json.Valid(data) {
 		return errors.New("body is not one JSON value")
 	}
-	if err := fill(bytes.TrimSpace(data), reflect.ValueOf(dst).Elem()); err != nil {
+	if err := d.fill(bytes.TrimSpace(data), reflect.ValueOf(dst).Elem()); err != nil {
 		return err // not fill's result itself: a nil *mismatch is not a nil error
 	}
 	return nil
 }
 
+// decoder decodes one text.
+type decoder struct {
+	strict bool
+	odd    func(path, reason string) // if not strict
+	path   []string                  // of what is being filled
+}
+
+// need is what a member must be.
+type need int
+
+const (
+	needNothing need = iota
+	needType
+	needValue
+)
+
+// needOf returns what the member of a field must be.
+func (d *decoder) needOf(tag reflect.StructTag) need {
+	switch {
+	case d.strict && tag.Get("required") == "true", !d.strict && tag.Get("need") == "value":
+		return needValue
+	case d.strict, tag.Get("need") == "type":
+		return needType
+	}
+	return needNothing
+}
+
+// note reports what is odd about the value at the path.
+func (d *decoder) note(m *mismatch) {
+	for _, step := range slices.Backward(d.path) {
+		m = m.in(step)
+	}
+	d.odd(m.path, m.reason)
+}
+
 // fill sets v from raw, which is valid JSON with no space around it.
-func fill(raw []byte, v reflect.Value) *mismatch {
+func (d *decoder) fill(raw []byte, v reflect.Value) *mismatch {
 	if IsNull(raw) {
 		return mismatchOf("is null") // json.Unmarshal would leave v as it is
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		return fill(raw, v.Elem())
+		return d.fill(raw, v.Elem())
 	case reflect.Struct:
 		if t, ok := v.Addr().Interface().(*time.Time); ok {
 			return fillTime(raw, t)
 		}
-		return fillObject(raw, v)
+		return d.fillObject(raw, v)
 	case reflect.Slice:
-		return fillArray(raw, v)
+		return d.fillArray(raw, v)
 	case reflect.String:
 		s, ok := Text(raw)
 		if !ok {
@@ -85,7 +139,7 @@ func fillMap(raw []byte, v reflect.Value) *mismatch {
 	return nil
 }
 
-func fillObject(raw []byte, v reflect.Value) *mismatch {
+func (d *decoder) fillObject(raw []byte, v reflect.Value) *mismatch {
 	if !IsObject(raw) {
 		return mismatchOf("is not an object")
 	}
@@ -99,16 +153,56 @@ func fillObject(raw []byte, v reflect.Value) *mismatch {
 		if name == "-" {
 			continue
 		}
-		value := valueOf(members, name)
-		switch required := tag.Get("required") == "true"; {
-		case required && value == nil:
-			return mismatchOf("is missing").in(name)
-		case !required && (value == nil || IsNull(value)):
-			continue
-		}
-		if err := fill(value, v.Field(i)); err != nil {
+		d.path = append(d.path, name)
+		err := d.fillMember(valueOf(members, name), v.Field(i), tag)
+		d.path = d.path[:len(d.path)-1]
+		if err != nil {
 			return err.in(name)
 		}
+	}
+	return nil
+}
+
+// fillMember sets a field from its member, which may be absent.
+func (d *decoder) fillMember(value []byte, field reflect.Value, tag reflect.StructTag) *mismatch {
+	needed := d.needOf(tag)
+	var absent *mismatch
+	switch {
+	case value == nil:
+		absent = mismatchOf("is missing")
+	case IsNull(value):
+		absent = mismatchOf("is null")
+	case !d.strict && needed != needValue && string(value) == `""` && field.Type() == reflect.TypeFor[time.Time]():
+		d.note(mismatchOf("is empty"))
+		return nil
+	default:
+		return d.fillNeeded(value, field, needed)
+	}
+	if needed == needValue {
+		absent.needed = true
+		return absent
+	}
+	if !d.strict && tag.Get("required") == "true" {
+		d.note(absent)
+	}
+	return nil
+}
+
+// fillNeeded sets v from a value. It returns a mismatch only if that matters.
+func (d *decoder) fillNeeded(value []byte, v reflect.Value, needed need) *mismatch {
+	err := d.fill(value, v)
+	switch {
+	case err == nil:
+		return nil
+	case needed != needNothing || err.needed:
+		err.needed = true
+		return err
+	}
+	d.note(err)
+	if v.Kind() == reflect.Pointer {
+		v.Set(reflect.New(v.Type().Elem()))
+	} else {
+		v.SetZero()
 	}
 	return nil
 }
@@ -126,15 +220,19 @@ func valueOf(members []namedValue, name string) []byte {
 	return nil
 }
 
-func fillArray(raw []byte, v reflect.Value) *mismatch {
+func (d *decoder) fillArray(raw []byte, v reflect.Value) *mismatch {
 	if !IsArray(raw) {
 		return mismatchOf("is not an array")
 	}
 	all := slices.Collect(Elements(raw))
 	v.Set(reflect.MakeSlice(v.Type(), len(all), len(all)))
 	for i, element := range all {
-		if err := fill(element, v.Index(i)); err != nil {
-			return err.in("[" + strconv.Itoa(i) + "]")
+		step := "[" + strconv.Itoa(i) + "]"
+		d.path = append(d.path, step)
+		err := d.fill(element, v.Index(i))
+		d.path = d.path[:len(d.path)-1]
+		if err != nil {
+			return err.in(step)
 		}
 	}
 	return nil
@@ -156,7 +254,10 @@ func fillTime(raw []byte, t *time.Time) *mismatch {
 
 // mismatch is an error about a body. It has no prefix, because the client names the
 // call that the body answers.
-type mismatch struct{ path, reason string }
+type mismatch struct {
+	path, reason string
+	needed       bool // the member is needed, or it is in one that is
+}
 
 func mismatchOf(reason string) *mismatch { return &mismatch{reason: reason} }
 

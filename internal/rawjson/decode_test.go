@@ -86,6 +86,71 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// answer has members of each kind that are needed, or are not.
+type answer struct {
+	ID     string    `json:"id" required:"true" need:"value"`
+	Name   string    `json:"name" required:"true"`
+	Nick   string    `json:"nick"`
+	At     time.Time `json:"at" need:"type"`
+	Made   time.Time `json:"made"`
+	List   []element `json:"list" required:"true"`
+	Needed []element `json:"needed" need:"type"`
+	Inner  *struct {
+		N int `json:"n"`
+	} `json:"inner"`
+	Deep *element       `json:"deep" required:"true"`
+	Meta map[string]any `json:"meta"`
+}
+
+type element struct {
+	Key  string `json:"key" need:"type"`
+	Rest bool   `json:"rest" required:"true"`
+}
+
+// Each row is a body, what is odd about it, and what is wrong with it.
+func TestDecodeNeeded(t *testing.T) {
+	const good = `"name":"n","list":[],"deep":{"rest":true}`
+	for text, row := range map[string]struct{ odd, err string }{
+		`{"id":"a",` + good + `}`:                                  {"", ""},
+		`{"id":"","nick":null,"at":null,"made":null,` + good + `}`: {"", ""},
+		`{"id":"a"}`: {"name is missing; list is missing; deep is missing", ""},
+		`{"id":"a","name":null,"list":null,"deep":null}`: {"name is null; list is null; deep is null", ""},
+		`{"id":"a","name":7,"list":{},"deep":"x","nick":[],"made":7,"inner":[],"meta":7}`: {"name is not a string; nick is not a string; made is not a time of RFC 3339; " +
+			"list is not an array; inner is not an object; deep is not an object; meta is not an object", ""},
+		`{"id":"a","at":"","made":"",` + good + `}`:                           {"at is empty; made is empty", ""},
+		`{"id":"a","inner":{"n":"x"},` + good + `}`:                           {"inner.n is not an integer", ""},
+		`{"id":"a","name":"n","list":[{"rest":1},{}],"deep":{}}`:              {"list[0].rest is not true or false; list[1].rest is missing; deep.rest is missing", ""},
+		`{"id":"a","name":"n","list":[{"rest":true},7],"deep":{"rest":true}}`: {"list[1] is not an object", ""},
+
+		`{` + good + `}`:                                       {"", "id is missing"},
+		`{"id":null,` + good + `}`:                             {"", "id is null"},
+		`{"id":7,` + good + `}`:                                {"", "id is not a string"},
+		`{"id":"a","at":"tomorrow",` + good + `}`:              {"", "at is not a time of RFC 3339"},
+		`{"id":"a","needed":[7],` + good + `}`:                 {"", "needed[0] is not an object"},
+		`{"id":"a","name":"n","list":[{"rest":true,"key":7}]}`: {"", "list[0].key is not a string"},
+		`{"id":"a","name":"n","list":[],"deep":{"key":7}}`:     {"", "deep.key is not a string"},
+		`{"id":"a"`: {"", "body is not one JSON value"},
+		`[]`:        {"", "body is not an object"},
+	} {
+		var odd []string
+		var got answer
+		err := rawjson.DecodeNeeded([]byte(text), &got, func(path, reason string) { odd = append(odd, path+" "+reason) })
+		assert.Equal(t, cmp.Or(row.err, "<nil>"), fmt.Sprint(err), text)
+		assert.Equal(t, row.odd, strings.Join(odd, "; "), text)
+	}
+}
+
+// What is odd is left zero, but for an object: something is there.
+func TestDecodeNeededLeavesZero(t *testing.T) {
+	var got answer
+	text := `{"id":"a","name":7,"list":[{"key":"k"},7],"deep":"x","meta":7,"made":"x"}`
+	assert.NoError(t, rawjson.DecodeNeeded([]byte(text), &got, func(string, string) {}))
+	assert.Equal(t, answer{ID: "a", Deep: &element{}}, got)
+	got = answer{}
+	assert.NoError(t, rawjson.DecodeNeeded([]byte(`{"id":"a","list":[],"deep":null}`), &got, func(string, string) {}))
+	assert.Equal(t, answer{ID: "a", List: []element{}}, got)
+}
+
 // encode leaves out what is zero.
 func encode(t *testing.T, b body) string {
 	t.Helper()
