@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/client"
-	"example.com/stytchmigrate/internal/identity"
 	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/redact"
@@ -254,33 +253,23 @@ func (r *AuthenticateResponse) toSession() *stytch.Session {
 	}
 }
 
-// toIdentity returns what tells whether a user is a legacy session's person.
-func (u *User) toIdentity() identity.User {
-	p := identity.User{HasDetails: !u.Partial, ExternalID: u.ExternalID, Emails: make([]identity.Email, len(u.Emails))}
-	for i, e := range u.Emails {
-		p.Emails[i] = identity.Email{Address: e.Email, Verified: e.Verified}
-	}
-	p.OwnFactor = u.Password != nil || hasSome(u.WebAuthnRegistrations) || hasSome(u.Providers) || hasSome(u.PhoneNumbers) ||
-		hasSome(u.TOTPs) || hasSome(u.CryptoWallets) || hasSome(u.BiometricRegistrations)
-	return p
-}
-
-// hasSome reports whether a list of factors has any, or was not in the answer: then it
-// must not count as empty, because the identity guard acts on that.
-func hasSome[T any](factors []T) bool { return factors == nil || len(factors) > 0 }
-
 // publicTypes returns a session in the types that handlers get. They hold Stytch's
-// answer, or only what the JWT says. A later JWT may have moved the expiry.
+// answer, or only what the JWT says. A later JWT may have moved the expiry, and tells
+// what has changed in the session since that answer.
 func publicTypes(s *stytch.Session) (*User, *Session) {
 	if c, ok := s.Raw.(*sessionjwt.Claims); ok {
 		return &User{UserID: c.UserID, Partial: true}, sessionOf(c)
 	}
 	a := s.Raw.(*AuthenticateResponse)
-	if a.Session.ExpiresAt.Equal(s.ExpiresAt) {
+	newer, _ := s.Newer.(*sessionjwt.Claims)
+	if newer == nil && a.Session.ExpiresAt.Equal(s.ExpiresAt) {
 		return &a.User, &a.Session
 	}
 	session := a.Session
 	session.ExpiresAt = s.ExpiresAt
+	if newer != nil {
+		session.take(sessionOf(newer))
+	}
 	return &a.User, &session
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"example.com/stytchmigrate/internal/identity"
 	"example.com/stytchmigrate/internal/redact"
 )
 
@@ -159,7 +160,8 @@ type Password struct {
 }
 
 // Session is a Stytch session. Numbers in CustomClaims are json.Number. Where
-// User.Partial is true it is what the session's JWT says.
+// User.Partial is true it is what the session's JWT says. When a newer JWT comes, the
+// factors, roles, custom claims and dates are those of that JWT.
 type Session struct {
 	SessionID             string                 `json:"session_id" required:"true" need:"value"`
 	UserID                string                 `json:"user_id" required:"true" need:"type"`
@@ -299,26 +301,32 @@ func (e Error) MarshalJSON() ([]byte, error) {
 	}{plain: plain(e)})
 }
 
-// Secret is a value that must not be seen in a log: a project secret, a token,
-// the id of a legacy session. It prints, logs and encodes as [redacted], an empty
-// one too, so that nobody learns from a log which settings are empty. Convert
-// it to a string where the value itself is needed; decoding JSON into a Secret
-// works as it does for a string. The zero value is empty.
-//
-// Package fmt calls no methods on what it finds in unexported fields, in a verb
-// that it rejects (%p of a Secret, %w of a non-error; go vet reports both), and
-// package encoding/json none on a map's keys. A Secret is no secret there.
-type Secret string
+// toIdentity returns what tells whether a user is a legacy session's person.
+func (u *User) toIdentity() identity.User {
+	p := identity.User{HasDetails: !u.Partial, ExternalID: u.ExternalID, Emails: make([]identity.Email, len(u.Emails))}
+	for i, e := range u.Emails {
+		p.Emails[i] = identity.Email{Address: e.Email, Verified: e.Verified}
+	}
+	p.OwnFactor = u.Password != nil || hasSome(u.WebAuthnRegistrations) || hasSome(u.Providers) || hasSome(u.PhoneNumbers) ||
+		hasSome(u.TOTPs) || hasSome(u.CryptoWallets) || hasSome(u.BiometricRegistrations)
+	return p
+}
 
-const redacted = "[redacted]"
+// hasSome reports whether a list of factors has any, or was not in the answer: then it
+// must not count as empty, because the identity guard acts on that.
+func hasSome[T any](factors []T) bool { return factors == nil || len(factors) > 0 }
 
-// Format writes [redacted] for every verb. String and GoString would leave %d
-// and %x, which print a string's bytes.
-func (Secret) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, redacted) }
-
-// LogValue is [redacted].
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalJSON writes "[redacted]", so that a struct that holds a Secret can be
-// logged as JSON.
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+// take takes what a newer JWT says of the session. A JWT may lack roles, factors and the
+// last access: then it says nothing of them.
+func (s *Session) take(newer *Session) {
+	s.CustomClaims = newer.CustomClaims
+	if newer.Roles != nil {
+		s.Roles = newer.Roles
+	}
+	if newer.AuthenticationFactors != nil {
+		s.AuthenticationFactors = newer.AuthenticationFactors
+	}
+	if !newer.LastAccessedAt.IsZero() {
+		s.LastAccessedAt = newer.LastAccessedAt
+	}
+}

@@ -22,6 +22,7 @@ type Entry struct {
 	Attached  any       // what Config.Attach made of it
 
 	jwtUntil  time.Time // until then Session.JWT needs no check
+	accessed  time.Time // what Session.JWT says of the last access, to the fraction of a second
 	userUntil time.Time // until then Stytch is not asked for the user, nor about the token
 
 	tokenHash tombstones.CookieHash // of Session.Token
@@ -121,30 +122,38 @@ func (s *Sessions) Add(out *stytch.Session, at time.Time) (*Entry, error) {
 	case c.UserID != session.UserID || c.SessionID != session.ID:
 		return nil, &stytch.CallError{Op: "answer", Reason: "session_jwt is not of the session that it came with"}
 	default:
-		k.userUntil, k.jwtUntil = c.ExpiresAt, c.ExpiresAt
+		k.userUntil, k.jwtUntil, k.accessed = c.ExpiresAt, c.ExpiresAt, c.Session.LastAccessedAt
 	}
 	s.put(k)
 	return k, nil
 }
 
 // adopt serves the session k to a request with another JWT of it. If that JWT is newer,
-// browsers are given it from now on. If it is older, it is verified in each request,
+// browsers are given it from now on, and what it says of the session counts: another
+// factor, a role or a claim may have come. If it is older, it is verified in each request,
 // for the five minutes that it lives: memory keeps one JWT of a session.
 func (s *Sessions) adopt(k *Entry, j verifiedJWT) *Entry {
-	newer, longer := j.claims.ExpiresAt.After(k.jwtUntil), j.claims.SessionExpiresAt.After(k.Session.ExpiresAt)
+	newer, longer := k.isOlder(j.claims), j.claims.SessionExpiresAt.After(k.Session.ExpiresAt)
 	if !newer && !longer {
 		return k
 	}
 	session := *k.Session
-	entry := &Entry{Session: &session, VouchedAt: k.VouchedAt, jwtUntil: k.jwtUntil, userUntil: k.userUntil}
+	entry := &Entry{Session: &session, VouchedAt: k.VouchedAt, jwtUntil: k.jwtUntil, accessed: k.accessed, userUntil: k.userUntil}
 	if longer {
 		session.ExpiresAt = j.claims.SessionExpiresAt
 	}
 	if newer {
-		session.JWT, entry.jwtUntil = redact.Secret(j.text), j.claims.ExpiresAt
+		session.JWT, session.Newer = redact.Secret(j.text), j.claims
+		entry.jwtUntil, entry.accessed = j.claims.ExpiresAt, j.claims.Session.LastAccessedAt
 	}
 	s.put(entry)
 	return entry
+}
+
+// isOlder reports whether the JWT of k is older than one with the claims c. Two JWTs of
+// one second differ in the time of the last access, which has fractions.
+func (k *Entry) isOlder(c *sessionjwt.Claims) bool {
+	return c.ExpiresAt.After(k.jwtUntil) || c.ExpiresAt.Equal(k.jwtUntil) && c.Session.LastAccessedAt.After(k.accessed)
 }
 
 // addPartial puts a session into memory of which only the JWT is known, until Stytch is

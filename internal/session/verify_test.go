@@ -258,7 +258,7 @@ func TestAnotherJWTOfTheSession(t *testing.T) {
 				want := *s
 				want.ExpiresAt = s.ExpiresAt.Add(max(0, row.session))
 				if row.newJWT {
-					want.JWT = secret(other)
+					want.JWT, want.Newer = secret(other), m.stytch.jwts[other]
 				}
 				assert.Equal(t, &want, live.Session)
 				assert.Equal(t, was.VouchedAt, live.VouchedAt)

@@ -35,6 +35,10 @@ type Session struct {
 	// Raw is Stytch's whole answer, in a type of the API. The API makes the
 	// application's types from it.
 	Raw any
+
+	// Newer is what a newer JWT of the session than Raw's says, in the type of the
+	// verifier; nil if there is none.
+	Newer any
 }
 
 // API performs Stytch's operations. Each error that it returns is a [*CallError].
