@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -249,6 +250,7 @@ func (r *AuthenticateResponse) toSession() *stytch.Session {
 	return &stytch.Session{
 		ID: r.Session.SessionID, UserID: r.User.UserID, Origin: origin,
 		StartedAt: r.Session.StartedAt, ExpiresAt: r.Session.ExpiresAt,
+		Fixed: slices.ContainsFunc(r.Session.AuthenticationFactors, AuthenticationFactor.isImpersonation),
 		Token: redact.Secret(r.SessionToken), JWT: redact.Secret(r.SessionJWT), User: r.User.toIdentity(), Raw: r,
 	}
 }

@@ -61,6 +61,11 @@ type AuthenticationFactor struct {
 	TrustedAuthTokenFactor         *TrustedAuthTokenFactor         `json:"trusted_auth_token_factor,omitzero"`
 }
 
+// isImpersonation reports whether someone of the project's staff acts as the user.
+func (f AuthenticationFactor) isImpersonation() bool {
+	return f.Type == "impersonated" || f.DeliveryMethod == "impersonation" || f.ImpersonatedFactor != nil
+}
+
 // EmailFactor is a code or link sent to an email address.
 type EmailFactor struct {
 	EmailID      string `json:"email_id" required:"true"`

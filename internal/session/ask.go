@@ -112,6 +112,10 @@ func startOf(c *sessionjwt.Claims) time.Time {
 func (s *Sessions) authenticate(ctx context.Context, ref stytch.SessionRef, minutes int, v vouched) (*Entry, error) {
 	isNew := v.isNew() // now: the session may be older when the answer comes
 	out, err := s.API.Authenticate(ctx, ref, minutes)
+	fixed := minutes > 0 && refusesExtension(err)
+	if fixed { // the session may be alive all the same
+		out, err = s.API.Authenticate(ctx, ref, 0)
+	}
 	switch {
 	case stytch.AnswerOf(err) == stytch.No && (isNew || time.Until(v.expires) > NearExpiry):
 		// Another machine may have revoked the session while Stytch was asked.
@@ -125,11 +129,14 @@ func (s *Sessions) authenticate(ctx context.Context, ref stytch.SessionRef, minu
 	case err != nil:
 		return nil, err
 	}
-	if minutes == 0 && s.isDue(out.ExpiresAt) { // for a token that is not in memory, only the answer tells
-		if longer, err := s.API.Authenticate(ctx, ref, Minutes(s.ExtendBy)); err == nil {
+	if minutes == 0 && !out.Fixed && s.isDue(out.ExpiresAt) { // for a token that is not in memory, only the answer tells
+		longer, err := s.API.Authenticate(ctx, ref, Minutes(s.ExtendBy))
+		if err == nil {
 			out = longer
 		}
+		fixed = refusesExtension(err)
 	}
+	out.Fixed = out.Fixed || fixed
 	at := time.Now()
 	if s.Tombstones.SessionEndedShared(ctx, out.ID) {
 		return nil, ErrEnded
@@ -146,6 +153,12 @@ func (s *Sessions) authenticate(ctx context.Context, ref stytch.SessionRef, minu
 		s.ReportAlive(k)
 	}
 	return k, err
+}
+
+// refusesExtension reports that Stytch does not extend the session that a call was about.
+func refusesExtension(err error) bool {
+	call := stytch.AsCall(err)
+	return call != nil && call.API != nil && call.API.RefusesExtension()
 }
 
 // wasLoggedOut reports that a session was logged out on some machine. id may be "". The store

@@ -156,20 +156,30 @@ func agreed(k *Entry, stale *sessionjwt.Claims) State {
 }
 
 // extension returns for how many minutes from now on a call makes the session live. It
-// is 0, which leaves the expiry as it is, while at least half of ExtendBy is left, and
-// if the expiry is not known.
+// is 0, which leaves the expiry as it is, while at least half of ExtendBy is left, if the
+// expiry is not known, and if Stytch does not extend the session.
 func (s *Sessions) extension(token redact.Secret, c *sessionjwt.Claims) (minutes int) {
 	var expires time.Time
 	if k, ok := s.entries.Peek(byToken(token)); ok {
 		expires = k.Session.ExpiresAt
+		if k.Session.Fixed {
+			return 0
+		}
 	}
 	if c != nil && c.SessionExpiresAt.After(expires) {
 		expires = c.SessionExpiresAt
 	}
-	if !s.isDue(expires) {
+	if !s.isDue(expires) || c != nil && s.isFixed(c) {
 		return 0
 	}
 	return Minutes(s.ExtendBy)
+}
+
+// isFixed reports whether Stytch does not extend the session of a JWT, by the JWT or as
+// memory has it.
+func (s *Sessions) isFixed(c *sessionjwt.Claims) bool {
+	k, ok := s.entries.Peek(byID(c.SessionID))
+	return ok && k.Session.Fixed || c.Session.IsImpersonated()
 }
 
 // isDue reports whether a session that expires then is to be extended now.

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ type fakeStytch struct {
 	sessions map[string]*stytch.Session
 	gone     map[string]bool
 	jwts     map[string]*sessionjwt.Claims
+	factors  json.RawMessage // of the next JWTs
 	keysDown bool
 	calls    []string // what was asked about, and for how many minutes; "?": not vouched for
 	revoked  []string
@@ -60,6 +62,7 @@ func (f *fakeStytch) sign(prefix, id string) string {
 	f.jwts[text] = &sessionjwt.Claims{
 		UserID: s.UserID, SessionID: id, LegacySession: s.Origin, IssuedAt: now, ExpiresAt: now.Add(5 * time.Minute),
 		SessionStartedAt: s.StartedAt, SessionExpiresAt: s.ExpiresAt,
+		Session: sessionjwt.Session{AuthenticationFactors: f.factors},
 	}
 	return text
 }

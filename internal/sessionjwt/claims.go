@@ -54,6 +54,22 @@ type Session struct {
 	Roles                 []string
 }
 
+// IsImpersonated reports whether someone of the project's staff acts as the user. Stytch
+// does not extend such a session.
+func (s *Session) IsImpersonated() bool {
+	var factors []struct {
+		Type           string `json:"type"`
+		DeliveryMethod string `json:"delivery_method"`
+	}
+	_ = json.Unmarshal(s.AuthenticationFactors, &factors) // factors of another form are passed over
+	for _, f := range factors {
+		if f.Type == "impersonated" || f.DeliveryMethod == "impersonation" {
+			return true
+		}
+	}
+	return false
+}
+
 // claimSet is Claims, and the claims that are judged and then of no more use.
 type claimSet struct {
 	Claims

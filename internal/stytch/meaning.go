@@ -88,6 +88,16 @@ func (e *APIError) isAboutCaller() bool {
 	return e.Setting() != "" || e.Status == requestTimeout || e.Status == tooManyRequests
 }
 
+// RefusesExtension reports that Stytch does not make a session live longer. The session
+// itself may be alive: only a question without a duration tells.
+func (e *APIError) RefusesExtension() bool {
+	switch e.Type {
+	case "session_not_mutable", "session_not_mutable_impersonated", "invalid_session_duration", "invalid_session_duration_minutes":
+		return e.Status >= 400 && e.Status <= 499
+	}
+	return false
+}
+
 // IsUnknownUser reports whether an exchange failed because Stytch has no user with
 // the email that the UserInfo endpoint returned.
 func (e *APIError) IsUnknownUser() bool { return Interpret(Migrate, e) == NoUser }

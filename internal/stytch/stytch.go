@@ -32,6 +32,10 @@ type Session struct {
 	Token, JWT redact.Secret // Token is "" if only the JWT is known
 	User       identity.User
 
+	// Fixed means that Stytch does not let the session be extended: someone of the
+	// project's staff acts as the user, for example.
+	Fixed bool
+
 	// Raw is Stytch's whole answer, in a type of the API. The API makes the
 	// application's types from it.
 	Raw any
