@@ -54,8 +54,7 @@ type Event struct {
 	//   - breaker: calls to Stytch failed and so are held back, or no longer
 	//   - paused: Stytch asked for no more exchanges for a time, or refuses them all
 	//
-	// Kinds jwks, store and brake come once more when it works again: with Cause
-	// "recovered", and without Err.
+	// Kinds jwks, store and brake come once more, with Cause "recovered", when it works again.
 	Kind string
 
 	// Outcome is of the request that the event is about. Look at Kind first: what
@@ -71,7 +70,8 @@ type Event struct {
 	//     rollout's; in_flight, where there was no place for one more exchange, or another
 	//     machine exchanges this session
 	//   - of refused: logged_out; identity, whom nothing verifies; another_person, whom
-	//     Stytch knows under that email or id; stytch, which said no (see ErrorType)
+	//     Stytch knows under that email or id; unverified, whose email Stytch has not
+	//     verified; stytch, which said no (see ErrorType)
 	//   - of unavailable: timed_out; no_answer, or none that can be used; stytch, which
 	//     can't tell; held_back, as the breaker is open or Stytch asked for a pause; brake;
 	//     application, where Resolve or another of its functions failed
@@ -254,6 +254,8 @@ func causeOf(err error) string {
 		return "logged_out"
 	case errors.Is(err, exchange.ErrAnotherPerson):
 		return "another_person"
+	case errors.Is(err, exchange.ErrUnverified):
+		return "unverified"
 	case errors.Is(err, exchange.ErrPace):
 		return "per_second"
 	case errors.Is(err, session.ErrBrake):

@@ -77,6 +77,11 @@ func TestCauseOfEachOutcome(t *testing.T) {
 			s.Token = "bob-token"
 			return s, nil
 		}), 0, "refused another_person"},
+		"an email that Stytch has not verified": {"sid=eve-1", func(_ *testing.T, a *apptest.App) {
+			a.Stytch.AddUser(stytchtest.User{Emails: []stytchtest.Email{{Email: "eve@example.com"}, {Email: "eve@example.net"}}})
+			a.Stytch.Accept("eve-token", "eve@example.com")
+			a.Resolve = func(v string) (stytchmigrate.LegacySession, error) { return apptest.LegacySession("eve", v), nil }
+		}, 0, "refused unverified"},
 		"an unknown user": {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Error(404, "user_not_found")), 0, "refused stytch"},
 		"an answer":       {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Error(503, "down")), 0, "unavailable stytch"},
 		"no answer":       {"sid=ada-1", failing(stytchtest.Migrate, stytchtest.Reset()), 0, "unavailable no_answer"},

@@ -70,7 +70,7 @@ var (
 		stytchmigrate.OutcomeAuthenticated: {"memory", "verified", "asked"},
 		stytchmigrate.OutcomeMigrated:      {"exchange", "record"},
 		stytchmigrate.OutcomeLegacy:        {"observe", "shadow", "held_back", "until", "per_second", "in_flight"},
-		stytchmigrate.OutcomeRefused:       {"logged_out", "identity", "another_person", "stytch"},
+		stytchmigrate.OutcomeRefused:       {"logged_out", "identity", "another_person", "unverified", "stytch"},
 		stytchmigrate.OutcomeUnavailable:   {"timed_out", "no_answer", "stytch", "held_back", "brake", "application"},
 	}
 

@@ -125,7 +125,7 @@ func TestCausesAreThoseOfEvent(t *testing.T) {
 			}
 		}
 	}
-	assert.Equal(t, 21, n)
+	assert.Equal(t, 22, n)
 }
 
 // What is over is no event that deserves a look.

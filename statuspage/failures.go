@@ -26,6 +26,7 @@ var called = map[string]string{
 	"application":    "(the application's own code failed, or a setting is wrong: see the log)",
 	"identity":       "(nobody verified who it is)",
 	"another_person": "(Stytch's user is somebody else)",
+	"unverified":     "(the email is not verified at Stytch)",
 	"logged_out":     "(logged out before)",
 	"per_second":     "(left alone: exchanges a second)",
 	"in_flight":      "(left alone: no place in flight)",

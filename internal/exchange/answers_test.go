@@ -35,14 +35,17 @@ func TestAnswers(t *testing.T) {
 		calls  string
 		kept   time.Duration
 	}{
-		"no":                              {gone(migrate, "user_not_found", 404), none, "refused", "migrate", time.Minute},
-		"the user is locked":              {gone(migrate, "user_lock_limit_reached", 429), none, "refused", "migrate", time.Minute},
-		"the UserInfo endpoint is down":   {gone(migrate, stytch.NoUserInfo, 400), none, "can't tell", "migrate", 5 * time.Second},
-		"too many requests":               {gone(migrate, "too_many_requests", 429), none, "can't tell", "migrate", 0},
-		"down":                            {gone(migrate, "internal_server_error", 500), none, "can't tell", "migrate", 0},
-		"no answer":                       {stytch.ErrNoAnswer, none, "can't tell", "migrate", 0},
-		"no place in flight":              {&stytch.CallError{Op: migrate, NoSlot: true}, none, "no room", "migrate", 0},
-		"another person's session":        {nil, func(s *stytch.Session) { s.User = bob }, "refused", "migrate revoke", time.Minute},
+		"no":                            {gone(migrate, "user_not_found", 404), none, "refused", "migrate", time.Minute},
+		"the user is locked":            {gone(migrate, "user_lock_limit_reached", 429), none, "refused", "migrate", time.Minute},
+		"the UserInfo endpoint is down": {gone(migrate, stytch.NoUserInfo, 400), none, "can't tell", "migrate", 5 * time.Second},
+		"too many requests":             {gone(migrate, "too_many_requests", 429), none, "can't tell", "migrate", 0},
+		"down":                          {gone(migrate, "internal_server_error", 500), none, "can't tell", "migrate", 0},
+		"no answer":                     {stytch.ErrNoAnswer, none, "can't tell", "migrate", 0},
+		"no place in flight":            {&stytch.CallError{Op: migrate, NoSlot: true}, none, "no room", "migrate", 0},
+		"another person's session":      {nil, func(s *stytch.Session) { s.User = bob }, "refused", "migrate revoke", time.Minute},
+		"a user with an unverified email": {nil, func(s *stytch.Session) {
+			s.User.Emails = []identity.Email{{Address: "ada@example.com"}, {Address: "b@example.com"}}
+		}, "refused", "migrate revoke", time.Minute},
 		"a session without an id":         {nil, func(s *stytch.Session) { s.ID = "" }, "can't tell", "migrate revoke", 10 * time.Second},
 		"a 200 that can't be used":        {unusable("token-x"), none, "can't tell", "migrate revoke", 10 * time.Second},
 		"one that names no session":       {unusable(""), none, "can't tell", "migrate", 10 * time.Second},

@@ -127,19 +127,6 @@ func (x *sharedResult) forRequest() Result {
 // cantTell is the result if err says nothing about the legacy session.
 func cantTell(err error) *sharedResult { return &sharedResult{Result: Result{Err: err}} }
 
-// loggedOut refuses a legacy session that has ended.
-func loggedOut() *sharedResult {
-	return &sharedResult{Result: Result{Answer: stytch.No, Err: ErrLoggedOut}}
-}
-
-// anotherPerson refuses a Stytch user who is not the legacy session's person.
-func anotherPerson(userID string) *sharedResult {
-	return &sharedResult{
-		Result: Result{Answer: stytch.No, Event: Mismatch, UserID: userID, Err: ErrAnotherPerson},
-		until:  time.Now().Add(keepRefusal),
-	}
-}
-
 // Exchange returns the Stytch session that a legacy session became, and exchanges the
 // legacy session if it became none yet. Requests with one legacy session share the
 // work. A request that leaves does not end it.
@@ -162,7 +149,7 @@ func (m *Exchanger) Exchange(ctx context.Context, l *Legacy, prepare Prepare) Re
 		return Result{Err: err}
 	}
 	if x.Answer == stytch.Yes && !x.Entry.Session.User.Accepts(l.Identity) {
-		return m.refuseOtherPerson(ctx, l.Key, x.Entry)
+		return m.refuseOtherPerson(ctx, l, x.Entry)
 	}
 	return x.forRequest()
 }
@@ -197,26 +184,6 @@ func (m *Exchanger) notPrepared(ctx context.Context, key string, err error) Resu
 	}
 	return x.Result
 }
-
-// refuseOtherPerson refuses a legacy session, and revokes the Stytch session k that it
-// became. The application now gives another identity under the same ID and Subject
-// than at the exchange. This is no logout: the person may move again. If several
-// requests find this at the same time, the one that ends k reports it.
-func (m *Exchanger) refuseOtherPerson(ctx context.Context, key string, k *session.Entry) Result {
-	x := anotherPerson(k.Session.UserID)
-	m.remember(key, x) // before k ends, or the next request would exchange again
-	if !m.RevokeLater(ctx, k.Session.ID) {
-		x.reported.Store(true)
-	}
-	return x.forRequest()
-}
-
-// ErrAnotherPerson is why a session of Stytch's was not used.
-var ErrAnotherPerson = &stytch.CallError{Op: stytch.Migrate, Reason: "Stytch's user is not the legacy session's person", Answer: stytch.No}
-
-// ErrLoggedOut is why a legacy session is refused that has ended: by a logout, or
-// because Stytch no longer knows the session that it became.
-var ErrLoggedOut = errors.New("stytchmigrate: this legacy session was logged out")
 
 // ErrPace is why an exchange was not begun: the rollout allows no more of them now.
 var ErrPace = &stytch.CallError{Op: stytch.Migrate, Reason: "held back: Rollout.PerSecond"}
@@ -290,7 +257,7 @@ func (m *Exchanger) call(ctx context.Context, id userinfo.Identity, in stytch.Ex
 	}
 	if !out.User.Accepts(id) {
 		m.revokeToken(ctx, out.Token)
-		return anotherPerson(out.UserID)
+		return anotherPerson(out, id)
 	}
 	var k *session.Entry
 	if out.ID == "" {

@@ -30,7 +30,7 @@ func newShadows() shadows {
 
 // ShadowResult is what an exchange of a legacy session would have come to.
 type ShadowResult struct {
-	Err     error // ErrAnotherPerson, with UserID, or another reason for no session
+	Err     error // ErrAnotherPerson or ErrUnverified, with UserID, or another reason for no session
 	Took    time.Duration
 	UserID  string // of the other person
 	NotSent bool   // the request could not be made, so Stytch was not asked
@@ -97,5 +97,5 @@ func (m *Exchanger) shadow(ctx context.Context, l *Legacy, in stytch.ExchangeReq
 	if out.User.Accepts(l.Identity) {
 		return ShadowResult{Took: took}
 	}
-	return ShadowResult{Err: ErrAnotherPerson, Took: took, UserID: out.UserID}
+	return ShadowResult{Err: whyNot(out, l.Identity), Took: took, UserID: out.UserID}
 }

@@ -50,6 +50,15 @@ func (u *User) Matches(id userinfo.Identity) bool {
 	})
 }
 
+// IsUnverified reports why the user does not match: they have the identity's email, and
+// Stytch has not verified it. By rule 3 they would match without another address and
+// another way to sign in, and by rule 2 once the email is verified. It may still be
+// someone who signed up with an address that is not theirs.
+func (u *User) IsUnverified(id userinfo.Identity) bool {
+	return u.ExternalID == "" && id.Email != "" && !u.Matches(id) &&
+		slices.ContainsFunc(u.Emails, func(e Email) bool { return equalFoldASCII(e.Address, id.Email) })
+}
+
 // Accepts is Matches for the identity of a legacy session, which may be empty. The
 // application then gave a token in its place, and vouches for the user that Stytch finds
 // by that token.

@@ -129,3 +129,24 @@ func TestCompare(t *testing.T) {
 		assert.False(t, isSame && !isKnown, name)
 	}
 }
+
+// Each row is a user who does not match, and whether that is because Stytch has not
+// verified their email.
+func TestIsUnverified(t *testing.T) {
+	for name, row := range map[string]struct {
+		user identity.User
+		id   userinfo.Identity
+		want bool
+	}{
+		"a factor of their own": {signsIn(unverified("ADA@example.com")), ada, true},
+		"another address":       {user(unverified("ada@example.com"), verified("a@b.example")), ada, true},
+		"they match":            {user(unverified("ada@example.com")), ada, false},
+		"it is verified":        {signsIn(verified("ada@example.com")), ada, false},
+		"another email":         {signsIn(unverified("eve@example.com")), ada, false},
+		"another external id":   {known("eve", unverified("ada@example.com")), ada, false},
+		"no email here":         {signsIn(unverified("")), subject, false},
+		"no email at Stytch":    {signsIn(), ada, false},
+	} {
+		assert.Equal(t, row.want, row.user.IsUnverified(row.id), name)
+	}
+}
