@@ -159,24 +159,35 @@ func (a *consumer) Revoke(ctx context.Context, ref stytch.SessionRef) error {
 // browser sent.
 func isVouched(ref stytch.SessionRef) bool { return ref.Vouched || ref.ID != "" }
 
-// CreateUser implements stytch.API.
+// CreateUser implements stytch.API. If Stytch refuses the external id, the user is made
+// without it: to sign in as that user still takes the verified email.
 func (a *consumer) CreateUser(ctx context.Context, id userinfo.Identity) (userID string, err error) {
-	var out struct {
-		UserID string `json:"user_id" need:"value"`
+	in := newUser(id)
+	userID, err = a.create(ctx, in)
+	if call := stytch.AsCall(err); call != nil && call.API != nil && call.API.RefusesExternalID(in.ExternalID) {
+		in.ExternalID = ""
+		userID, err = a.create(ctx, in)
 	}
-	err = a.Post(ctx, client.Call{Op: stytch.CreateUser, Path: "/v1/users", In: newUser(id), Out: &out, Unusable: func() string {
-		if redact.Identifier(out.UserID) == "" {
-			return "user_id is no id"
-		}
-		return ""
-	}})
 	call := stytch.AsCall(err)
 	if call != nil && call.API != nil && stytch.Interpret(stytch.CreateUser, call.API) == stytch.UserExists {
 		return "", nil
 	}
 	if err == nil {
-		a.Log.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: user created", slog.String("user_id", out.UserID))
+		a.Log.LogAttrs(ctx, slog.LevelInfo, "stytchmigrate: user created", slog.String("user_id", userID))
 	}
+	return userID, err
+}
+
+func (a *consumer) create(ctx context.Context, in createUserRequest) (userID string, err error) {
+	var out struct {
+		UserID string `json:"user_id" required:"true" need:"value"`
+	}
+	err = a.Post(ctx, client.Call{Op: stytch.CreateUser, Path: "/v1/users", In: in, Out: &out, Unusable: func() string {
+		if redact.Identifier(out.UserID) == "" {
+			return "user_id is no id"
+		}
+		return ""
+	}})
 	return out.UserID, err
 }
 
@@ -281,7 +292,8 @@ func sessionOf(c *sessionjwt.Claims) *Session {
 		StartedAt: c.SessionStartedAt, LastAccessedAt: c.Session.LastAccessedAt, ExpiresAt: c.SessionExpiresAt,
 		Attributes: &Attributes{IPAddress: c.Session.IPAddress, UserAgent: c.Session.UserAgent},
 	}
-	if err := decode(c.Session.AuthenticationFactors, &session.AuthenticationFactors); err != nil {
+	ignore := func(string, string) {} // in a JWT, a factor may lack members that an answer has
+	if err := rawjson.DecodeNeeded(c.Session.AuthenticationFactors, &session.AuthenticationFactors, ignore); err != nil {
 		session.AuthenticationFactors = nil
 	}
 	return session
@@ -305,11 +317,6 @@ var recordCodec = records.Codec{
 		}
 		return r.toSession(), nil
 	},
-}
-
-// decode fills dst from the body of an answer.
-func decode(body []byte, dst any) error {
-	return rawjson.DecodeNeeded(body, dst, func(string, string) {})
 }
 
 // readError reads the body of an error. The body may be a gateway's HTML, cut off or

@@ -249,3 +249,39 @@ func TestSomebodySignsUpFirst(t *testing.T) {
 		}
 	}, createUsers)
 }
+
+// Stytch refuses the external id: the user is made without it, once. An id that another
+// user has is another matter.
+func TestExternalIDThatStytchRefuses(t *testing.T) {
+	for name, row := range map[string]struct {
+		subject string
+		faults  []stytchtest.Fault
+		want    string
+		id      string // of the user who was made
+	}{
+		"it is accepted":          {"auth0|x", nil, dorasMove, "auth0|x"},
+		"an error about it":       {"x.7", []stytchtest.Fault{stytchtest.Error(400, "invalid_external_id")}, "migrate create_user create_user migrate", ""},
+		"an error, and a bar":     {"auth0|x", []stytchtest.Fault{stytchtest.Error(400, "invalid_argument")}, "migrate create_user create_user migrate", ""},
+		"an error, without a bar": {"x.7", []stytchtest.Fault{stytchtest.Error(400, "invalid_argument")}, "refused | - | - | migrate create_user", ""},
+		"another user has it":     {"auth0|x", []stytchtest.Fault{stytchtest.Error(400, "duplicate_user_external_id")}, "refused | - | - | migrate create_user migrate", ""},
+		"wrong keys":              {"auth0|x", []stytchtest.Fault{stytchtest.Error(401, "unauthorized_credentials")}, "unavailable | - | - | migrate create_user", ""},
+		"refused again":           {"auth0|x", []stytchtest.Fault{stytchtest.Error(400, "invalid_external_id"), stytchtest.Error(400, "invalid_external_id")}, "refused | - | - | migrate create_user create_user", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				doraIsNew(a)
+				a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+					s := apptest.LegacySession("dora", value)
+					s.Identity.Subject = row.subject
+					return s, nil
+				}
+				a.Stytch.Fail(stytchtest.CreateUser, row.faults...)
+				got := a.Get(dorasCookie).String()
+				assert.True(t, strings.HasSuffix(got, row.want), got)
+				if users := a.Stytch.Users(); strings.HasPrefix(got, "migrated") && assert.Len(t, users, 3) {
+					assert.Equal(t, row.id, users[2].ExternalID)
+				}
+			}, createUsers)
+		})
+	}
+}

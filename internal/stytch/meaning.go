@@ -98,6 +98,14 @@ func (e *APIError) RefusesExtension() bool {
 	return false
 }
 
+// RefusesExternalID reports that a user was not created because of the external id. No
+// list of Stytch's names that error. Stytch's pages do not agree on "|", as in "auth0|x",
+// so with it any error about the request counts. An id that another user has is no such
+// error.
+func (e *APIError) RefusesExternalID(id string) bool {
+	return id != "" && Interpret(CreateUser, e) == UnlistedNo && (strings.Contains(id, "|") || strings.Contains(e.Type, "external_id"))
+}
+
 // IsUnknownUser reports whether an exchange failed because Stytch has no user with
 // the email that the UserInfo endpoint returned.
 func (e *APIError) IsUnknownUser() bool { return Interpret(Migrate, e) == NoUser }
