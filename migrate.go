@@ -13,6 +13,7 @@ import (
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/session"
+	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
 	"example.com/stytchmigrate/userinfo"
@@ -195,6 +196,9 @@ func (c *Config) claims(s LegacySession, key string) (json.RawMessage, error) {
 	}
 	if len(encoded) > maxClaims {
 		return nil, redact.Setting("SessionClaims returned more than 4 KB")
+	}
+	if !sessionjwt.AcceptsCustomClaims(encoded) { // the session's JWT would be refused here
+		return nil, redact.Setting(fmt.Sprintf("SessionClaims returned more than %d claims, or claims that are nested too deep", sessionjwt.MaxCustomClaims-1))
 	}
 	return encoded, nil
 }

@@ -3,6 +3,7 @@ package stytchmigrate_test
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -210,6 +211,8 @@ func TestWrongSettingIsLoggedAndChangesNoCookie(t *testing.T) {
 		"claims of 4 KB and a byte": {claiming("a", strings.Repeat("a", claimsOf4KB+1)), "SessionClaims returned more than 4 KB"},
 		"claims that are no JSON":   {claiming("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
 		"claims of an error":        {claiming("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
+		"121 claims":                {claims(121), "SessionClaims returned more than 120 claims, or claims that are nested too deep"},
+		"claims 64 levels deep":     {claiming("a", nestedIn(64)), "SessionClaims returned more than 120 claims, or claims that are nested too deep"},
 		"the origin's claim":        {claiming("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
 		"neither token nor person":  {apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
 		"no token and no tickets":   {apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1", Identity: apptest.LegacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
@@ -232,6 +235,42 @@ func TestWrongSettingIsLoggedAndChangesNoCookie(t *testing.T) {
 // claimsOf4KB is the length of a claim "a" that makes the encoded claims 4,096 bytes long,
 // with the 43 characters of the claim legacy_session.
 const claimsOf4KB = 4<<10 - len(`{"a":"","legacy_session":""}`) - 43
+
+// claims are so many claims.
+func claims(n int) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) {
+		all := map[string]any{}
+		for i := range n {
+			all[fmt.Sprint("c", i)] = i
+		}
+		c.SessionClaims = func(stytchmigrate.LegacySession) map[string]any { return all }
+	}
+}
+
+// nestedIn is a value in so many lists.
+func nestedIn(depth int) (v any) {
+	for range depth {
+		v = []any{v}
+	}
+	return v
+}
+
+// What is accepted here is accepted in the JWT that comes back: the next request is
+// served by it, without a call.
+func TestMostSessionClaims(t *testing.T) {
+	for name, change := range map[string]func(*stytchmigrate.Config){
+		"120 claims": claims(120), "63 levels deep": claiming("a", nestedIn(63)), "4 KB": claiming("a", strings.Repeat("a", claimsOf4KB-1)),
+	} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			moved := a.Get("sid=ada-1")
+			assert.Equal(t, "migrated ada", moved.Saw, name)
+			a.Restart(t)
+			jwt := a.Stytch.JWT(a.Stytch.Sessions()[0].ID)
+			a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
+			assert.Equal(t, "authenticated partial ada", a.Get("stytch_session_jwt="+jwt).Saw, name)
+		}, change)
+	}
+}
 
 func TestSessionClaimsMayBe4KB(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {

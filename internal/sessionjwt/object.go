@@ -13,9 +13,24 @@ import (
 // Stytch puts into a token nests three deep, custom claims rarely deeper.
 const maxDepth = 64
 
-// maxMembers bounds how many names an object may have, each of which is compared
-// with the others. Anybody can send an object, and Stytch's have a dozen.
-const maxMembers = 128
+const (
+	// maxMembers bounds how many names an object may have, each of which is compared
+	// with the others. Anybody can send an object, and Stytch's have a dozen.
+	maxMembers = 128
+
+	// MaxCustomClaims is how many custom claims a JWT may have, legacy_session among
+	// them: beside them it has iss, aud, sub, iat, nbf, exp and the session. A session
+	// with more, or with deeper ones, must not be asked for: see [AcceptsCustomClaims].
+	MaxCustomClaims = maxMembers - 7
+)
+
+// AcceptsCustomClaims reports whether a JWT with these custom claims, encoded as an
+// object, is accepted, as far as the claims decide.
+func AcceptsCustomClaims(encoded []byte) bool {
+	var room [16]member
+	all, err := parseObject(room[:0], encoded)
+	return err == nil && len(all) <= MaxCustomClaims
+}
 
 // member is one name of a JSON object and the text of its value.
 type member struct {
