@@ -142,6 +142,9 @@ func setLines(w http.ResponseWriter, r *http.Request) {
 	for _, line := range r.URL.Query()["line"] {
 		w.Header().Add("Set-Cookie", line)
 	}
+	if clear := r.URL.Query().Get("clear"); clear != "" {
+		w.Header().Set("Clear-Site-Data", clear)
+	}
 	write(w, "before the switch", r.URL.Query().Get("body"))
 }
 

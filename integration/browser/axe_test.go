@@ -1,11 +1,11 @@
 package browser
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"testing"
 
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,18 +27,22 @@ func (f finding) String() string {
 	return text
 }
 
-// axe is what axe-core finds wrong on the page. It is run by the devtools, which
-// the page's Content-Security-Policy does not bind.
-func axe(p *tab) []finding {
-	p.t.Helper()
-	p.do(chromedp.Evaluate[chromedp.Void](npm(p.t, "axe-core/axe.min.js")))
-	raw := get(p, chromedp.Evaluate[string](`axe.run().then(r => JSON.stringify(r))`, chromedp.EvalAwaitPromise))
+// axe is what axe-core finds wrong on the page. Drivers run it, and them the page's
+// Content-Security-Policy does not bind.
+func axe(t *testing.T, d driver) []finding {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := d.eval(ctx, "(() => {"+npm(t, "axe-core/axe.min.js")+"\n})()")
+	require.NoError(t, err)
+	raw, err := d.eval(ctx, "axe.run()")
+	require.NoError(t, err)
 	var out struct {
 		Violations []finding
 		Passes     []struct{ ID string }
 	}
-	require.NoError(p.t, json.Unmarshal([]byte(raw), &out))
-	require.NotEmpty(p.t, out.Passes, "axe-core looked at nothing")
+	require.NoError(t, json.Unmarshal(raw, &out))
+	require.NotEmpty(t, out.Passes, "axe-core looked at nothing")
 	return out.Violations
 }
 
@@ -47,7 +51,7 @@ func npm(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile("node_modules/" + path)
 	if os.IsNotExist(err) {
-		lacking(t, "npm ci was not run in integration/browser: no "+path)
+		lacking(t, chromium, "npm ci was not run in integration/browser: no "+path)
 	}
 	require.NoError(t, err)
 	return string(b)

@@ -2,19 +2,15 @@ package browser
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/storage"
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -50,24 +46,24 @@ func attributes(sameSite string, secure, httpOnly bool) string {
 
 var sameSites = map[http.SameSite]string{http.SameSiteLaxMode: "Lax", http.SameSiteStrictMode: "Strict", http.SameSiteNoneMode: "None"}
 
-// meant is the cookie that a line of a server is to become.
-func (v visit) meant(c *http.Cookie) kept {
-	k := kept{name: c.Name, value: c.Value, domain: v.host, path: cmp.Or(c.Path, "/"), attributes: attributes(sameSites[c.SameSite], c.Secure, c.HttpOnly)}
+// meant is the cookie that a line of a server is to become in an engine.
+func (v visit) meant(c *http.Cookie, e *engine) kept {
+	k := kept{name: c.Name, value: c.Value, domain: v.host, path: cmp.Or(c.Path, "/"), attributes: attributes(cmp.Or(sameSites[c.SameSite], e.unsaid), c.Secure, c.HttpOnly)}
 	if c.Domain != "" {
 		k.domain = "." + c.Domain
 	}
 	if c.MaxAge > 0 {
-		k.expires = v.answered.Add(min(time.Duration(c.MaxAge)*time.Second, maxAge))
+		k.expires = v.answered.Add(min(time.Duration(c.MaxAge)*time.Second, e.maxAge))
 	}
 	return k
 }
 
 // jar is what a browser holds that did all it was told.
-func (a *app) jar() []kept {
+func (a *app) jar(e *engine) []kept {
 	jar := map[string]kept{}
 	for _, v := range a.seen("/") {
 		for _, c := range v.set {
-			k := v.meant(c)
+			k := v.meant(c, e)
 			if c.MaxAge < 0 {
 				delete(jar, k.scope())
 			} else {
@@ -86,32 +82,11 @@ func sorted(jar map[string]kept) (out []kept) {
 	return out
 }
 
-// jar is what the browser holds.
-func (p *tab) jar() []kept {
-	p.t.Helper()
-	jar := map[string]kept{}
-	all, err := chromedp.CallBrowser(p.ctx, storage.GetCookies, storage.GetCookiesParams{BrowserContextID: chromedp.FromContext(p.ctx).BrowserContextID})
-	require.NoError(p.t, err)
-	for _, c := range all.Cookies {
-		k := kept{name: c.Name, value: c.Value, domain: c.Domain, path: c.Path, attributes: attributes(c.SameSite.String(), c.Secure, c.HTTPOnly)}
-		if !c.Session {
-			k.expires = time.UnixMilli(int64(c.Expires * 1000))
-		}
-		jar[k.scope()] = k
-	}
-	return sorted(jar)
-}
-
-// ask is a command of the devtools.
-func ask[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[R] {
-	return func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, cmd, params) }
-}
-
 // agree holds what the browser keeps against what the server thinks that it set,
 // and returns the names.
 func agree(p *tab, a *app) []string {
 	p.t.Helper()
-	want, got := a.jar(), p.jar()
+	want, got := a.jar(p.engine), p.jar()
 	if assert.Equal(p.t, texts(want), texts(got), "what the server set, and what the browser keeps") {
 		for i, k := range got {
 			assert.WithinDuration(p.t, want[i].expires, k.expires, patience, k.scope())
@@ -137,29 +112,46 @@ func texts(jar []kept) (out []string) {
 // opens opens a page, and returns the request as it came to the server.
 func (a *app) opens(p *tab, url string) visit {
 	p.t.Helper()
-	return a.hears(p, url, chromedp.Navigate(url))
+	return a.hears(p, url, navigate(url))
 }
 
 // fetches has the page that is open fetch another.
 func (a *app) fetches(p *tab, url string) visit {
 	p.t.Helper()
-	return a.hears(p, url, chromedp.Evaluate[chromedp.Void](fmt.Sprintf("fetch(%q).then(r => r.text()).then(() => undefined)", url), chromedp.EvalAwaitPromise))
+	return a.hears(p, url, run(fmt.Sprintf("fetch(%q).then(r => r.text()).then(() => undefined)", url)))
 }
 
-// hears is the request that comes of an action. It must carry what the browser
-// says that belongs there.
-func (a *app) hears(p *tab, url string, action chromedp.Action[chromedp.Void]) visit {
+// hears is the request that comes of what a person does. It must carry what the
+// browser has for it.
+func (a *app) hears(p *tab, url string, what does) visit {
 	p.t.Helper()
 	var want []string
-	for _, c := range get(p, ask(network.GetCookies, network.GetCookiesParams{URLs: []string{url}})).Cookies {
-		want = append(want, c.Name+"="+c.Value)
+	for _, k := range p.jar() {
+		if k.belongs(p.t, url) {
+			want = append(want, k.name+"="+k.value)
+		}
 	}
 	slices.Sort(want)
 	before := len(a.seen("/"))
-	p.do(action)
-	v := a.seen("/")[before]
+	p.do(what)
+	seen := a.seen("/")
+	require.Greater(p.t, len(seen), before, "no request came")
+	v := seen[before]
 	assert.Equal(p.t, want, v.carried, "what the browser has for %s, and what it sent", url)
 	return v
+}
+
+// belongs says whether a cookie goes with a request (RFC 6265 section 5.4), if the
+// request is one of the same site.
+func (k kept) belongs(t *testing.T, to string) bool {
+	t.Helper()
+	u, err := url.Parse(to)
+	require.NoError(t, err)
+	host, path := u.Hostname(), cmp.Or(u.Path, "/")
+	below := path == k.path || strings.HasPrefix(path, strings.TrimSuffix(k.path, "/")+"/")
+	there := host == k.domain || strings.HasPrefix(k.domain, ".") && strings.HasSuffix("."+host, k.domain)
+	secure := u.Scheme == "https" || host == "localhost" || host == "127.0.0.1" // that is secure too, to engines that set one there
+	return below && there && (secure || !strings.Contains(k.attributes, "Secure"))
 }
 
 // names are those of the cookies that came.
@@ -171,30 +163,38 @@ func (v visit) names() (out []string) {
 	return out
 }
 
-// results is the table at the end: the case, and what came of it.
+// results is the table at the end: the case, the engines, and what came of it.
 type results struct {
-	t    *testing.T
 	mu   sync.Mutex
-	rows []string
+	rows map[string][]string // the engines, by verdict, case and what came of it
 }
 
 // newResults prints what is said until the test's end.
 func newResults(t *testing.T) *results {
-	r := &results{t: t}
+	r := &results{rows: map[string][]string{}}
 	t.Cleanup(func() {
-		slices.Sort(r.rows)
-		t.Log("\n" + strings.Join(r.rows, "\n"))
+		var lines []string
+		for row, engines := range r.rows {
+			slices.Sort(engines)
+			before, after, _ := strings.Cut(row, "\t")
+			lines = append(lines, fmt.Sprintf("%-75s %-24s %s", before, strings.Join(engines, " "), after))
+		}
+		slices.Sort(lines)
+		t.Log("\n" + strings.Join(lines, "\n"))
 	})
 	return r
 }
 
+// say adds a row, for a test whose name is that of the whole, the engine and the
+// case. Engines that say the same share one.
 func (r *results) say(t *testing.T, format string, args ...any) {
 	verdict := "ok  "
 	if t.Failed() {
 		verdict = "FAIL"
 	}
-	_, name, _ := strings.Cut(strings.NewReplacer("__", "__", "_", " ").Replace(t.Name()), "/")
+	parts := append(strings.SplitN(strings.NewReplacer("__", "__", "_", " ").Replace(t.Name()), "/", 3), "", "")
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.rows = append(r.rows, fmt.Sprintf("%s %-70s %s", verdict, name, fmt.Sprintf(format, args...)))
+	row := verdict + " " + parts[2] + "\t" + fmt.Sprintf(format, args...)
+	r.rows[row] = append(r.rows[row], parts[1])
 }

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/network"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -32,11 +30,13 @@ func named(prefix string) stytchmigrate.CookieOptions {
 	return stytchmigrate.CookieOptions{SessionName: prefix + "session", JWTName: prefix + "session_jwt"}
 }
 
-// Chromium takes Secure cookies on plain HTTP from localhost and 127.0.0.1, with
-// the names that demand it too, and from no other host. Where it refuses them, the old
-// cookie stays, and the old session goes on.
-func TestCookiesThatChromiumKeeps(t *testing.T) {
-	table := newResults(t)
+// Chromium and Firefox take Secure cookies on plain HTTP from localhost and
+// 127.0.0.1, with the names that demand it too, and from no other host. WebKit takes
+// none on plain HTTP. Where an engine refuses them, the old cookie stays, and the old
+// session goes on.
+func TestCookiesThatBrowsersKeep(t *testing.T) { inEngines(t, cookiesThatBrowsersKeep) }
+
+func cookiesThatBrowsersKeep(t *testing.T, e *engine, table *results) {
 	type options = stytchmigrate.CookieOptions
 	settings := map[string]options{
 		"Lax": {}, "Strict": {SameSite: http.SameSiteStrictMode}, "None": {SameSite: http.SameSiteNoneMode}, "ReadableByScripts": {ReadableByScripts: true},
@@ -46,10 +46,10 @@ func TestCookiesThatChromiumKeeps(t *testing.T) {
 	for _, site := range []struct {
 		url   string
 		takes bool // Secure
-	}{{"https://app.test", true}, {"http://localhost", true}, {"http://127.0.0.1", true}, {"http://app.test", false}} {
+	}{{"https://app.test", true}, {"http://localhost", e.secureLocally}, {"http://127.0.0.1", e.secureLocally}, {"http://app.test", false}} {
 		t.Run(site.url, func(t *testing.T) {
 			t.Parallel()
-			p := newTab(t, desktop)
+			p := newTab(t, e)
 			for name, o := range settings {
 				t.Run(name, func(t *testing.T) {
 					table.say(t, "%s", keeps(p.in(t), site.url, o, site.takes || o.Insecure))
@@ -71,7 +71,7 @@ func served(t *testing.T, site string, o stytchmigrate.CookieOptions) (a *app, h
 // keeps moves Ada and looks at what came of it.
 func keeps(p *tab, site string, o stytchmigrate.CookieOptions, kept bool) string {
 	a, host := served(p.t, site, o)
-	p.do(call(network.ClearBrowserCookies, cdp.Empty{}))
+	p.clear()
 	a.opens(p, a.before(host, newOld("Path=/")))
 	assert.Equal(p.t, movedAda, a.opens(p, a.at(host, "/")).who())
 	next := a.fetches(p, a.at(host, "/next"))
@@ -100,9 +100,10 @@ func as(p *tab, a *app, o stytchmigrate.CookieOptions) []string {
 
 // Whatever the settings are: what is set is kept, and what is to go is gone, once the
 // new cookies have come back and at the logout.
-func TestCookiesGoAsTheyCame(t *testing.T) {
-	table := newResults(t)
-	a, p := newSecureApp(t), newTab(t, desktop)
+func TestCookiesGoAsTheyCame(t *testing.T) { inEngines(t, cookiesGoAsTheyCame) }
+
+func cookiesGoAsTheyCame(t *testing.T, e *engine, table *results) {
+	a, p := newSecureApp(t), newTab(t, e)
 	for _, sameSite := range []http.SameSite{http.SameSiteLaxMode, http.SameSiteStrictMode, http.SameSiteNoneMode} {
 		for _, scope := range []stytchmigrate.CookieScope{{Path: "/"}, {Path: "/app"}, {Domain: "app.test", Path: "/"}, {Domain: "app.test", Path: "/app"}} {
 			for _, insecure := range []bool{false, true} {
@@ -135,13 +136,16 @@ func goes(p *tab, a *app, o stytchmigrate.CookieOptions) string {
 }
 
 // A session of a year is kept for a year; what the old code set for ten is kept
-// for 400 days and goes like any other.
-func TestCookiesOfYears(t *testing.T) {
+// for 400 days, or for ten years by WebKit, and goes like any other.
+func TestCookiesOfYears(t *testing.T) { inEngines(t, cookiesOfYears) }
+
+func cookiesOfYears(t *testing.T, e *engine, table *results) {
+	const tenYears = 3650 * 24 * time.Hour
 	a := newSecureApp(t, func(c *stytchmigrate.Config) { c.SessionDuration = 366 * 24 * time.Hour })
-	p := newTab(t, desktop)
-	a.opens(p, a.before("app.test", newOld("Path=/; Max-Age=315360000")))
+	p := newTab(t, e)
+	a.opens(p, a.before("app.test", newOld(fmt.Sprintf("Path=/; Max-Age=%.0f", tenYears.Seconds()))))
 	assert.Equal(t, []string{oldCookie}, agree(p, a))
-	assert.WithinDuration(t, time.Now().Add(maxAge), p.jar()[0].expires, patience)
+	assert.WithinDuration(t, time.Now().Add(min(tenYears, e.maxAge)), p.jar()[0].expires, patience)
 	a.opens(p, a.at("app.test", "/"))
 	a.opens(p, a.at("app.test", "/next"))
 	require.Equal(t, []string{tokenCookie, jwtCookie}, agree(p, a))

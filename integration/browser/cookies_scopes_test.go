@@ -25,8 +25,9 @@ func of(s stytchmigrate.CookieScope, pair string) string {
 
 // What was left in other scopes goes with the first two pages, and with the logout, if the
 // settings name the scope; else it stays, and does no harm.
-func TestCookiesInSeveralScopes(t *testing.T) {
-	table := newResults(t)
+func TestCookiesInSeveralScopes(t *testing.T) { inEngines(t, cookiesInSeveralScopes) }
+
+func cookiesInSeveralScopes(t *testing.T, e *engine, table *results) {
 	host, site, parent := stytchmigrate.CookieScope{Path: "/"}, stytchmigrate.CookieScope{Domain: "app.test", Path: "/"}, stytchmigrate.CookieScope{Domain: "sub.app.test", Path: "/"}
 	type list = []stytchmigrate.CookieScope
 	more := list{{Domain: "sub.app.test", Path: "/app"}, {Path: "/app/"}, {Domain: "app.test", Path: "/app/"}, {Domain: "sub.app.test", Path: "/app/"}}
@@ -57,7 +58,7 @@ func TestCookiesInSeveralScopes(t *testing.T) {
 					c.Cookies.OldScopes, c.Legacy[0].Scopes = tt.stytch, tt.old
 				}
 			})
-			p := newTab(t, desktop)
+			p := newTab(t, e)
 			var lines []string
 			old := strings.TrimSuffix(newOld(""), "; ")
 			for _, s := range tt.old {
@@ -100,13 +101,15 @@ func scopes(jar []kept) (out []string) {
 
 // A session whose JWT is too long for a cookie lives by its token alone, and a
 // JWT of before does not stay beside it.
-func TestCookiesOfALongJWT(t *testing.T) {
+func TestCookiesOfALongJWT(t *testing.T) { inEngines(t, cookiesOfALongJWT) }
+
+func cookiesOfALongJWT(t *testing.T, e *engine, table *results) {
 	a := newSecureApp(t, func(c *stytchmigrate.Config) {
 		c.SessionClaims = func(stytchmigrate.LegacySession) map[string]any {
 			return map[string]any{"roles": strings.Repeat("an admin, ", 300)}
 		}
 	})
-	p := newTab(t, desktop)
+	p := newTab(t, e)
 	a.opens(p, a.before("app.test", newOld("Path=/"), of(stytchmigrate.CookieScope{Path: "/"}, staleJWT)))
 	assert.Equal(t, []string{oldCookie, jwtCookie}, agree(p, a))
 	assert.Equal(t, movedAda, a.opens(p, a.at("app.test", "/")).who())

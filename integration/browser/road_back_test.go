@@ -4,30 +4,26 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 )
 
 // back is what came of the Back button, or of Forward: what the page says, and
-// whether the server was asked for it. It is the browser's button: a script's
-// history.go may take away the page that the devtools run it in.
-func (a *app) back(p *tab, by int64) (says string, asked bool, how page.NavigationType) {
+// whether the server was asked for it.
+func (a *app) back(p *tab, by int) (says string, asked bool) {
 	p.t.Helper()
 	before := len(a.seen("/"))
-	history := get(p, chromedp.NavigationEntries())
-	to := page.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex+by].ID}
-	e := get(p, chromedp.WaitEvent(page.FrameNavigated, nil, call(page.NavigateToHistoryEntry, to)))
+	p.do(travel(by))
 	says = p.says()
-	return says, len(a.seen("/")) > before, e.Type
+	return says, len(a.seen("/")) > before
 }
 
 // Back and forward over the page that moved Ada, and the one after it, which took her
 // old cookie: they are asked for again, for their answers were not to be kept, and she
 // stays who she is.
-func TestBackOverTheMove(t *testing.T) {
-	t.Parallel()
-	a, p := newApp(t), newTab(t, desktop)
+func TestBackOverTheMove(t *testing.T) { inEngines(t, backOverTheMove, chromium) }
+
+func backOverTheMove(t *testing.T, e *engine, table *results) {
+	a, p := newApp(t), newTab(t, e)
 	a.opens(p, a.before("app.test", newOld("Path=/")))
 	assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/moves")).cacheControl)
 	assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/replaces")).cacheControl)
@@ -35,7 +31,7 @@ func TestBackOverTheMove(t *testing.T) {
 	jar := texts(p.jar())
 
 	for _, step := range []struct {
-		by    int64
+		by    int
 		says  string
 		asked bool
 	}{
@@ -44,7 +40,7 @@ func TestBackOverTheMove(t *testing.T) {
 		{-1, "before the switch", false},
 		{3, knownAda, false},
 	} {
-		says, asked, _ := a.back(p, step.by)
+		says, asked := a.back(p, step.by)
 		assert.Equal(t, step.says, says)
 		assert.Equal(t, step.asked, asked, "asked for %q again", says)
 		assert.Equal(t, jar, texts(p.jar()), "no cookie is touched")
@@ -56,8 +52,9 @@ func TestBackOverTheMove(t *testing.T) {
 // After a logout the Back button shows what the browser was allowed to keep: not
 // the page that moved Ada. All her later pages are the application's own to keep
 // out of caches, as the example does; Chromium shows those that it does not.
-func TestBackAfterLogout(t *testing.T) {
-	table := newResults(t)
+func TestBackAfterLogout(t *testing.T) { inEngines(t, backAfterLogout, chromium) }
+
+func backAfterLogout(t *testing.T, e *engine, table *results) {
 	for _, tt := range []struct {
 		name, cacheControl string
 		says               string
@@ -70,7 +67,7 @@ func TestBackAfterLogout(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			a, p := newApp(t), newTab(t, desktop)
+			a, p := newApp(t), newTab(t, e)
 			a.pages.HandleFunc("/cached/", func(w http.ResponseWriter, r *http.Request) {
 				if tt.cacheControl != "" {
 					w.Header().Set("Cache-Control", tt.cacheControl)
@@ -82,14 +79,14 @@ func TestBackAfterLogout(t *testing.T) {
 			assert.Equal(t, "no-store", a.opens(p, a.at("app.test", "/cached/replaces")).cacheControl)
 			assert.Equal(t, tt.cacheControl, a.opens(p, a.at("app.test", "/cached/next")).cacheControl)
 			a.opens(p, a.at("app.test", "/logout"))
-			says, asked, how := a.back(p, -1)
+			says, asked := a.back(p, -1)
 			assert.Equal(t, tt.says, says)
 			assert.Equal(t, tt.asked, asked, "the server is asked again")
 			assert.Equal(t, nobody, a.fetches(p, a.at("app.test", "/anything")).who(), "whatever is shown, it can do nothing")
-			moved, asked, _ := a.back(p, -2)
+			moved, asked := a.back(p, -2)
 			assert.Equal(t, nobody, moved, "the page that moved her")
 			assert.True(t, asked)
-			table.say(t, "%s: %q; the page that moved her: %q", how, says, moved)
+			table.say(t, "%q; the page that moved her: %q", says, moved)
 		})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -17,8 +16,9 @@ import (
 // Another site has a frame of the application, fetches from it, sends a form to
 // it and links to it. In the frame and by the fetch no cookie of the application
 // changes, whoever is signed in; the form and the link are pages of its own.
-func TestRequestsOfAnotherSite(t *testing.T) {
-	table := newResults(t)
+func TestRequestsOfAnotherSite(t *testing.T) { inEngines(t, requestsOfAnotherSite, chromium) }
+
+func requestsOfAnotherSite(t *testing.T, e *engine, table *results) {
 	for _, tt := range []struct {
 		name                           string
 		sameSite                       http.SameSite // of the old cookie, and of Stytch's
@@ -34,22 +34,22 @@ func TestRequestsOfAnotherSite(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			a, p := newSecureApp(t, cookies(stytchmigrate.CookieOptions{SameSite: tt.sameSite})), newTab(t, desktop)
+			a, p := newSecureApp(t, cookies(stytchmigrate.CookieOptions{SameSite: tt.sameSite})), newTab(t, e)
 			a.arrives(p, tt.sameSite, tt.moved)
 			framed := fmt.Sprintf(`<form method="post" action=%q><button>send</button></form><iframe src=%q></iframe>`, a.at("app.test", "/form"), a.at("app.test", "/frame"))
 			linked := fmt.Sprintf(`<a href=%q>there</a>`, a.at("app.test", "/link"))
 			before := scopedTo(p.jar(), "app.test")
 			a.opens(p, a.at("other.test", "/before?"+url.Values{"line": {"sid=theirs; Path=/; Secure"}, "body": {framed}}.Encode()))
 			assert.Equal(t, tt.frame, a.answers(t, "/frame").who())
-			p.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`fetch(%q, {credentials: "include", mode: "no-cors"}).then(() => undefined)`, a.at("app.test", "/fetch")), chromedp.EvalAwaitPromise))
+			p.do(run(fmt.Sprintf(`fetch(%q, {credentials: "include", mode: "no-cors"}).then(() => undefined)`, a.at("app.test", "/fetch"))))
 			assert.Equal(t, tt.fetch, a.answers(t, "/fetch").who())
 			assert.Empty(t, append(a.answers(t, "/frame").set, a.answers(t, "/fetch").set...))
 			agree(p, a)
 			assert.Equal(t, before, scopedTo(p.jar(), "app.test"), "no cookie has changed")
-			p.leaves(chromedp.Click(chromedp.CSS("button")))
+			p.do(press("button"))
 			assert.Equal(t, tt.form, a.answers(t, "/form").who())
 			a.opens(p, a.at("other.test", "/before?"+url.Values{"body": {linked}}.Encode()))
-			p.leaves(chromedp.Click(chromedp.CSS("a")))
+			p.do(press("a"))
 			assert.Equal(t, tt.link, a.answers(t, "/link").who())
 			assert.Equal(t, tt.page, a.opens(p, a.at("app.test", "/page")).who())
 			assert.Equal(t, knownAda, a.opens(p, a.at("app.test", "/last")).who())

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -56,13 +55,11 @@ func ends(t *testing.T, cmd *exec.Cmd, out io.Reader) {
 // step is something that a visitor of the example does, and what they see then.
 type step struct {
 	name    string
-	do      chromedp.Action[chromedp.Void]
+	do      does
 	heading string
 	text    string   // is on the page too
 	holds   []string // the cookies then
 }
-
-func press(css string) chromedp.Action[chromedp.Void] { return chromedp.Click(chromedp.CSS(css)) }
 
 // told are the names of the cookies that a page of the example lists: the server
 // thinks that the browser holds those. A page that lists none at all says nil.
@@ -73,15 +70,15 @@ const told = `(() => {
 
 // The whole road of the example, by mouse. What its pages say that the browser
 // holds is what it holds, and nobody has trouble to read them.
-func TestExampleRoad(t *testing.T) {
-	t.Parallel()
-	table := newResults(t)
-	url, p := startExample(t), newTab(t, desktop)
+func TestExampleRoad(t *testing.T) { inEngines(t, exampleRoad, chromium) }
+
+func exampleRoad(t *testing.T, e *engine, table *results) {
+	url, p := startExample(t), newTab(t, e)
 	old, stytch, both := []string{"legacy_session"}, []string{tokenCookie, jwtCookie}, []string{"legacy_session", tokenCookie, jwtCookie}
 	whoAmI, cookies, ops, logOut := press(`nav a[href="/"]`), press(`nav a[href="/cookies"]`), press(`nav a[href="/ops"]`), press(`form[action="/logout"] button`)
-	button := func(value string) chromedp.Action[chromedp.Void] { return press("button[value=" + value + "]") }
+	button := func(value string) does { return press("button[value=" + value + "]") }
 	for i, s := range []step{
-		{"a stranger comes", chromedp.Navigate(url), "Nobody is signed in", "anonymous", nil},
+		{"a stranger comes", navigate(url), "Nobody is signed in", "anonymous", nil},
 		{"Ada logs in the old way", button("ada"), "My cookies", "You hold the old session", old},
 		{"her next page moves her", whoAmI, "You are Ada Lovelace", "migrated", both},
 		{"she looks at her cookies", cookies, "My cookies", "You hold both sessions", both},
@@ -91,26 +88,26 @@ func TestExampleRoad(t *testing.T) {
 		{"her old session goes on", whoAmI, "You are Grace Hopper", "unavailable", old},
 		{"Stytch is back, and she moves", button("up"), "You are Grace Hopper", "migrated", both},
 		{"an operator looks", ops, "Migration to Stytch", "The old cookie is not yet safe to remove", both},
-		{"and opens the page again", chromedp.Navigate(url), "You are Grace Hopper", "authenticated", stytch},
+		{"and opens the page again", navigate(url), "You are Grace Hopper", "authenticated", stytch},
 		{"she looks at her cookies too", cookies, "My cookies", "expires in", stytch},
 		{"she logs out", logOut, "Nobody is signed in", "anonymous", nil},
-		{"the Back button shows nothing of hers", chromedp.NavigateBack(), "My cookies", "You hold none.", nil},
-		{"and once more", chromedp.NavigateBack(), "Nobody is signed in", "anonymous", nil},
+		{"the Back button shows nothing of hers", travel(-1), "My cookies", "You hold none.", nil},
+		{"and once more", travel(-1), "Nobody is signed in", "anonymous", nil},
 		{"Barbara logs in", button("barbara"), "My cookies", "You hold the old session", old},
 		{"but may not move", whoAmI, "You are Barbara Liskov", "refused", old},
 		{"she logs out", logOut, "Nobody is signed in", "anonymous", nil},
 	} {
 		t.Run(fmt.Sprintf("%02d %s", i+1, s.name), func(t *testing.T) {
 			in := p.in(t)
-			in.leaves(s.do)
+			in.do(s.do)
 			in.shoot(fmt.Sprintf("example-%02d", i+1))
 			table.say(t, "%s", s.seenIn(in))
-			assert.Empty(t, p.said(), "console")
+			assert.Empty(t, p.driver.said(), "console")
 		})
 	}
-	p.do(p.lookWith(phone))
+	p.looks(phone)
 	p.shoot("example-phone")
-	assert.Empty(t, axe(p))
+	assert.Empty(t, axe(t, p.driver))
 }
 
 // seenIn holds a step against what is in the tab.
@@ -119,9 +116,9 @@ func (s step) seenIn(p *tab) string {
 	t.Helper()
 	held := names(p.jar())
 	assert.Equal(t, s.heading, p.says())
-	assert.Contains(t, get(p, chromedp.Text(chromedp.CSS("body"))), s.text)
+	assert.Contains(t, evaluate[string](p, "document.body.innerText"), s.text)
 	assert.Equal(t, s.holds, held)
-	if said := get(p, chromedp.Evaluate[[]string](told)); said != nil {
+	if said := evaluate[[]string](p, told); said != nil {
 		assert.Equal(t, len(s.holds), len(said))
 		assert.Subset(t, held, said, "what the page says that the browser holds")
 	}

@@ -14,8 +14,9 @@ import (
 
 // Ada logs out in one tab while a page of another is still on its way. Whatever
 // that page was to write, nobody is signed in afterwards.
-func TestLogoutBesideASlowPage(t *testing.T) {
-	table := newResults(t)
+func TestLogoutBesideASlowPage(t *testing.T) { inEngines(t, logoutBesideASlowPage, chromium) }
+
+func logoutBesideASlowPage(t *testing.T, e *engine, table *results) {
 	for _, tt := range []struct {
 		name    string
 		stage   stytchmigrate.Stage
@@ -31,8 +32,8 @@ func TestLogoutBesideASlowPage(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			a, p := newApp(t, func(c *stytchmigrate.Config) { c.Rollout.Stage = tt.stage }), newTab(t, desktop)
-			other, goOn := openTab(t, p.ctx, desktop), a.servesSlowly(tt.begun)
+			a, p := newApp(t, func(c *stytchmigrate.Config) { c.Rollout.Stage = tt.stage }), newTab(t, e)
+			other, goOn := p.another(), a.servesSlowly(tt.begun)
 			a.opens(p, a.before("app.test", newOld("Path=/")))
 			if tt.moved {
 				a.stytch.SetClock(func() time.Time { return time.Now().Add(-6 * time.Minute) }) // the JWT has expired

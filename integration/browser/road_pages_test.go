@@ -1,15 +1,11 @@
 package browser
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -49,8 +45,9 @@ func (a *app) comes(t *testing.T, path string, n int) {
 
 // A page from before the switch is open. All that it asks for comes at once, with
 // the old cookie: that is one exchange, and everything sees Ada.
-func TestPartsOfAPageComeAtOnce(t *testing.T) {
-	table := newResults(t)
+func TestPartsOfAPageComeAtOnce(t *testing.T) { inEngines(t, partsOfAPageComeAtOnce, chromium) }
+
+func partsOfAPageComeAtOnce(t *testing.T, e *engine, table *results) {
 	for _, tt := range []struct {
 		name   string
 		serve  func(*testing.T, ...func(*stytchmigrate.Config)) *app
@@ -58,25 +55,25 @@ func TestPartsOfAPageComeAtOnce(t *testing.T) {
 	}{{"over HTTP/1.1", newApp, 6}, {"over HTTP/2", newSecureApp, 40}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			a, p := tt.serve(t), newTab(t, desktop)
+			a, p := tt.serve(t), newTab(t, e)
 			a.servesParts()
 			release := a.holds(t)
 			a.opens(p, a.before("app.test", newOld("Path=/; HttpOnly")))
-			p.do(chromedp.Evaluate[chromedp.Void](parts + "; undefined"))
+			p.do(run("void (" + parts + ")"))
 			a.comes(t, "/part/", tt.atOnce)
 			release()
-			assert.Equal(t, 40, get(p, chromedp.Evaluate[int](`window.parts`, chromedp.EvalAwaitPromise)), "came whole")
+			assert.Equal(t, 40, evaluate[int](p, "window.parts"), "came whole")
 			table.say(t, "%s", a.movedOnce(p, 40))
 		})
 	}
 	t.Run("with the page itself", func(t *testing.T) {
 		t.Parallel()
-		a, p := newSecureApp(t), newTab(t, desktop)
+		a, p := newSecureApp(t), newTab(t, e)
 		a.servesParts()
 		a.pages.HandleFunc("/part/page", func(w http.ResponseWriter, _ *http.Request) { write(w, "parts", "<script>"+parts+"</script>") })
 		a.opens(p, a.before("app.test", newOld("Path=/; HttpOnly")))
 		a.opens(p, a.at("app.test", "/part/page"))
-		assert.Equal(t, 40, get(p, chromedp.Evaluate[int](`window.parts`, chromedp.EvalAwaitPromise)), "came whole")
+		assert.Equal(t, 40, evaluate[int](p, "window.parts"), "came whole")
 		table.say(t, "%s", a.movedOnce(p, 41))
 	})
 }
@@ -114,34 +111,12 @@ func (a *app) sawAda(t *testing.T, n int) (by map[string]int) {
 	return by
 }
 
-// begins opens a page, and returns what waits for it.
-func (p *tab) begins(url string) (done func()) {
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	result := make(chan error, 1)
-	go func() {
-		defer cancel()
-		result <- chromedp.Do(ctx, chromedp.Navigate(url))
-	}()
-	return func() { p.t.Helper(); require.NoError(p.t, <-result) }
-}
-
-// says is the heading of a page that has come whole. The devtools are asked
-// directly, for chromedp loses a page that the back/forward cache brings back.
-func (p *tab) says() (text string) {
-	p.t.Helper()
-	heading := runtime.EvaluateParams{Expression: `document.readyState === "complete" ? document.querySelector("h1").textContent : ""`}
-	require.Eventually(p.t, func() bool {
-		r, err := chromedp.Run(p.ctx, ask(runtime.Evaluate, heading)) // fails where the page has only just begun
-		return err == nil && r.ExceptionDetails == nil && json.Unmarshal(r.Result.Value, &text) == nil && text != ""
-	}, patience, time.Millisecond)
-	return text
-}
-
 // Two tabs of one browser that are restored at the same time.
-func TestTwoTabsMoveOnce(t *testing.T) {
-	t.Parallel()
-	a, p := newApp(t), newTab(t, desktop)
-	other := openTab(t, p.ctx, desktop)
+func TestTwoTabsMoveOnce(t *testing.T) { inEngines(t, twoTabsMoveOnce, chromium) }
+
+func twoTabsMoveOnce(t *testing.T, e *engine, table *results) {
+	a, p := newApp(t), newTab(t, e)
+	other := p.another()
 	release := a.holds(t)
 	a.opens(p, a.before("app.test", newOld("Path=/")))
 	one, two := p.begins(a.at("app.test", "/tab/1")), other.begins(a.at("app.test", "/tab/2"))
@@ -158,5 +133,5 @@ func TestTwoTabsMoveOnce(t *testing.T) {
 		assert.Equal(t, knownAda, a.opens(in, a.at("app.test", "/next")).who())
 		assert.Equal(t, []string{tokenCookie, jwtCookie}, agree(p, a))
 	}
-	newResults(t).say(t, "one exchange, one session, both tabs signed in")
+	table.say(t, "one exchange, one session, both tabs signed in")
 }

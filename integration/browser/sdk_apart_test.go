@@ -197,7 +197,7 @@ func TestSDKAndMiddlewareRefresh(t *testing.T) {
 // atOnce are requests to the application, and between them the SDK's own.
 func (p *sdkTab) atOnce() []string {
 	p.t.Helper()
-	return get(p.tab, chromedp.Evaluate[[]string](`Promise.all([1, 2, 3, 4].flatMap(() =>
+	return get(p.chromiumTab, chromedp.Evaluate[[]string](`Promise.all([1, 2, 3, 4].flatMap(() =>
 		[fetch("/who").then(r => r.text()), said(client.session.authenticate())]))`, chromedp.EvalAwaitPromise))
 }
 

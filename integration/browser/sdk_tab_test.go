@@ -18,7 +18,7 @@ import (
 
 // sdkTab is a tab that has the application's pages in it.
 type sdkTab struct {
-	*tab
+	*chromiumTab
 	site, page string
 }
 
@@ -30,7 +30,7 @@ func (w *sdkWorld) open(t *testing.T, site string) *sdkTab {
 	throughProxy := chromedp.WithNewBrowserContext(func(p *target.CreateBrowserContextParams) {
 		p.ProxyServer, p.ProxyBypassList = w.proxy, "<-loopback>" // localhost too
 	})
-	p := &sdkTab{openTab(t, inChromium(t), desktop, throughProxy), site, "/"}
+	p := &sdkTab{openChromiumTab(t, inChromium(t), desktop, throughProxy), site, "/"}
 	p.do(call(security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true}))
 	return p
 }
@@ -45,38 +45,38 @@ func (p *sdkTab) signIn() {
 func (p *sdkTab) visit() string {
 	p.t.Helper()
 	require.EqualValues(p.t, 200, p.leaves(chromedp.Navigate(p.site+p.page)))
-	return get(p.tab, chromedp.Text(chromedp.ID("who")))
+	return get(p.chromiumTab, chromedp.Text(chromedp.ID("who")))
 }
 
 // start starts the SDK, and returns what it knew at once. Options are those of
 // its client, as JavaScript.
 func (p *sdkTab) start(options string) seen {
 	p.t.Helper()
-	return get(p.tab, chromedp.Evaluate[seen]("start("+options+")"))
+	return get(p.chromiumTab, chromedp.Evaluate[seen]("start("+options+")"))
 }
 
 // settled waits until the SDK is sure, and returns what it knows then.
 func (p *sdkTab) settled() seen {
 	p.t.Helper()
-	return get(p.tab, chromedp.Evaluate[seen]("settled()", chromedp.EvalAwaitPromise))
+	return get(p.chromiumTab, chromedp.Evaluate[seen]("settled()", chromedp.EvalAwaitPromise))
 }
 
 // look is what the SDK knows now.
 func (p *sdkTab) look() seen {
 	p.t.Helper()
-	return get(p.tab, chromedp.Evaluate[seen]("look()"))
+	return get(p.chromiumTab, chromedp.Evaluate[seen]("look()"))
 }
 
 // tell calls a method of the SDK, and returns "yes" or the type of the error.
 func (p *sdkTab) tell(method string) string {
 	p.t.Helper()
-	return get(p.tab, chromedp.Evaluate[string]("said(client."+method+")", chromedp.EvalAwaitPromise))
+	return get(p.chromiumTab, chromedp.Evaluate[string]("said(client."+method+")", chromedp.EvalAwaitPromise))
 }
 
 // jar are the cookies that the browser has, for the page.
 func (p *sdkTab) jar() []*network.Cookie {
 	p.t.Helper()
-	return get(p.tab, func(ctx context.Context, t *chromedp.Target) ([]*network.Cookie, error) {
+	return get(p.chromiumTab, func(ctx context.Context, t *chromedp.Target) ([]*network.Cookie, error) {
 		out, err := cdp.Call(ctx, t, network.GetCookies, network.GetCookiesParams{})
 		slices.SortFunc(out.Cookies, func(a, b *network.Cookie) int {
 			return strings.Compare(a.Name+" "+a.Domain+a.Path, b.Name+" "+b.Domain+b.Path)
@@ -109,11 +109,11 @@ func (p *sdkTab) cookies() (out []string) {
 func (p *sdkTab) logOut() {
 	p.t.Helper()
 	logout := chromedp.Evaluate[int](`fetch("/logout", { method: "POST" }).then(r => r.status)`, chromedp.EvalAwaitPromise)
-	require.Equal(p.t, 200, get(p.tab, logout))
+	require.Equal(p.t, 200, get(p.chromiumTab, logout))
 }
 
 // stored is what the SDK put into the browser's storage.
 func (p *sdkTab) stored() string {
 	p.t.Helper()
-	return get(p.tab, chromedp.Evaluate[string](`JSON.stringify(localStorage)`))
+	return get(p.chromiumTab, chromedp.Evaluate[string](`JSON.stringify(localStorage)`))
 }

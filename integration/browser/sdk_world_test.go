@@ -70,12 +70,15 @@ func (w *sdkWorld) listen(t *testing.T) {
 	w.stytch.Accept("old-session-of-ada", "ada@example.com")
 	w.pages = w.auth.Handler(w.site(npm(t, "@stytch/vanilla-js/dist/iife/index.headless.js")))
 	behind := httptest.NewUnstartedServer(w)
-	behind.Config.ErrorLog = log.New(io.Discard, "", 0) // Chromium hangs up once before it ignores who signed the certificate
+	behind.Config.ErrorLog = quiet // Chromium hangs up once before it ignores who signed the certificate
 	behind.StartTLS()
 	t.Cleanup(behind.Close)
 	w.tls = behind.Listener.Addr().String()
 	w.proxy = serve(t, w)
 }
+
+// quiet is the log of servers that browsers hang up on.
+var quiet = log.New(io.Discard, "", 0)
 
 // sdkLegacy knows one old session.
 func sdkLegacy(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
@@ -106,7 +109,12 @@ func (w *sdkWorld) tunnel(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "no such host", http.StatusBadGateway)
 		return
 	}
-	server, err := net.Dial("tcp", w.tls)
+	connect(rw, w.tls)
+}
+
+// connect has a client of a proxy talk to a server itself.
+func connect(rw http.ResponseWriter, to string) {
+	server, err := net.Dial("tcp", to)
 	if err != nil {
 		http.Error(rw, "closed", http.StatusBadGateway)
 		return

@@ -44,7 +44,7 @@ func TestStatusPageLooks(t *testing.T) {
 		url := serve(t, state.page)
 		for _, s := range []screen{desktop, phone, dark} {
 			t.Run(state.name+" "+s.name, func(t *testing.T) {
-				p := newTab(t, s)
+				p := newChromiumTab(t, s)
 				status := p.leaves(chromedp.Navigate(url + "/ops"))
 				if status == http.StatusOK { // of any other the browser itself tells
 					assert.Empty(t, p.said(), "console")
@@ -55,7 +55,7 @@ func TestStatusPageLooks(t *testing.T) {
 				assert.Equal(t, s.width, get(p, chromedp.Evaluate[int64](`document.scrollingElement.scrollWidth`)), "nothing to scroll sideways")
 				assert.Empty(t, get(p, chromedp.Evaluate[[]string](cutOff)), "labels of the chart that are cut off")
 				assert.LessOrEqual(t, get(p, chromedp.Evaluate[int64](`document.querySelector("[aria-label='Table of events']").scrollWidth`)), s.width-32, "the table of events fits")
-				assert.Empty(t, axe(p))
+				assert.Empty(t, axe(t, p))
 			})
 		}
 	}
@@ -79,7 +79,7 @@ func TestStatusPageDial(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			rollout := stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: 99}
 			url := serve(t, statuspage.New(statuspage.Options{Dial: dialOf(&rollout)}))
-			p := newTab(t, desktop)
+			p := newChromiumTab(t, desktop)
 			p.do(call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: tt.noScripts}))
 			p.do(chromedp.Navigate(url + "/ops"))
 
@@ -99,7 +99,7 @@ func TestStatusPageDial(t *testing.T) {
 func TestStatusPageDialWrong(t *testing.T) {
 	rollout := stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 90}
 	url := serve(t, statuspage.New(statuspage.Options{Dial: dialOf(&rollout)}))
-	p := newTab(t, phone)
+	p := newChromiumTab(t, phone)
 	p.do(chromedp.Navigate(url + "/ops"))
 
 	assert.EqualValues(t, http.StatusUnprocessableEntity, p.leaves(fill("hold_back", "half"), chromedp.KeyEvent("\r")))

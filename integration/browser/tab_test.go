@@ -2,153 +2,170 @@ package browser
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
 
-// patience is how long anything in the browser may take. It is for a machine that
-// does much else; what goes well takes a hundredth.
-const patience = 30 * time.Second
-
-// tab is a tab of the browser, as a person or a script has it.
+// tab is a tab of a browser, as a person has it.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
-
-	mu      sync.Mutex
-	console []string // all that was written to it
-}
-
-// screen is what a page is looked at with.
-type screen struct {
-	name          string
-	width, height int64
-	phone, dark   bool
-}
-
-var (
-	desktop = screen{name: "desktop", width: 1280, height: 900}
-	phone   = screen{name: "phone", width: 390, height: 844, phone: true}
-	dark    = screen{name: "dark", width: 1280, height: 900, dark: true}
-)
-
-// newTab opens a tab with no cookies, which no other test sees.
-func newTab(t *testing.T, s screen) *tab {
-	t.Helper()
-	return openTab(t, inChromium(t), s, chromedp.WithNewBrowserContext())
-}
-
-func openTab(t *testing.T, parent context.Context, s screen, options ...chromedp.ContextOption) *tab {
-	t.Helper()
-	p := &tab{t: t}
-	ctx, cancel := chromedp.NewContext(parent, append(options, chromedp.WithListener(p.listen))...)
-	t.Cleanup(cancel)
-	p.ctx = ctx
-	require.NoError(t, chromedp.Do(ctx)) // the tab lives as long as this context
-	p.do(p.lookWith(s))
-	return p
+	t      *testing.T
+	driver driver
+	engine *engine
 }
 
 // in is the tab in a subtest, whose mistakes are then the subtest's.
-func (p *tab) in(t *testing.T) *tab { return &tab{t: t, ctx: p.ctx} }
+func (p *tab) in(t *testing.T) *tab { return &tab{t: t, driver: p.driver, engine: p.engine} }
 
-func (p *tab) lookWith(s screen) chromedp.Action[chromedp.Void] {
-	var options []chromedp.EmulateViewportOption
-	if s.phone {
-		options = append(options, chromedp.EmulateMobile, chromedp.EmulateTouch, chromedp.EmulateScale(2))
-	}
-	scheme := emulation.MediaFeature{Name: "prefers-color-scheme", Value: "light"}
-	if s.dark {
-		scheme.Value = "dark"
-	}
-	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{&scheme}}
-	return chromedp.Steps(chromedp.EmulateViewport(s.width, s.height, options...), call(emulation.SetEmulatedMedia, media))
+// another is a second tab of the same person.
+func (p *tab) another() *tab {
+	p.t.Helper()
+	return asTab(p.t, p.engine, p.driver.another)
 }
 
-// call is a command of the devtools whose answer nobody needs.
-func call[P, R any](cmd cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, cmd, params)
+// does is something that a person does with a tab.
+type does func(context.Context, driver) error
+
+func navigate(url string) does {
+	return func(ctx context.Context, d driver) error { return d.navigate(ctx, url) }
+}
+
+// press clicks what leads to another page, and waits for that.
+func press(css string) does {
+	return func(ctx context.Context, d driver) error {
+		return leave(ctx, d, func() error { return d.click(ctx, css) })
+	}
+}
+
+// travel is the Back button, or Forward.
+func travel(by int) does {
+	return func(ctx context.Context, d driver) error {
+		return leave(ctx, d, func() error { return d.travel(ctx, by) })
+	}
+}
+
+// run evaluates an expression for what it does.
+func run(expression string) does {
+	return func(ctx context.Context, d driver) error {
+		_, err := d.eval(ctx, expression)
 		return err
-	})
-}
-
-func (p *tab) listen(event any) {
-	var text string
-	switch e := event.(type) {
-	case *runtime.EventConsoleAPICalled:
-		text = "console." + e.Type.String()
-		for _, a := range e.Args {
-			text += " " + string(a.Value) + a.Description
-		}
-	case *runtime.EventExceptionThrown:
-		text = "exception: " + e.ExceptionDetails.Text
-		if x := e.ExceptionDetails.Exception; x != nil {
-			text += " " + x.Description
-		}
-	case *log.EventEntryAdded:
-		text = e.Entry.Source.String() + " " + e.Entry.Level.String() + ": " + e.Entry.Text + " " + e.Entry.URL
-	default:
-		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.console = append(p.console, text)
 }
 
-// said is what the console heard since it was last asked.
-func (p *tab) said() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := p.console
-	p.console = nil
-	return out
-}
-
-func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+// do does one thing and waits until it is done.
+func (p *tab) do(what does) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	require.NoError(p.t, chromedp.Do(ctx, steps...))
+	require.NoError(p.t, what(ctx, p.driver))
 }
 
-// get is what an action finds.
-func get[T any](p *tab, a chromedp.Action[T]) T {
+// begins opens a page, and returns what waits for it.
+func (p *tab) begins(url string) (done func()) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	result := make(chan error, 1)
+	go func() {
+		defer cancel()
+		result <- p.driver.navigate(ctx, url)
+	}()
+	return func() { p.t.Helper(); require.NoError(p.t, <-result) }
+}
+
+// evaluate is the value of an expression in the page.
+func evaluate[T any](p *tab, expression string) (v T) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	v, err := chromedp.Run(ctx, a)
+	raw, err := p.driver.eval(ctx, expression)
 	require.NoError(p.t, err)
+	require.NoError(p.t, json.Unmarshal(raw, &v), "%s", raw)
 	return v
 }
 
-// leaves does what makes the tab load another page, and returns the status of that.
-func (p *tab) leaves(steps ...chromedp.Action[chromedp.Void]) int64 {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
-	defer cancel()
-	r, err := chromedp.RunResponse(ctx, steps...)
-	require.NoError(p.t, err)
-	return r.Status
+var marks atomic.Int64
+
+// leave waits until an act has brought another page, and that has loaded. The page
+// that is left gets a mark of its own: one that the back/forward cache brings back
+// has the mark of another time.
+func leave(ctx context.Context, d driver, act func() error) error {
+	mark := marks.Add(1)
+	if _, err := d.eval(ctx, fmt.Sprintf("window.leftAs = %d", mark)); err != nil {
+		return err
+	}
+	if err := act(); err != nil {
+		return err
+	}
+	there := fmt.Sprintf(`window.leftAs !== %d && document.readyState === "complete"`, mark)
+	for {
+		if raw, err := d.eval(ctx, there); err == nil && string(raw) == "true" { // an error: one page is going, the other has not come
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for a page: %w", ctx.Err())
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
-// shoot takes a picture of the whole page, for people to look at.
-func (p *tab) shoot(name string) {
+// says is the heading of a page that has come whole.
+func (p *tab) says() (text string) {
 	p.t.Helper()
+	const heading = `document.readyState === "complete" ? document.querySelector("h1")?.textContent ?? "" : ""`
+	require.Eventually(p.t, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		raw, err := p.driver.eval(ctx, heading) // fails where the page has only just begun
+		return err == nil && json.Unmarshal(raw, &text) == nil && text != ""
+	}, patience, time.Millisecond)
+	return text
+}
+
+// jar is what the browser holds.
+func (p *tab) jar() []kept {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	all, err := p.driver.cookies(ctx)
+	require.NoError(p.t, err)
+	jar := map[string]kept{}
+	for _, k := range all {
+		jar[k.scope()] = k
+	}
+	return sorted(jar)
+}
+
+// looks looks at the page with another screen.
+func (p *tab) looks(s screen) {
+	p.t.Helper()
+	p.do(func(ctx context.Context, d driver) error { return d.looks(ctx, s) })
+}
+
+// shoot takes a picture, for people to look at.
+func (p *tab) shoot(name string) { shoot(p.t, p.driver, p.engine.name+"-"+name) }
+
+func shoot(t *testing.T, d driver, name string) {
+	t.Helper()
 	dir := os.Getenv("STYTCHMIGRATE_SCREENSHOTS")
 	if dir == "" {
 		return
 	}
-	require.NoError(p.t, os.MkdirAll(dir, 0o755))
-	require.NoError(p.t, os.WriteFile(filepath.Join(dir, name+".png"), get(p, chromedp.FullScreenshot(100)), 0o644))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	picture, err := d.picture(ctx)
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(dir, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644))
+}
+
+// clear empties the jar.
+func (p *tab) clear() {
+	p.t.Helper()
+	p.do(func(ctx context.Context, d driver) error { return d.clear(ctx) })
 }

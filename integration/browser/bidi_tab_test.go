@@ -1,0 +1,140 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// bidiTab is a tab of a user context, which is a cookie jar of its own.
+type bidiTab struct {
+	*bidi
+	person, tab string
+	first       bool // its end is the end of the jar
+}
+
+func (b *bidi) openTab(ctx context.Context, person string, first bool) (driver, error) {
+	var opened struct{ Context string }
+	err := b.call(ctx, "browsingContext.create", params{"type": "tab", "userContext": person}, &opened)
+	if err != nil {
+		return nil, err
+	}
+	d := &bidiTab{b, person, opened.Context, first}
+	return d, d.looks(ctx, desktop)
+}
+
+func (d *bidiTab) looks(ctx context.Context, s screen) error {
+	size := params{"width": s.width, "height": s.height}
+	return d.call(ctx, "browsingContext.setViewport", params{"context": d.tab, "viewport": size}, nil)
+}
+
+func (d *bidiTab) picture(ctx context.Context) ([]byte, error) {
+	var png struct{ Data []byte }
+	err := d.call(ctx, "browsingContext.captureScreenshot", params{"context": d.tab, "origin": "document"}, &png)
+	return png.Data, err
+}
+
+func (d *bidiTab) another(ctx context.Context) (driver, error) {
+	return d.openTab(ctx, d.person, false)
+}
+
+func (d *bidiTab) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if d.first {
+		return d.call(ctx, "browser.removeUserContext", params{"userContext": d.person}, nil)
+	}
+	return d.call(ctx, "browsingContext.close", params{"context": d.tab}, nil)
+}
+
+func (d *bidiTab) navigate(ctx context.Context, url string) error {
+	return d.call(ctx, "browsingContext.navigate", params{"context": d.tab, "url": url, "wait": "complete"}, nil)
+}
+
+func (d *bidiTab) travel(ctx context.Context, by int) error {
+	return d.call(ctx, "browsingContext.traverseHistory", params{"context": d.tab, "delta": by}, nil)
+}
+
+func (d *bidiTab) eval(ctx context.Context, expression string) (json.RawMessage, error) {
+	var r struct {
+		Type             string
+		Result           struct{ Value string }
+		ExceptionDetails struct{ Text string }
+	}
+	p := params{"expression": asJSON(expression), "target": params{"context": d.tab}, "awaitPromise": true}
+	if err := d.call(ctx, "script.evaluate", p, &r); err != nil {
+		return nil, err
+	}
+	if r.Type != "success" {
+		return nil, errors.New(r.ExceptionDetails.Text)
+	}
+	return json.RawMessage(r.Result.Value), nil
+}
+
+// click scrolls to an element, moves the mouse there, and presses and lets go.
+func (d *bidiTab) click(ctx context.Context, css string) error {
+	var found struct {
+		Nodes []struct{ SharedID string }
+	}
+	selector := params{"type": "css", "value": css}
+	if err := d.call(ctx, "browsingContext.locateNodes", params{"context": d.tab, "locator": selector, "maxNodeCount": 1}, &found); err != nil {
+		return err
+	}
+	if len(found.Nodes) == 0 {
+		return errors.New("there is no " + css)
+	}
+	node := params{"sharedId": found.Nodes[0].SharedID}
+	scroll := params{"functionDeclaration": "e => e.scrollIntoView({block: 'center'})", "arguments": []params{node}, "target": params{"context": d.tab}, "awaitPromise": false}
+	if err := d.call(ctx, "script.callFunction", scroll, nil); err != nil {
+		return err
+	}
+	steps := []params{
+		{"type": "pointerMove", "x": 0, "y": 0, "origin": params{"type": "element", "element": node}},
+		{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0},
+	}
+	mouse := params{"type": "pointer", "id": "mouse", "actions": steps}
+	return d.call(ctx, "input.performActions", params{"context": d.tab, "actions": []params{mouse}}, nil)
+}
+
+// jarOf names the cookies of a person. Those that a site has in frames of others
+// are in jars of their own, and no page of the site sees them.
+func (d *bidiTab) jarOf() params {
+	return params{"partition": params{"type": "storageKey", "userContext": d.person}}
+}
+
+var bidiSameSites = map[string]string{"lax": "Lax", "strict": "Strict", "none": "None"}
+
+func (d *bidiTab) cookies(ctx context.Context) (out []kept, err error) {
+	var all struct {
+		Cookies []struct {
+			Name, Domain, Path, SameSite string
+			Value                        struct{ Value string }
+			Secure, HTTPOnly             bool
+			Expiry                       int64
+		}
+	}
+	if err := d.call(ctx, "storage.getCookies", d.jarOf(), &all); err != nil {
+		return nil, err
+	}
+	for _, c := range all.Cookies {
+		k := kept{name: c.Name, value: c.Value.Value, domain: c.Domain, path: c.Path, attributes: attributes(bidiSameSites[c.SameSite], c.Secure, c.HTTPOnly)}
+		if c.Expiry != 0 {
+			k.expires = time.Unix(c.Expiry, 0)
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+func (d *bidiTab) clear(ctx context.Context) error {
+	return d.call(ctx, "storage.deleteCookies", d.jarOf(), nil)
+}
+
+func (d *bidiTab) said() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := d.console[d.tab]
+	delete(d.console, d.tab)
+	return out
+}

@@ -1,0 +1,260 @@
+package browser
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// webdriver speaks WebDriver (w3.org/TR/webdriver2) to a server of it.
+type webdriver struct{ base string }
+
+// call sends a command and decodes its value.
+func (d *webdriver) call(ctx context.Context, method, path string, p params, value any) error {
+	var body bytes.Buffer
+	if p != nil {
+		if err := json.NewEncoder(&body).Encode(p); err != nil {
+			return err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, d.base+path, &body)
+	if err != nil {
+		return err
+	}
+	resp, err := webdriverClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var answer struct{ Value json.RawMessage }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: %s", method, path, answer.Value)
+	}
+	if value == nil {
+		return nil
+	}
+	return json.Unmarshal(answer.Value, value)
+}
+
+var webdriverClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// webdriverSession is a browser with a jar. A driver has one tab in hand at a time,
+// so a command holds the session while it takes its own in hand.
+type webdriverSession struct {
+	*webdriver
+	path    string
+	network *localNetwork
+	free    func()
+
+	mu     sync.Mutex // guards all below, and which tab is in hand
+	inHand string
+	hosts  map[string]bool // whose pages were opened
+	spare  string          // the tab that looks for cookies; empty: not open yet
+}
+
+// webdriverTab is a tab of it.
+type webdriverTab struct {
+	*webdriverSession
+	tab   string
+	first bool // its end is the end of the session
+}
+
+// begin begins a session. Its commands do not wait for pages, for other tabs have
+// something to do meanwhile: leave waits.
+func (d *webdriver) begin(ctx context.Context, n *localNetwork, free func()) (driver, error) {
+	capabilities := params{"alwaysMatch": params{"acceptInsecureCerts": true, "pageLoadStrategy": "none"}}
+	var begun struct{ SessionID string }
+	if err := d.call(ctx, http.MethodPost, "/session", params{"capabilities": capabilities}, &begun); err != nil {
+		return nil, err
+	}
+	s := &webdriverSession{webdriver: d, path: "/session/" + begun.SessionID, network: n, free: free, hosts: map[string]bool{}}
+	if err := d.call(ctx, http.MethodGet, s.path+"/window", nil, &s.inHand); err != nil {
+		return nil, err
+	}
+	t := &webdriverTab{s, s.inHand, true}
+	return t, errors.Join(t.looks(ctx, desktop), s.show(ctx, t.tab, "localhost"))
+}
+
+func (t *webdriverTab) looks(ctx context.Context, s screen) error {
+	return t.command(ctx, http.MethodPost, "/window/rect", params{"width": s.width, "height": s.height}, nil)
+}
+
+func (t *webdriverTab) picture(ctx context.Context) (png []byte, err error) {
+	err = t.command(ctx, http.MethodGet, "/screenshot", nil, &png)
+	return png, err
+}
+
+// in takes a tab in hand and gives a command. The caller holds mu.
+func (s *webdriverSession) in(ctx context.Context, tab, method, path string, p params, value any) error {
+	if s.inHand != tab {
+		if err := s.call(ctx, http.MethodPost, s.path+"/window", params{"handle": tab}, nil); err != nil {
+			return err
+		}
+		s.inHand = tab
+	}
+	return s.call(ctx, method, s.path+path, p, value)
+}
+
+func (t *webdriverTab) command(ctx context.Context, method, path string, p params, value any) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.in(ctx, t.tab, method, path, p, value)
+}
+
+func (s *webdriverSession) newTab(ctx context.Context) (string, error) {
+	var opened struct{ Handle string }
+	err := s.call(ctx, http.MethodPost, s.path+"/window/new", params{"type": "tab"}, &opened)
+	return opened.Handle, err
+}
+
+func (t *webdriverTab) another(ctx context.Context) (driver, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	handle, err := t.newTab(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &webdriverTab{t.webdriverSession, handle, false}, t.show(ctx, handle, "localhost")
+}
+
+func (t *webdriverTab) close() error {
+	if !t.first {
+		return nil // it ends with the first
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	defer t.free()
+	return t.call(ctx, http.MethodDelete, t.path, nil, nil)
+}
+
+func (t *webdriverTab) navigate(ctx context.Context, to string) error {
+	u, err := url.Parse(to)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.hosts[u.Hostname()] = true
+	t.mu.Unlock()
+	return leave(ctx, t, func() error { return t.command(ctx, http.MethodPost, "/url", params{"url": to}, nil) })
+}
+
+func (t *webdriverTab) click(ctx context.Context, css string) error {
+	var element map[string]string
+	if err := t.command(ctx, http.MethodPost, "/element", params{"using": "css selector", "value": css}, &element); err != nil {
+		return err
+	}
+	for _, id := range element { // the one member has a long name
+		return t.command(ctx, http.MethodPost, "/element/"+id+"/click", params{}, nil)
+	}
+	return errors.New("there is no " + css)
+}
+
+// travel is done by a script: the driver's own Back goes one page at a time.
+func (t *webdriverTab) travel(ctx context.Context, by int) error {
+	_, err := t.eval(ctx, fmt.Sprintf("void setTimeout(() => history.go(%d))", by))
+	return err
+}
+
+func (t *webdriverTab) eval(ctx context.Context, expression string) (json.RawMessage, error) {
+	script := "const done = arguments[0]; " + asJSON(expression) + ".then(value => done({value}), error => done({error: String(error)}))"
+	var r struct {
+		Value string
+		Error *string
+	}
+	if err := t.command(ctx, http.MethodPost, "/execute/async", params{"script": script, "args": []any{}}, &r); err != nil {
+		return nil, err
+	}
+	if r.Error != nil {
+		return nil, errors.New(*r.Error)
+	}
+	return json.RawMessage(r.Value), nil
+}
+
+// cookies are those of all hosts that were opened. A driver tells only what is for
+// the page in hand, so a tab of its own looks at a blank page of each.
+func (t *webdriverTab) cookies(ctx context.Context) (out []kept, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for host := range t.hosts {
+		if err := t.look(ctx, host); err != nil {
+			return nil, err
+		}
+		var all []webdriverCookie
+		if err := t.in(ctx, t.spare, http.MethodGet, "/cookie", nil, &all); err != nil {
+			return nil, err
+		}
+		for _, c := range all {
+			out = append(out, c.kept())
+		}
+	}
+	return out, nil
+}
+
+// look opens a host's blank page in the spare tab. The caller holds mu.
+func (s *webdriverSession) look(ctx context.Context, host string) (err error) {
+	if s.spare == "" {
+		if s.spare, err = s.newTab(ctx); err != nil {
+			return err
+		}
+	}
+	return s.show(ctx, s.spare, host)
+}
+
+// show opens a host's blank page in a tab. A new tab is there for the tests once it
+// has one: until then it may load its first page, about:blank, once more. The caller
+// holds mu.
+func (s *webdriverSession) show(ctx context.Context, tab, host string) error {
+	at := s.network.blankOf(host)
+	if err := s.in(ctx, tab, http.MethodPost, "/url", params{"url": at}, nil); err != nil {
+		return err
+	}
+	there := params{"script": `return document.readyState === "complete" && location.href === arguments[0]`, "args": []string{at}}
+	for {
+		var is bool
+		if err := s.in(ctx, tab, http.MethodPost, "/execute/sync", there, &is); is || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+type webdriverCookie struct {
+	Name, Value, Path, Domain, SameSite string
+	Secure, HTTPOnly                    bool
+	Expiry                              int64
+}
+
+func (c webdriverCookie) kept() kept {
+	k := kept{name: c.Name, value: c.Value, domain: c.Domain, path: c.Path, attributes: attributes(c.SameSite, c.Secure, c.HTTPOnly)}
+	if c.Expiry != 0 {
+		k.expires = time.Unix(c.Expiry, 0)
+	}
+	return k
+}
+
+// clear deletes the cookies of all hosts that were opened.
+func (t *webdriverTab) clear(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for host := range t.hosts {
+		if err := t.look(ctx, host); err != nil {
+			return err
+		}
+		if err := t.in(ctx, t.spare, http.MethodDelete, "/cookie", nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// said is nothing: the protocol has no command for it.
+func (t *webdriverTab) said() []string { return nil }
