@@ -122,7 +122,10 @@ func (d *bidiTab) cookies(ctx context.Context) (out []kept, err error) {
 		if c.Expiry != 0 {
 			k.expires = time.Unix(c.Expiry, 0)
 		}
-		out = append(out, k)
+		// For a second Firefox reports, but does not send, what a line has deleted.
+		if k.expires.IsZero() || time.Until(k.expires) > 2*time.Second {
+			out = append(out, k)
+		}
 	}
 	return out, nil
 }
