@@ -7,9 +7,9 @@
 // is in their habits, or a row of the test says so. The tests of Stytch's SDK and of
 // the status page run in Chromium.
 //
-// Tests are skipped where a browser is missing: chromium, firefox-esr, or
-// WebKitWebDriver and Xvfb. What needs a package of npm is skipped where `npm ci` was
-// not run here. With STYTCHMIGRATE_CHROMIUM=required, STYTCHMIGRATE_FIREFOX=required
-// and STYTCHMIGRATE_WEBKIT=required they fail instead. They write what they saw to the
+// Tests are skipped where chromium is missing, and what needs a package of npm where
+// `npm ci` was not run here. With STYTCHMIGRATE_CHROMIUM=required they fail instead.
+// Firefox (firefox-esr) and WebKit (WebKitWebDriver and Xvfb) run with
+// STYTCHMIGRATE_FIREFOX=required and STYTCHMIGRATE_WEBKIT=required. The tests write what they saw to the
 // folder that STYTCHMIGRATE_SCREENSHOTS names, if it is set.
 package browser

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"os"
 	"os/exec"
 	"sync"
 	"testing"
@@ -89,7 +90,8 @@ var (
 )
 
 // inEngines runs a test in each engine, or in those that are named, and prints one
-// table of all.
+// table of all. Firefox and WebKit take minutes on a small machine, so they run only if
+// their environment variable is set.
 func inEngines(t *testing.T, test func(*testing.T, *engine, *results), only ...*engine) {
 	t.Parallel()
 	table := newResults(t)
@@ -97,6 +99,9 @@ func inEngines(t *testing.T, test func(*testing.T, *engine, *results), only ...*
 		only = engines
 	}
 	for _, e := range only {
+		if e != chromium && os.Getenv(e.setting) == "" {
+			continue
+		}
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, e, table)
