@@ -4,12 +4,15 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/tombstones"
+	"example.com/stytchmigrate/internal/unkept"
 )
 
 // applier carries decisions out: it passes the request on and changes the cookies of
@@ -20,9 +23,12 @@ type applier struct {
 	sessions   *session.Sessions
 	tombstones *tombstones.Tombstones
 	logouts    *logouts
+	unkept     *unkept.Pages
+	report     *reporter
 	log        *slog.Logger
 
 	foreignHostReported latch.Latch // a warning about hosts outside of Cookies.Domain was logged
+	notKeptReported     latch.Latch // a warning about a browser that does not keep the cookies was logged
 }
 
 // apply passes the request on to next, with the decision in its context, and changes
@@ -53,6 +59,9 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 		next.ServeHTTP(w, r)
 		return
 	}
+	if write && d.cause == causeRecord {
+		defer a.givenAgain(w, r, d)
+	}
 	// Deferred, because a handler may panic after it has answered: the browser has
 	// obeyed its Set-Cookie lines by then.
 	defer func() {
@@ -78,6 +87,29 @@ func shareTrailer(r *http.Request) {
 func giveBack(came, passedOn *http.Request) {
 	came.MultipartForm, came.Form, came.PostForm = passedOn.MultipartForm, passedOn.Form, passedOn.PostForm
 	came.Pattern = passedOn.Pattern
+}
+
+// givenAgain notes that a browser was given a session that it was given before, if the
+// response has done so. Three pages in a row tell that the browser does not keep the
+// cookies, and that is reported.
+func (a *applier) givenAgain(w http.ResponseWriter, r *http.Request, d *decision) {
+	token := string(d.change.Set.Session)
+	if !slices.ContainsFunc(w.Header()["Set-Cookie"], func(line string) bool { return strings.Contains(line, token) }) {
+		return
+	}
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	if !a.unkept.Given(d.legacy.key, d.given, mode != "" && mode != "navigate") {
+		return
+	}
+	e := a.report.event(kindNotKept, &d.requestInfo)
+	e.Fingerprint = a.report.fingerprint(d.legacy) // for the log, also without OnEvent
+	if a.notKeptReported.Set() {
+		a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: a browser does not keep the Stytch cookies; its old cookie stays",
+			slog.String("setting", "Config.Cookies"),
+			slog.String("look_at", "a proxy that passes on one Set-Cookie line, Secure over plain HTTP, a name with __Host- or __Http-, Domain and Path"),
+			slog.Any("event", e))
+	}
+	a.report.emit(r.Context(), e)
 }
 
 // handlerOf describes the handler of r to the cookies package: which legacy cookie

@@ -149,6 +149,69 @@ func TestReplacementOfALaterSignIn(t *testing.T) {
 	})
 }
 
+// Each row is the requests of a browser that keeps no Stytch cookie, in order, and how often
+// event not_kept comes: "page", "form", "fetch" and "image" bring the old cookie alone,
+// "kept" brings both, "other" is another browser, and a duration passes.
+func TestBrowserThatKeepsNoStytchCookies(t *testing.T) {
+	for name, row := range map[string]struct {
+		requests string
+		events   int
+	}{
+		"the page that moves it, and two":      {"page page page", 0},
+		"the page that moves it, and three":    {"page page page page", 1},
+		"it is said once of a session":         {"page page page page page page page page", 1},
+		"pages and forms, on several days":     {"page 24h form 24h page 24h form", 1},
+		"images count for nothing":             {"page page page image image image image", 0},
+		"nor does what a page fetches":         {"page page fetch fetch fetch fetch", 0},
+		"an application that fetches, in time": {"page fetch 2s fetch 2s fetch", 1},
+		"the cookies came back":                {"page page page kept page page", 0},
+		"each of two browsers":                 {"page other page other page other page other", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				last := ""
+				for step := range strings.FieldsSeq(row.requests) {
+					pause, err := time.ParseDuration(step)
+					switch {
+					case err == nil:
+						time.Sleep(pause)
+					case step == "kept":
+						a.Get(last)
+					case step == "other":
+						a.Get("sid=ada-2")
+					default:
+						got := a.Get("sid=ada-1", map[string]func(*http.Request){
+							"page": apptest.FetchMetadata("none navigate document"), "form": apptest.Method(http.MethodPost),
+							"fetch": apptest.FetchMetadata("same-origin cors empty"), "image": apptest.FetchMetadata("same-origin no-cors image"),
+						}[step])
+						assert.Equal(t, "migrated ada", got.Saw)
+						last = got.Jar("sid=ada-1")
+					}
+				}
+				for _, e := range a.Events {
+					assert.Equal(t, []string{"not_kept", "migrated", a.Ada.ID}, []string{e.Kind, e.Outcome.String(), e.UserID})
+					assert.NotEmpty(t, e.Fingerprint)
+				}
+				assert.Len(t, a.Events, row.events)
+				assert.Equal(t, min(row.events, 1), strings.Count(a.Log.String(), `"setting":"Config.Cookies"`), "one line in a process")
+			})
+		})
+	}
+}
+
+// What the handler made of the response counts: where the Stytch cookies are not in it, no
+// browser could keep them.
+func TestPageWithoutTheStytchCookiesIsNotCounted(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.Get("sid=ada-1")
+		a.Handler = apptest.SetCookie("stytch_session_jwt=own; Secure")
+		for range 5 {
+			assert.Equal(t, "migrated ada | +stytch_session_jwt | no-store | -", a.Get("sid=ada-1").String())
+		}
+		assert.Empty(t, a.Events)
+	})
+}
+
 // The old logout code, unchanged, handles a form that was loaded before the switch.
 func TestOldLogoutOfASessionThatMovesInThatRequest(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {

@@ -164,6 +164,7 @@ func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Re
 	}
 	switch ruled.ruling {
 	case samePerson:
+		d.migrator.unkept.Kept(legacy.key)
 		out.changeLegacy(legacyCookieChange(d.migrator.stageForCookie(now, legacy), legacy))
 	case unrelated:
 		out.change.Watch = d.migrator.stageForCookie(now, legacy) != StageReplace

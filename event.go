@@ -33,6 +33,7 @@ const (
 	kindBrake      = "brake"
 	kindBreaker    = "breaker"
 	kindPaused     = "paused"
+	kindNotKept    = "not_kept"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -47,6 +48,8 @@ type Event struct {
 	//   - shadow: StageShadow tried a legacy session out. Outcome, Cause and ErrorType
 	//     are what it would have come to
 	//   - conflict: one request carried two people's sessions
+	//   - not_kept: a browser was given the same session with three pages in a row, and
+	//     did not bring it; once for each legacy session. See Config.Cookies
 	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read

@@ -35,6 +35,7 @@ import (
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
+	"example.com/stytchmigrate/internal/unkept"
 )
 
 // Middleware authenticates requests by their Stytch session, and gives one to
@@ -100,12 +101,12 @@ func New(cfg Config) (*Middleware, error) {
 		API: api, Sessions: sessions, Records: recs, Tombstones: ended, Limiter: rollout, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: calls.LogError,
 	})
-	migrator := &migrator{&cfg, exchanges, ended, hmacs, rollout, report}
+	migrator := &migrator{&cfg, exchanges, ended, hmacs, rollout, unkept.New(), report}
 	logouts := &logouts{policy, legacy, sessions, ended, recs, api, report, cfg.Timeout}
 	return &Middleware{
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
 		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout},
-		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, log: cfg.Logger},
+		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, report: report, log: cfg.Logger},
 		logouts: logouts, report: report, probes: probes, anonymous: &requestInfo{by: policy},
 	}, nil
 }

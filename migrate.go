@@ -16,6 +16,7 @@ import (
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
+	"example.com/stytchmigrate/internal/unkept"
 	"example.com/stytchmigrate/userinfo"
 )
 
@@ -27,6 +28,7 @@ type migrator struct {
 	tombstones *tombstones.Tombstones
 	names      *names.Names
 	rollout    *rollout
+	unkept     *unkept.Pages
 	report     *reporter
 }
 
@@ -76,6 +78,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolve
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Timeout) // ctx may have less time left: decide's, for all calls of a request
 	defer cancel()
 	prepare := func() (stytch.ExchangeRequest, error) { return m.cfg.exchangeRequest(r, legacy) }
+	given := m.unkept.Of(legacy.key)
 	result := m.exchanges.Exchange(ctx, m.exchangeLegacy(legacy), prepare)
 	out := decision{requestInfo: requestInfo{legacy: legacy, err: result.Err}, notable: notable{exchangeKinds[result.Event], result.UserID}}
 	switch result.Answer {
@@ -85,7 +88,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolve
 		if out.cause = causeExchange; result.Recorded {
 			out.cause = causeRecord
 		}
-		out.change = cookies.Change{Set: tokensOf(result.Entry), Watch: true}
+		out.change, out.given = cookies.Change{Set: tokensOf(result.Entry), Watch: true}, given
 		return out
 	case stytch.No:
 		out.outcome = OutcomeRefused

@@ -34,7 +34,7 @@ const module = "example.com/stytchmigrate"
 // be. Before you copy it, ask whether the new import is wanted: a room that imports
 // the root, or a room of rules that imports net/http, is not.
 var allowedImports = map[string]string{
-	"root": "background check client cookies exchange gorilla identity latch names net/http outbound rate rawjson records redact sealedstore session sessionjwt stytch tombstones userinfo",
+	"root": "background check client cookies exchange gorilla identity latch names net/http outbound rate rawjson records redact sealedstore session sessionjwt stytch tombstones unkept userinfo",
 
 	// Rooms that know HTTP.
 	"check":    "client cookies net/http rawjson redact sealedstore sessionjwt stytch userinfo",
@@ -50,6 +50,7 @@ var allowedImports = map[string]string{
 	"sessionjwt": "background rawjson",
 	"stytch":     "identity redact userinfo",
 	"tombstones": "cache names sealedstore",
+	"unkept":     "cache",
 
 	// Tools that the rooms above share.
 	"background":  "",

@@ -3,6 +3,10 @@ package integration
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -21,6 +25,7 @@ func incidents() []goStep {
 		{chapter, `event store: "Store failed, or held what can't be read", "not yet over"`, storeIsDown},
 		{chapter, `ERROR in the log, with setting; under "Failures" its error type, such as unauthorized_credentials`, wrongSecret},
 		{chapter, `event mismatch: "(Stytch's user is somebody else)"`, somebodyElse},
+		{chapter, `event not_kept: "Browsers that do not keep the Stytch cookies"`, cookiesAreLost},
 		{chapter, `event revocation: "Session that nobody is to have could not be revoked"`, notRevoked},
 		{chapter, "somebody reports a takeover", takeover},
 		{chapter, "the record key has leaked", recordKeyLeaked},
@@ -173,4 +178,40 @@ func (s *site) forge() (err error) {
 		err = errors.Join(err, failed)
 	}
 	return err
+}
+
+// lossy is a jar that the Stytch cookies do not get to.
+type lossy struct{ http.CookieJar }
+
+func (j lossy) SetCookies(u *url.URL, cookies []*http.Cookie) {
+	j.CookieJar.SetCookies(u, slices.DeleteFunc(cookies, func(c *http.Cookie) bool { return strings.HasPrefix(c.Name, "stytch_session") }))
+}
+
+func cookiesAreLost(w *walk) {
+	require.NoError(w, w.auth.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.StageReplace}))
+	lost := w.people[:3]
+	for _, p := range lost {
+		p.jar = lossy{p.jar}
+	}
+	for range 10 {
+		w.everybodyIsThere(0)
+		time.Sleep(time.Minute)
+	}
+	assert.Len(w, w.hears("not_kept"), len(lost))
+	w.shows("Browsers that do not keep the Stytch cookies")
+	w.says("setting", "Config.Cookies")
+	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.Cookies"`), 1)
+	for _, p := range w.people {
+		assert.Equal(w, slices.Contains(lost, p), p.has("sid"))
+	}
+
+	for _, p := range lost {
+		p.jar = p.jar.(lossy).CookieJar
+	}
+	w.everybodyIsThere(0)
+	w.everybodyIsThere(0)
+	for _, p := range lost {
+		assert.True(w, p.has("stytch_session") && !p.has("sid"))
+	}
+	assert.Len(w, w.told("not_kept"), len(lost), "no more")
 }

@@ -236,7 +236,9 @@ func moveEverybody(w *walk) {
 	then := w.status().Requests
 	time.Sleep(time.Hour)
 	w.everybodyIsThere(0)
-	w.shows("All requests", "authenticated", "migrated")
+	w.shows("All requests", "authenticated", "migrated", "Browsers that do not keep the Stytch cookies")
+	w.says("not_kept")
+	assert.Empty(w, w.told("not_kept"))
 	assert.Equal(w, then["authenticated"]+len(w.people), w.status().Requests["authenticated"], "each browser kept its cookies")
 	assert.Equal(w, then["migrated"], w.status().Requests["migrated"])
 }

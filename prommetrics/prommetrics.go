@@ -52,7 +52,7 @@ type Metrics struct {
 // The values that labels have, besides "other".
 var (
 	kinds = []string{
-		"mismatch", "created", "conflict", "logout", "revocation", "jwks", "store", "brake", "breaker", "paused",
+		"mismatch", "created", "conflict", "logout", "revocation", "jwks", "store", "brake", "breaker", "paused", "not_kept",
 	}
 
 	// What Stytch answers to exchanges and session calls. "none" is for errors

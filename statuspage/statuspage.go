@@ -72,6 +72,7 @@ var kinds = [...]struct{ name, title string }{
 	{"created", "Users created"},
 	{"mismatch", "Mismatches: Stytch's user is somebody else"},
 	{"conflict", "Conflicts: two people's sessions in one request"},
+	{"not_kept", "Browsers that do not keep the Stytch cookies"},
 	{"logout", "Calls of Logout: a login makes one too"},
 	{"revocation", "Session that nobody is to have could not be revoked"},
 	{"jwks", "Key set could not be fetched"},
