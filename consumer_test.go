@@ -109,7 +109,7 @@ func TestBadAnswer(t *testing.T) {
 				for _, s := range a.Stytch.Sessions() {
 					assert.False(t, s.Live)
 				}
-				time.Sleep(10 * time.Second)
+				time.Sleep(5 * time.Second)
 				assert.Equal(t, first, a.Get("sid=ada-1").String(), "then asked again")
 				assert.Contains(t, a.Log.String(), `"level":"WARN"`, "the log says why")
 				assert.NotContains(t, a.Log.String(), "stytchmigrate: stytchmigrate")

@@ -46,11 +46,11 @@ func TestAnswers(t *testing.T) {
 		"a user with an unverified email": {nil, func(s *stytch.Session) {
 			s.User.Emails = []identity.Email{{Address: "ada@example.com"}, {Address: "b@example.com"}}
 		}, "refused", "migrate revoke", time.Minute},
-		"a session without an id":         {nil, func(s *stytch.Session) { s.ID = "" }, "can't tell", "migrate revoke", 10 * time.Second},
-		"a 200 that can't be used":        {unusable("token-x"), none, "can't tell", "migrate revoke", 10 * time.Second},
-		"one that names no session":       {unusable(""), none, "can't tell", "migrate", 10 * time.Second},
+		"a session without an id":         {nil, func(s *stytch.Session) { s.ID = "" }, "can't tell", "migrate revoke", 5 * time.Second},
+		"a 200 that can't be used":        {unusable("token-x"), none, "can't tell", "migrate revoke", 5 * time.Second},
+		"one that names no session":       {unusable(""), none, "can't tell", "migrate", 5 * time.Second},
 		"another person's, without an id": {nil, func(s *stytch.Session) { s.ID, s.User = "", bob }, "refused", "migrate revoke", time.Minute},
-		"a session that has run out":      {nil, func(s *stytch.Session) { s.ExpiresAt = time.Now() }, "can't tell", "migrate revoke", 10 * time.Second},
+		"a session that has run out":      {nil, func(s *stytch.Session) { s.ExpiresAt = time.Now() }, "can't tell", "migrate revoke", 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, api *fake, store *storetest.Memory) {

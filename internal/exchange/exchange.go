@@ -3,8 +3,8 @@
 // machines.
 //
 // exchange.go is what a request calls. job.go is the work that requests share: its
-// method attempt is the protocol by which machines agree. shadow.go makes exchanges
-// whose session nobody gets.
+// method attempt is the protocol by which machines agree. refusal.go has the reasons for
+// a "no" of our own. shadow.go makes exchanges whose session nobody gets.
 package exchange
 
 import (
@@ -30,7 +30,7 @@ import (
 const (
 	keepRefusal  = time.Minute // a "no" of Stytch
 	keepUserInfo = 5 * time.Second
-	keepUnusable = 10 * time.Second // an answer 200 that can't be used: each exchange makes another session
+	keepUnusable = 5 * time.Second // an answer 200 that can't be used: each exchange makes another session
 	maxRefusals  = 10_000
 	maxWaits     = 10_000
 )

@@ -47,7 +47,7 @@ func TestAnswerFromBetween(t *testing.T) {
 				assert.NotContains(t, a.Log.String(), "ERROR")
 
 				a.Stytch.Heal(stytchtest.Any)
-				time.Sleep(11 * time.Second) // an answer 200 of no use is remembered for ten
+				time.Sleep(6 * time.Second)
 				assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
 			})
 		})

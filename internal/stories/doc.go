@@ -7,6 +7,9 @@
 //
 //   - session, session_logout, session_outage: a Stytch session from its first
 //     request to its last, how it ends, and what it goes through in an outage
+//   - newer_jwt, fixed: a session whose JWT says more than before, and one that Stytch
+//     does not extend
+//   - odd_answers: answers of Stytch's in which a member is not as its API says
 //   - place, header, resaved, wire: an old cookie, and where it may change
 //   - two_people: sessions of two users at one browser
 //   - old_logout, logout_races, logout_silence: a logout by the old code, beside
