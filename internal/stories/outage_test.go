@@ -70,7 +70,15 @@ func TestErrorOfExchange(t *testing.T) {
 				require.ErrorAs(t, a.Requests[0].Err, &stytch)
 				assert.Equal(t, row.status, stytch.StatusCode)
 				assert.Equal(t, row.errorType, a.Requests[0].ErrorType)
-				assert.Equal(t, 0, len(a.Events))
+				var kinds []string
+				for _, e := range a.SettledEvents() {
+					kinds = append(kinds, e.Kind)
+				}
+				if row.errorType == "unauthorized_credentials" {
+					assert.Equal(t, []string{"paused"}, kinds, "exchanges wait until the credentials may be right")
+				} else {
+					assert.Empty(t, kinds)
+				}
 			})
 		})
 	}
