@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/latch"
@@ -48,7 +47,7 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	if write || d.change.Hide || d.change.Watch {
 		var pending *cookies.Pending
 		d.original = r
-		pending, r = a.cookies.Prepare(r, &d.change, a.handlerOf(r, c, d, write))
+		pending, r = a.cookies.Prepare(r, &d.change, a.handlerOf(r, d, write))
 		if write || d.change.Watch {
 			d.pending = pending
 		}
@@ -114,7 +113,7 @@ func (a *applier) givenAgain(w http.ResponseWriter, r *http.Request, d *decision
 
 // handlerOf describes the handler of r to the cookies package: which legacy cookie
 // the handler sees, and what the cookies mean that it sets.
-func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, write bool) cookies.Handler {
+func (a *applier) handlerOf(r *http.Request, d *decision, write bool) cookies.Handler {
 	var current *resolvedSession // the legacy session that moved to Stytch, or that stays
 	if d.change.Watch || len(d.change.Expire) > 0 && d.session != nil {
 		current = d.legacy
@@ -122,7 +121,6 @@ func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, w
 	h := cookies.Handler{Shown: -1, Session: current != nil}
 	if current != nil && d.change.Shows(r) {
 		h.Shown = current.entry
-		h.Gone = a.goneOf(r, c, current)
 	}
 	stays := d.change.Watch
 	h.Classify = func(entry int, value string) cookies.Action {
@@ -140,25 +138,6 @@ func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, w
 		h.Ended = func() bool { return a.hasEnded(ctx, session.SessionID) }
 	}
 	return h
-}
-
-// goneOf returns cookies.Handler.Gone: whether Resolve has no session for the cookie any
-// more, for which it had one before the handler ran. Only what changes something may end a session
-// (RFC 9110 section 9.2.1). One that has run out meanwhile was not logged out. The client
-// may have left by now, and Resolve goes on.
-func (a *applier) goneOf(r *http.Request, c *cookies.Received, shown *resolvedSession) func() bool {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return nil
-	}
-	return func() bool {
-		if at := shown.session.ExpiresAt; !at.IsZero() && !time.Now().Before(at) {
-			return false
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), a.logouts.timeout)
-		defer cancel()
-		again, several, err := a.legacy.find(shown.entry, r.WithContext(ctx), c.Legacy[shown.entry])
-		return err == nil && again == nil && !several
-	}
 }
 
 // isRenewed reports whether the session that a handler set is the current one. If the

@@ -52,13 +52,13 @@ func Example_openTelemetry() {
 	}
 	// Output:
 	// GET /home:
-	//   GET 200
+	//   GET /home 200
 	//     POST /v1/sessions/migrate 503
 	//     POST /v1/sessions/migrate 200
 	// GET /home:
-	//   GET 200
+	//   GET /home 200
 	// POST /logout:
-	//   POST 200
+	//   POST /logout 200
 	//     POST /v1/sessions/revoke 200
 }
 

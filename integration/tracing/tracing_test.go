@@ -76,7 +76,7 @@ func TestSharedCall(t *testing.T) {
 	require.Eventually(t, func() bool { return len(a.spans.Ended()) == 1 }, 5*time.Second, time.Millisecond)
 	hold.Release()
 	both.Wait()
-	assert.Equal(t, "  GET 200\n    POST /v1/sessions/migrate 200\n  GET 200\n", tree(a.spans.Ended()))
+	assert.Equal(t, "  GET 200\n    POST /v1/sessions/migrate 200\n  GET /home 200\n", tree(a.spans.Ended()))
 	assert.Equal(t, "GET", a.spans.Ended()[0].Name(), "the request that left")
 }
 
