@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -90,6 +91,7 @@ func TestSessionOfAnUnusableAnswerIsRevoked(t *testing.T) {
 			assert.Equal(t, stytch.CantTell, stytch.AnswerOf(r.Err))
 		})
 		time.Sleep(timeout)
+		synctest.Wait()
 		assert.Equal(t, []stytch.SessionRef{{Token: "token-x"}}, api.revoked)
 	})
 }
