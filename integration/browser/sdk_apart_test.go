@@ -17,8 +17,7 @@ import (
 func TestSDKWithoutReadableByScripts(t *testing.T) {
 	w := newSDKWorld(t, func(*stytchmigrate.Config) {})
 	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
+	p.moves()
 	before := p.jar()
 	assert.Equal(t, both("app.example.com/ Lax Secure HttpOnly 720h"), p.cookies())
 
@@ -48,8 +47,7 @@ func TestSDKLogsInWithoutReadableByScripts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newSDKWorld(t, tt.change).open(t, sdkSite)
-			p.signIn()
-			assert.Equal(t, "migrated ada@example.com", p.visit())
+			p.moves()
 			p.start(`{}`)
 			p.settled()
 
@@ -80,8 +78,7 @@ func TestSDKWithAnotherDomain(t *testing.T) {
 				readable(c)
 			})
 			p := w.open(t, sdkSite)
-			p.signIn()
-			assert.Equal(t, "migrated ada@example.com", p.visit())
+			p.moves()
 			p.start(`{}`)
 			require.Equal(t, "ada@example.com", p.settled().Email)
 			assert.Equal(t, two, p.cookies())
@@ -109,8 +106,7 @@ func TestSDKRevokesWithAnotherDomain(t *testing.T) {
 			w := newSDKWorld(t, func(c *stytchmigrate.Config) { c.Cookies.Domain = "example.com"; readable(c) })
 			w.clock(tt.clock)
 			p := w.open(t, sdkSite)
-			p.signIn()
-			p.visit()
+			p.moves()
 			p.start(`{}`)
 			require.Equal(t, "ada@example.com", p.settled().Email)
 
@@ -127,8 +123,7 @@ func TestSDKRevokesWithAnotherDomain(t *testing.T) {
 func TestSDKDomainAlone(t *testing.T) {
 	w := newSDKWorld(t, func(c *stytchmigrate.Config) { c.Cookies.Domain = "example.com"; readable(c) })
 	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
+	p.moves()
 	p.start(`{cookieOptions: {domain: "example.com"}}`)
 	p.settled()
 	assert.Equal(t, both("app.example.com/ Lax Secure 720h"), p.cookies())
@@ -145,8 +140,7 @@ func TestSDKWithoutJWT(t *testing.T) {
 		readable(c)
 	})
 	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
+	p.moves()
 	assert.Equal(t, seen{}, p.start(`{}`))
 	assert.Equal(t, seen{Session: w.stytch.Sessions()[0].ID, Email: "ada@example.com"}, p.settled())
 	assert.Equal(t, []string{"stytch_session app.example.com/ Lax Secure 720h"}, p.cookies())
@@ -159,8 +153,7 @@ func TestSDKAndMiddlewareRefresh(t *testing.T) {
 	w := newSDKWorld(t, readable)
 	w.clock(-10 * time.Minute)
 	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
+	p.moves()
 	first := w.stytch.Sessions()[0]
 
 	w.clock(-9 * time.Minute)
@@ -208,8 +201,7 @@ func TestSDKWithCustomDomain(t *testing.T) {
 	w := newSDKWorld(t, func(c *stytchmigrate.Config) { c.Cookies.Domain = "example.com" })
 	w.set(func() { w.httpOnly = true })
 	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
+	p.moves()
 	cookies := both(".example.com/ Lax Secure HttpOnly 720h")
 	assert.Equal(t, cookies, p.cookies())
 
@@ -233,8 +225,7 @@ func TestSDKWithCustomDomainAndHostOnly(t *testing.T) {
 	w := newSDKWorld(t, func(*stytchmigrate.Config) {})
 	w.set(func() { w.httpOnly = true })
 	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
+	p.moves()
 	before := p.jar()
 	p.start(`{customBaseUrl: "https://login.example.com"}`)
 	assert.Equal(t, seen{}, p.settled(), "the browser sends it no cookie")
@@ -247,8 +238,7 @@ func TestSDKWithoutStytch(t *testing.T) {
 	w := newSDKWorld(t, readable)
 	w.set(func() { w.down = true })
 	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
+	p.moves()
 	before := p.jar()
 	s := w.stytch.Sessions()[0]
 	assert.Equal(t, seen{Token: s.Token, JWT: s.JWT}, p.start(`{}`))

@@ -48,6 +48,21 @@ func (p *sdkTab) visit() string {
 	return get(p.chromiumTab, chromedp.Text(chromedp.ID("who")))
 }
 
+// moves is a login of the old application, and the two pages after it: one moves the
+// user, and the next takes the old cookie.
+func (p *sdkTab) moves() {
+	p.t.Helper()
+	p.signIn()
+	require.Equal(p.t, "migrated ada@example.com", p.visit())
+	require.Equal(p.t, "authenticated ada@example.com", p.visit())
+}
+
+// old is the old cookie, as cookies has it.
+func (p *sdkTab) old() string {
+	_, host, _ := strings.Cut(p.site, "://")
+	return "sid " + host + "/  HttpOnly"
+}
+
 // start starts the SDK, and returns what it knew at once. Options are those of
 // its client, as JavaScript.
 func (p *sdkTab) start(options string) seen {

@@ -46,13 +46,13 @@ func TestSDKFindsSession(t *testing.T) {
 			p.page = tt.page
 			p.signIn()
 			assert.Equal(t, "migrated ada@example.com", p.visit())
-			assert.Equal(t, tt.ours, p.cookies())
+			assert.ElementsMatch(t, append(tt.ours, p.old()), p.cookies(), "the old cookie goes with the next page")
 
 			s := w.stytch.Sessions()[0]
 			assert.Equal(t, seen{Token: s.Token, JWT: s.JWT}, p.start(tt.options), "before it has asked")
 			now := p.settled()
 			assert.Equal(t, seen{s.Token, w.stytch.Sessions()[0].JWT, s.ID, "ada@example.com"}, now)
-			assert.Equal(t, tt.theirs, p.cookies())
+			assert.ElementsMatch(t, append(tt.theirs, p.old()), p.cookies())
 			p.shoot("sdk-" + strings.ReplaceAll(tt.name, " ", "-"))
 
 			assert.Equal(t, "authenticated ada@example.com", p.visit())
@@ -84,8 +84,7 @@ func TestSDKRevokes(t *testing.T) {
 	w := newSDKWorld(t, readable)
 	w.clock(-10 * time.Minute) // its JWTs have expired, so it is asked in each request
 	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
+	p.moves()
 	p.start(`{}`)
 	require.Equal(t, "ada@example.com", p.settled().Email)
 	copied := p.jar()
@@ -100,22 +99,27 @@ func TestSDKRevokes(t *testing.T) {
 	assert.Empty(t, p.said(), "console")
 }
 
-// In stage Keep the old session is still there after it: only Logout ends both.
-func TestSDKRevokesInStageKeep(t *testing.T) {
-	w := newSDKWorld(t, func(c *stytchmigrate.Config) { c.Rollout.Stage = stytchmigrate.StageKeep; readable(c) })
-	p := w.open(t, sdkSite)
-	p.signIn()
-	assert.Equal(t, "migrated ada@example.com", p.visit())
-	p.start(`{}`)
-	require.Equal(t, "ada@example.com", p.settled().Email)
+// Where the old cookie is still there, in stage Keep and on the page that moved the
+// user, the old session goes on after it: only Logout ends both.
+func TestSDKRevokesBesideAnOldSession(t *testing.T) {
+	for _, stage := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageReplace} {
+		t.Run(stage.String(), func(t *testing.T) {
+			w := newSDKWorld(t, func(c *stytchmigrate.Config) { c.Rollout.Stage = stage; readable(c) })
+			p := w.open(t, sdkSite)
+			p.signIn()
+			assert.Equal(t, "migrated ada@example.com", p.visit())
+			p.start(`{}`)
+			require.Equal(t, "ada@example.com", p.settled().Email)
 
-	assert.Equal(t, "yes", p.tell("session.revoke()"))
-	assert.Equal(t, []string{"sid app.example.com/  HttpOnly"}, p.cookies())
-	assert.Equal(t, "migrated ada@example.com", p.visit(), "by the old cookie")
+			assert.Equal(t, "yes", p.tell("session.revoke()"))
+			assert.Equal(t, []string{p.old()}, p.cookies())
+			assert.Equal(t, "migrated ada@example.com", p.visit(), "by the old cookie")
 
-	p.logOut()
-	assert.Empty(t, p.cookies())
-	assert.Equal(t, "anonymous", p.visit())
+			p.logOut()
+			assert.Empty(t, p.cookies())
+			assert.Equal(t, "anonymous", p.visit())
+		})
+	}
 }
 
 // Logout is one for the SDK too: in the tab that is open, and in the pages to come,
@@ -134,8 +138,7 @@ func TestSDKHearsOfLogout(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newSDKWorld(t, readable).open(t, sdkSite)
-			p.signIn()
-			p.visit()
+			p.moves()
 			p.start(`{}`)
 			require.Equal(t, "ada@example.com", p.settled().Email)
 
