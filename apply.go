@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/latch"
@@ -47,7 +48,7 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	if write || d.change.Hide || d.change.Watch {
 		var pending *cookies.Pending
 		d.original = r
-		pending, r = a.cookies.Prepare(r, &d.change, a.handlerOf(r, d, write))
+		pending, r = a.cookies.Prepare(r, &d.change, a.handlerOf(r, c, d, write))
 		if write || d.change.Watch {
 			d.pending = pending
 		}
@@ -113,7 +114,7 @@ func (a *applier) givenAgain(w http.ResponseWriter, r *http.Request, d *decision
 
 // handlerOf describes the handler of r to the cookies package: which legacy cookie
 // the handler sees, and what the cookies mean that it sets.
-func (a *applier) handlerOf(r *http.Request, d *decision, write bool) cookies.Handler {
+func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, write bool) cookies.Handler {
 	var current *resolvedSession // the legacy session that moved to Stytch, or that stays
 	if d.change.Watch || len(d.change.Expire) > 0 && d.session != nil {
 		current = d.legacy
@@ -121,6 +122,7 @@ func (a *applier) handlerOf(r *http.Request, d *decision, write bool) cookies.Ha
 	h := cookies.Handler{Shown: -1, Session: current != nil}
 	if current != nil && d.change.Shows(r) {
 		h.Shown = current.entry
+		h.Gone = a.goneOf(r, c, current)
 	}
 	stays := d.change.Watch
 	h.Classify = func(entry int, value string) cookies.Action {
@@ -139,6 +141,27 @@ func (a *applier) handlerOf(r *http.Request, d *decision, write bool) cookies.Ha
 	}
 	return h
 }
+
+// goneOf returns cookies.Handler.Gone: whether Resolve has no session for the cookie any
+// more, for which it had one before the handler ran. A safe method ends no session (RFC
+// 9110 section 9.2.1). A session that has run out meanwhile was not logged out. The client
+// may have left by now, and Resolve goes on.
+func (a *applier) goneOf(r *http.Request, c *cookies.Received, shown *resolvedSession) func() bool {
+	if isSafe(r) {
+		return nil
+	}
+	return func() bool {
+		if at := shown.session.ExpiresAt; !at.IsZero() && !time.Now().Before(at) {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), a.logouts.timeout)
+		defer cancel()
+		again, several, err := a.legacy.find(shown.entry, r.WithContext(ctx), c.Legacy[shown.entry])
+		return err == nil && again == nil && !several
+	}
+}
+
+func isSafe(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 // isRenewed reports whether the session that a handler set is the current one. If the
 // current cookie stays, a session of the same person counts too, whatever its ID:

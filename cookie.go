@@ -77,7 +77,9 @@ type LegacyCookie struct {
 	// application vouches for what it returns: whatever signature, store or
 	// expiry the old code checked must be checked here. It runs in the request's
 	// own goroutine, for most requests that carry the cookie and for a value that a
-	// handler sets: judge value, not the cookies of r, and don't read the body.
+	// handler sets: judge value, not the cookies of r, and don't read the body. It also
+	// runs after a handler of another method than GET and HEAD that set no session
+	// cookie. If there is no session any more, the handler has logged the user out.
 	// Several requests may call it at once. The context of r may hold the session
 	// that another middleware has loaded, at Logout even one of another value: look
 	// up the value that is given.

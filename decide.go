@@ -187,11 +187,12 @@ func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Re
 
 // ruleOn rules on the legacy cookies of a request beside a live Stytch session. The
 // ruling on the same cookies is kept for a minute, beside the session: a value that
-// is no session may become one, for example when a second factor was pending.
+// is no session may become one, for example when a second factor was pending. A handler
+// that may end the legacy session is not judged by a ruling that is kept: see goneOf.
 func (d *decider) ruleOn(r *http.Request, c *cookies.Received, live *session.Entry) (*cachedRuling, error) {
 	values, now := hashLegacy(c), time.Now()
 	cache := &attachmentOf(live).ruling
-	if ruled := cache.Load(); ruled != nil && ruled.values == values && now.Before(ruled.until) {
+	if ruled := cache.Load(); ruled != nil && ruled.values == values && now.Before(ruled.until) && isSafe(r) {
 		return ruled, nil
 	}
 	legacy, err := d.legacy.first(r, c)

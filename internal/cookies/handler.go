@@ -36,9 +36,8 @@ type Handler struct {
 	Classify func(legacy int, value string) Action
 
 	// Gone reports whether the legacy session of Shown is no session any more: old code
-	// may log a user out by deleting a row, and send no Set-Cookie. It is asked when the
-	// header goes out, if the handler set no session cookie, and by [Pending.Finish] once
-	// more if that was before the handler's end. nil: not asked.
+	// may log a user out by deleting a row, and send no Set-Cookie. [Pending.Finish] asks
+	// it. nil: not asked.
 	Gone func() bool
 
 	// Ended reports whether another request has logged the user out meanwhile. nil: no.

@@ -21,7 +21,6 @@ type Pending struct {
 	plan      plan
 	loggedOut bool // LogOut was called
 	committed bool
-	asked     bool // Gone was asked, and the answer was no
 	action    Action
 }
 
@@ -64,8 +63,6 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	handlerCookies := pd.policy.sessionCookiesOf(h)
 	action := pd.handlerAction(handlerCookies) // runs code of the application, so not under the lock
 	cleared := clearsCookies(h)
-	asked := action == NoAction && !cleared && pd.asksIfGone(handlerCookies)
-	gone := asked && pd.handler.Gone()
 	ended := pd.handler.Ended != nil && pd.handler.Ended()
 
 	pd.mu.Lock()
@@ -73,19 +70,17 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	if pd.committed {
 		return
 	}
-	pd.committed, pd.asked = true, asked && !gone
+	pd.committed = true
 	switch {
 	case pd.loggedOut: // LogOut has replaced the lines, and every session has ended already
 		action = NoAction
-	case cleared && pd.handler.Session, gone:
+	case cleared && pd.handler.Session:
 		action = LoggedOut
 	}
 	switch {
 	case pd.loggedOut:
 	case action == Overruled, ended: // the response of that other logout has expired what the browser held
 		pd.plan = plan{}
-	case gone: // the legacy cookie is a visitor's by now, and stays
-		pd.plan = plan{lines: pd.policy.clearStytch()}
 	case action == LoggedOut:
 		pd.plan = plan{lines: pd.policy.clearAll()}
 	case cleared && pd.plan.sets: // the browser would drop the new cookies, too
@@ -105,31 +100,32 @@ func (pd *Pending) leaveAlone() {
 	pd.committed = true
 }
 
-// asksIfGone reports whether Gone is to be asked. A handler that sets a cookie by which
-// sessions are found has said what became of the session.
-func (pd *Pending) asksIfGone(handlerCookies []*http.Cookie) bool {
-	pd.mu.Lock()
-	defer pd.mu.Unlock()
-	saysSo := func(c *http.Cookie) bool { return pd.policy.isRead(c.Name) }
-	return pd.handler.Gone != nil && !pd.loggedOut && !slices.ContainsFunc(handlerCookies, saysSo)
-}
-
-// Finish is Commit for a handler that has returned. One that had written before may have
-// ended the legacy session after that: Action then says so, and the cookies stay.
+// Finish is Commit for a handler that has returned. Then it asks Gone, unless a session
+// cookie on the response says what became of the session. A middleware outside of this one
+// has set its own by now, if the handler wrote anything.
 func (pd *Pending) Finish(w http.ResponseWriter) {
-	pd.mu.Lock()
-	asks := pd.asked
-	pd.mu.Unlock()
-	if !asks {
-		pd.Commit(w)
-		return
-	}
-	if !pd.handler.Gone() {
+	pd.Commit(w)
+	if pd.handler.Gone == nil || !pd.mayBeGone() || pd.savesSession(w.Header()) || !pd.handler.Gone() {
 		return
 	}
 	pd.mu.Lock()
 	defer pd.mu.Unlock()
 	pd.action = LoggedOut
+}
+
+// mayBeGone reports whether nothing in the handler's header said what became of the
+// session.
+func (pd *Pending) mayBeGone() bool {
+	pd.mu.Lock()
+	defer pd.mu.Unlock()
+	return pd.action == NoAction && !pd.loggedOut
+}
+
+// savesSession reports whether a legacy cookie on the response has a session in it.
+func (pd *Pending) savesSession(h http.Header) bool {
+	return slices.ContainsFunc(pd.policy.sessionCookiesOf(h), func(c *http.Cookie) bool {
+		return !pd.policy.isStytch(c.Name) && pd.classify(c) != NoAction
+	})
 }
 
 func (pd *Pending) isCommitted() bool {

@@ -1,11 +1,14 @@
 package stories_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -107,4 +110,136 @@ func TestClientGoneWhileResolveWaits(t *testing.T) {
 			}, apptest.Stage(stytchmigrate.StageKeep))
 		})
 	}
+}
+
+// deletesItsRow is an application whose sessions are rows, and which sends no Set-Cookie
+// when it logs out: its row is deleted by a POST, before the page is written or after.
+func deletesItsRow(a *apptest.App, late bool) {
+	deleted := false
+	a.Handler = func(w http.ResponseWriter, r *http.Request) {
+		deleted = deleted || r.Method == http.MethodPost && !late
+		_, _ = w.Write([]byte("Good-bye."))
+		deleted = deleted || r.Method == http.MethodPost
+	}
+	a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+		if deleted {
+			return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+		}
+		return apptest.LegacySession("ada", value), nil
+	}
+}
+
+// A logout that sends no Set-Cookie ends the Stytch session too: the next page has no
+// user, and a copy of the cookies has none, whether the old cookie moves or stays.
+func TestOldLogoutWithoutASetCookie(t *testing.T) {
+	for _, stage := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageReplace} {
+		for _, late := range []bool{false, true} {
+			for visits, saw := range []string{"migrated ada", "authenticated ada"} {
+				apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+					deletesItsRow(a, late)
+					cookies := "sid=ada-1"
+					if visits == 1 {
+						cookies = a.Get(cookies).Jar(cookies)
+					}
+					got := a.Get(cookies, apptest.Method(http.MethodPost))
+					assert.Equal(t, saw, got.Saw)
+					synctest.Wait()
+					assert.False(t, a.Stytch.Sessions()[0].Live)
+					assert.NotContains(t, a.Get(got.Jar(cookies)).Saw, "ada")
+					assert.NotContains(t, a.Get(cookies).Saw, "ada")
+				}, apptest.Stage(stage))
+			}
+		}
+	}
+}
+
+// renews is a session middleware outside of Handler. Its sessions get another id in each
+// POST, and their cookie goes out with the header, after that of Handler.
+type renews struct {
+	http.ResponseWriter
+	value string
+}
+
+func (w renews) Write(b []byte) (int, error) {
+	w.Header().Add("Set-Cookie", "sid="+w.value+"; Path=/")
+	return w.ResponseWriter.Write(b)
+}
+
+// A session that gets another id in a middleware outside is not gone.
+func TestRenewedOutside(t *testing.T) {
+	for value, live := range map[string]bool{"ada-2": true, "visitor": false} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			current := "ada-1"
+			a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
+				if v != current || v == "visitor" {
+					return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+				}
+				return apptest.LegacySession("ada", v), nil
+			}
+			cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+			r := httptest.NewRequest(http.MethodPost, "/renew", nil)
+			r.Header.Set("Cookie", cookies)
+			a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				current = value
+				_, _ = w.Write([]byte("renewed"))
+			})).ServeHTTP(renews{httptest.NewRecorder(), value}, r)
+			synctest.Wait()
+			assert.Equal(t, live, a.Stytch.Sessions()[0].Live, value)
+		}, apptest.Stage(stytchmigrate.StageKeep))
+	}
+}
+
+// Each row is a request after which Resolve is not asked, or after which its answer is no
+// logout.
+func TestNoOldLogoutWithoutASetCookie(t *testing.T) {
+	for name, row := range map[string]struct {
+		method string
+		err    error
+		ends   time.Duration
+	}{
+		"a page":              {http.MethodGet, stytchmigrate.ErrNoSession, 0},
+		"its header":          {http.MethodHead, stytchmigrate.ErrNoSession, 0},
+		"the database fails":  {http.MethodPost, errors.New("database"), 0},
+		"the session goes on": {http.MethodPost, nil, 0},
+		"it runs out by now":  {http.MethodPost, nil, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+				session := apptest.LegacySession("ada", "ada-1")
+				if row.ends > 0 {
+					session.ExpiresAt = time.Now().Add(row.ends)
+				}
+				var err error
+				a.Resolve = func(string) (stytchmigrate.LegacySession, error) { return session, err }
+				a.Handler = func(http.ResponseWriter, *http.Request) { err = row.err; time.Sleep(row.ends) }
+				time.Sleep(time.Minute) // Resolve is asked again
+				session.ExpiresAt = map[bool]time.Time{true: time.Now().Add(row.ends)}[row.ends > 0]
+				assert.Equal(t, "authenticated ada | - | - | -", a.Get(cookies, apptest.Method(row.method)).Settled())
+				assert.True(t, a.Stytch.Sessions()[0].Live)
+			}, apptest.Stage(stytchmigrate.StageKeep))
+		})
+	}
+}
+
+// The client leaves before the handler is done. Resolve, which goes by the context of the
+// request, can tell all the same that the session was deleted.
+func TestDeletedRowOfAClientThatLeft(t *testing.T) {
+	deleted := false
+	resolve := apptest.LegacyCookie(func(l *stytchmigrate.LegacyCookie) {
+		l.Resolve = func(r *http.Request, value string) (stytchmigrate.LegacySession, error) {
+			if deleted {
+				return stytchmigrate.LegacySession{}, cmp.Or(r.Context().Err(), stytchmigrate.ErrNoSession)
+			}
+			return apptest.LegacySession("ada", value), nil
+		}
+	})
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+		ctx, leave := context.WithCancel(t.Context())
+		a.Handler = func(http.ResponseWriter, *http.Request) { deleted = true; leave() }
+		a.Get(cookies, apptest.Method(http.MethodPost), func(r *http.Request) { *r = *r.WithContext(ctx) })
+		synctest.Wait()
+		assert.False(t, a.Stytch.Sessions()[0].Live)
+	}, apptest.Stage(stytchmigrate.StageKeep), resolve)
 }
