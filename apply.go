@@ -28,6 +28,7 @@ type applier struct {
 	log        *slog.Logger
 
 	foreignHostReported latch.Latch // a warning about hosts outside of Cookies.Domain was logged
+	noRoomReported      latch.Latch // a warning about a header that leaves no room for the cookies was logged
 	notKeptReported     latch.Latch // a warning about a browser that does not keep the cookies was logged
 }
 
@@ -71,6 +72,10 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	}()
 	next.ServeHTTP(d.pending.Wrap(w), r)
 	d.pending.Finish(w) // if the handler wrote nothing, net/http sends a 200 after this
+	if d.pending.Postponed() && a.noRoomReported.Set() {
+		a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: a response has no room for the session cookies; they wait for another one",
+			slog.String("look_at", "the handler's header: with our cookies it is over 4 KB, which proxies answer with 502"))
+	}
 }
 
 // shareTrailer makes the copies of r have the trailer of a chunked request that

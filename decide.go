@@ -83,7 +83,9 @@ func (d *decider) decideStytch(ctx context.Context, r *http.Request, c *cookies.
 		return decision{}
 	case st.Live == nil:
 		out := d.decideLegacy(ctx, r, c)
-		out.change.Clear = st.Clear
+		// While it can't be told whether the legacy session has a live Stytch session, the
+		// "no" about a token that comes alone may be about that one, which is new.
+		out.change.Clear = st.Clear && out.outcome != OutcomeUnavailable
 		if out.notable.kind == "" && st.Mismatch {
 			out.notable.kind = kindMismatch
 		}

@@ -21,6 +21,7 @@ type Pending struct {
 	plan      plan
 	loggedOut bool // LogOut was called
 	committed bool
+	postponed bool // the handler's header left no room for the lines
 	action    Action
 }
 
@@ -87,7 +88,9 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 		pd.plan = plan{}
 	}
 	pd.action = action
-	writeCookies(h, pd.plan.within(h, handlerCookies))
+	lines := pd.plan.within(h, handlerCookies)
+	pd.postponed = lines == nil && len(pd.plan.lines) > 0
+	writeCookies(h, lines)
 	if len(handlerCookies) > 0 {
 		noStore(h)
 	}
@@ -132,6 +135,14 @@ func (pd *Pending) isCommitted() bool {
 	pd.mu.Lock()
 	defer pd.mu.Unlock()
 	return pd.committed
+}
+
+// Postponed reports that the handler's header left no room for the lines, so that they
+// wait for another response.
+func (pd *Pending) Postponed() bool {
+	pd.mu.Lock()
+	defer pd.mu.Unlock()
+	return pd.postponed
 }
 
 // Action returns what the handler did about the user's session. It is NoAction before

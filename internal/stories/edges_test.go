@@ -15,6 +15,7 @@ import (
 
 	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/internal/apptest"
+	"example.com/stytchmigrate/storetest"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -32,6 +33,7 @@ func TestLongHeaderPostponesTheCookies(t *testing.T) {
 		a.Handler = longPolicy(3800)
 		assert.Equal(t, "migrated ada | - | - | migrate", a.Get("sid=ada-1").String())
 		assert.Equal(t, "migrated ada | - | - | -", a.Get("sid=ada-1").String())
+		assert.Equal(t, 1, strings.Count(a.Log.String(), "a response has no room for the session cookies"), "said once")
 		a.Handler = longPolicy(2600)
 		assert.Equal(t, "migrated ada | +stytch_session | no-store | -", a.Get("sid=ada-1").String())
 		a.Handler = nil
@@ -242,4 +244,19 @@ func TestDeletedRowOfAClientThatLeft(t *testing.T) {
 		synctest.Wait()
 		assert.False(t, a.Stytch.Sessions()[0].Live)
 	}, apptest.Stage(stytchmigrate.StageKeep), resolve)
+}
+
+// A token alone tells no age, but the record of the legacy cookie beside it does. The
+// part of Stytch that answers another machine does not know the session yet.
+func TestNewSessionByItsRecord(t *testing.T) {
+	for _, age := range []time.Duration{time.Second, 9 * time.Second, 11 * time.Second, 29 * time.Second} {
+		apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
+			cookies := a.On(m[0]).Get("sid=ada-1").Jar("sid=ada-1")
+			token, _, _ := strings.Cut(cookies[strings.Index(cookies, "stytch_session="):], ";")
+			time.Sleep(age)
+			a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(404, "session_not_found"))
+			got := a.On(m[1]).Get("sid=ada-1; " + token)
+			assert.NotContains(t, strings.Join(got.Cookies(), " "), "-stytch_session", "%v: %s", age, got)
+		}, apptest.Stage(stytchmigrate.StageKeep))
+	}
 }
