@@ -79,9 +79,9 @@ var allowedImports = map[string]string{
 
 // The root is a short read. A new file, or a longer one, takes the place of another.
 const (
-	maxFiles     = 14
+	maxFiles     = 17
 	maxLines     = 350
-	maxTestFiles = 20
+	maxTestFiles = 23
 	maxRequires  = 8 // direct dependencies in go.mod
 )
 
