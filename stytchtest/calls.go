@@ -17,19 +17,21 @@ type Op string
 // The endpoints that are served, and Any, which is all of them and requests to
 // unknown paths as well.
 const (
-	Migrate      Op = "migrate"
-	Authenticate Op = "authenticate"
-	Revoke       Op = "revoke"
-	JWKS         Op = "jwks"
-	CreateUser   Op = "create_user"
-	GetUser      Op = "get_user"
-	Any          Op = "*"
+	Migrate         Op = "migrate"
+	Authenticate    Op = "authenticate"
+	Revoke          Op = "revoke"
+	JWKS            Op = "jwks"
+	CreateUser      Op = "create_user"
+	GetUser         Op = "get_user"
+	SendOTP         Op = "send_otp"
+	AuthenticateOTP Op = "authenticate_otp"
+	Any             Op = "*"
 )
 
 // unknownRoute is the Op of requests to paths that are not served.
 const unknownRoute Op = ""
 
-var ops = []Op{Migrate, Authenticate, Revoke, JWKS, CreateUser, GetUser, Any}
+var ops = []Op{Migrate, Authenticate, Revoke, JWKS, CreateUser, GetUser, SendOTP, AuthenticateOTP, Any}
 
 func (op Op) mustExist() {
 	if !slices.Contains(ops, op) {

@@ -21,6 +21,8 @@
 //   - POST /v1/sessions/migrate, authenticate and revoke
 //   - GET /v1/sessions/jwks/{project_id}
 //   - POST /v1/users and GET /v1/users/{user_id or external_id}
+//   - POST /v1/otps/email/login_or_create and /v1/otps/authenticate; [Server.LastCode]
+//     is the inbox
 //
 // Everything else is answered 404 route_not_found. Every answer, errors
 // included, carries a request_id of its own; every call but the one for the
@@ -38,6 +40,8 @@
 //   - A reserved custom claim is an error and is not ignored.
 //   - A session_duration_minutes that ends a session sooner does so.
 //   - authorization_check and telemetry_id are accepted and have no effect.
+//   - A code has six digits and is good for ten minutes, once. A wrong one has status 401
+//     and does not use up the right one. No session is extended by it.
 //   - The error_type of a request that is malformed, and all messages.
 //
 // # Without sockets

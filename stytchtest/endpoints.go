@@ -24,6 +24,10 @@ func route(r *http.Request) (op Op, id string) {
 			return Revoke, ""
 		case "/v1/users":
 			return CreateUser, ""
+		case "/v1/otps/email/login_or_create":
+			return SendOTP, ""
+		case "/v1/otps/authenticate":
+			return AuthenticateOTP, ""
 		}
 	case http.MethodGet:
 		if id, ok := strings.CutPrefix(path, "/v1/sessions/jwks/"); ok && id != "" {
@@ -87,6 +91,10 @@ func (s *Server) work(ctx context.Context, c *Call, id string) answer {
 		return s.serveAuthenticate(c)
 	case Revoke:
 		return s.serveRevoke(c)
+	case SendOTP:
+		return s.serveSendOTP(c)
+	case AuthenticateOTP:
+		return s.serveAuthenticateOTP(c)
 	default:
 		return s.serveCreateUser(c)
 	}

@@ -78,7 +78,7 @@ func (s *Server) serveMigrate(ctx context.Context, c *Call) answer {
 		"user_id": u.ID, "user": u.wire(), "session_token": "", "session_jwt": "", "session": nil, "user_device": nil,
 	}
 	if c.DurationMinutes > 0 {
-		made := s.startSession(u.ID, time.Duration(c.DurationMinutes)*time.Minute, c.CustomClaims, true)
+		made := s.startSession(u.ID, time.Duration(c.DurationMinutes)*time.Minute, c.CustomClaims, object{"type": "imported", "delivery_method": "imported_auth0"})
 		body["session_token"], body["session_jwt"] = made.Token, made.JWT
 		body["session"] = s.wireSession(made.ID)
 	}

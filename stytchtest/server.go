@@ -75,8 +75,9 @@ type Server struct {
 	userInfo  userInfo
 	keys      []signingKey // the last one signs, all are served
 	rotations int
-	users     []*User    // in the order of their creation
-	sessions  []*session // likewise
+	users     []*User             // in the order of their creation
+	sessions  []*session          // likewise
+	codes     map[string]passcode // by email id
 	calls     []*Call
 	inFlight  map[Op]int
 	peak      map[Op]int

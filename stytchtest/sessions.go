@@ -53,20 +53,17 @@ func (s *Server) NewSession(userID string, d time.Duration) Session {
 	if d == 0 {
 		d = time.Hour
 	}
-	return s.startSession(u.ID, d, nil, false)
+	return s.startSession(u.ID, d, nil, object{"type": "password", "delivery_method": "knowledge"})
 }
 
-func (s *Server) startSession(userID string, d time.Duration, claims map[string]any, imported bool) Session {
+// startSession starts a session of a user who has signed in by factor.
+func (s *Server) startSession(userID string, d time.Duration, claims map[string]any, factor object) Session {
 	now := s.now()
 	x := &session{Session: Session{
 		ID: s.newID("session"), UserID: userID, Token: newToken(),
 		StartedAt: now, LastAccessedAt: now, ExpiresAt: now.Add(d),
-		CustomClaims: mergeClaims(nil, claims), Imported: imported,
-	}}
-	x.factor = object{"type": "password", "delivery_method": "knowledge"}
-	if imported {
-		x.factor = object{"type": "imported", "delivery_method": "imported_auth0"}
-	}
+		CustomClaims: mergeClaims(nil, claims), Imported: factor["type"] == "imported",
+	}, factor: factor}
 	at := now.Format(time.RFC3339)
 	x.factor["last_authenticated_at"], x.factor["created_at"], x.factor["updated_at"] = at, at, at
 
