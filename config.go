@@ -259,9 +259,18 @@ func isLoopback(host string) bool {
 // at most 100 bytes, in which any of it may occur, and case counts; values are sealed, and of a few KB. Every method is called
 // by many goroutines at once, has to return soon after its context is done, and
 // tells an error from an answer: "I can't tell" must never read as "there is
-// none". Of an error only its type is logged, and what the operating system says:
-// log the rest in the Store. A Store that fails, panics or hangs costs one exchange per process and
+// none". A Store that fails, panics or hangs costs one exchange per process and
 // loses nobody.
+//
+// The log, Event.Err and [Middleware.Check] don't show the text of an error, which
+// may hold a key or a password. They show the error's type, or what the operating
+// system says. A Store that knows better gives its error a method
+//
+//	SafeText() string
+//
+// The method returns the text to show instead, which must hold no key, owner, value,
+// user name or password. It is looked for with errors.As. Of its text the first 200
+// characters are shown, on one line. "" means that the error is not vouched for.
 type Store interface {
 	// Get returns the value of key. found is false, and err nil, where there is
 	// none or its time is over. A claim is no value, and hides none.

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 )
 
 // TimedOut is what [Reason] returns for an error by time-out.
@@ -114,6 +116,23 @@ func Only(s, marks string, limit int) string {
 		}
 	}
 	return s
+}
+
+// maxLine is how many characters [Line] returns at most.
+const maxLine = 200
+
+// Line makes one line of a text that somebody vouches for, so that it can't pass for
+// another line of a log or rearrange one: runs of white space, of control and format
+// characters (Unicode categories Cc and Cf) and of what is no UTF-8 become a space. It
+// cuts what is too long.
+func Line(s string) string {
+	s = s[:min(len(s), 8*maxLine)] // bounds the work
+	words := strings.FieldsFunc(s, func(c rune) bool { return !unicode.IsGraphic(c) || unicode.IsSpace(c) || c == utf8.RuneError })
+	line := []rune(strings.Join(words, " "))
+	if len(line) > maxLine {
+		line = append(line[:maxLine-1], '…')
+	}
+	return string(line)
 }
 
 // Setting is an error about a setting of the application. Its text is our own and

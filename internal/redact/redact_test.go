@@ -100,6 +100,25 @@ func TestOnly(t *testing.T) {
 	}
 }
 
+// Each row is a text, and the line that is logged of it.
+func TestLine(t *testing.T) {
+	for s, want := range map[string]string{
+		"": "", "a": "a", " a  b ": "a b", "a\r\nb": "a b", "a\tb\vc\fd": "a b c d", "a\x00b\x1b[0m\x7fc": "a b [0m c", "\n\x00\u200b": "",
+		"a\u0085b\u2028c\u2029d\u00a0e\u3000f": "a b c d e f", "a\u202eb\u2066c\ufeffd\u200be": "a b c d e", "a\xffb\ufffdc\ue000d": "a b c d",
+		"Größe 大 \u0301 'x' \"y\"":              "Größe 大 \u0301 'x' \"y\"",
+		strings.Repeat("a", 200):                strings.Repeat("a", 200),
+		strings.Repeat("a", 201):                strings.Repeat("a", 199) + "…",
+		strings.Repeat("大", 200):                strings.Repeat("大", 200),
+		strings.Repeat("大", 1000):               strings.Repeat("大", 199) + "…",
+		strings.Repeat("a ", 100) + "b":         strings.Repeat("a ", 99) + "a…",
+		strings.Repeat("\n", 1599) + "ab":       "a",
+		strings.Repeat("\n", 1600) + "ab":       "",
+		strings.Repeat("\U0001f600", 201) + "b": strings.Repeat("\U0001f600", 199) + "…",
+	} {
+		assert.Equal(t, want, redact.Line(s), "%q", s)
+	}
+}
+
 func TestSetting(t *testing.T) {
 	assert.EqualError(t, redact.Setting("X is missing"), "stytchmigrate: wrong setting: X is missing")
 }

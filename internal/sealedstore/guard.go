@@ -3,8 +3,6 @@ package sealedstore
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -118,25 +116,8 @@ func (g *guarded) do(ctx context.Context, op string, call func(context.Context) 
 func callWithin(ctx context.Context, timeout time.Duration, call func(context.Context) (reply, error)) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return background.Call(ctx, 0, func() (reply, error) { return call(ctx) })
-}
-
-func storeError(op string, err error) error {
-	return fmt.Errorf("stytchmigrate: store: %s: %s", op, reason(err))
-}
-
-// reason describes a Backend's error without its text, which may hold keys or values.
-func reason(err error) string {
-	var own redact.Text
-	var crash *background.Crash
-	var network net.Error
-	switch {
-	case errors.As(err, &crash):
-		return crash.Error()
-	case errors.As(err, &own):
-		return string(own)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &network):
-		return redact.Reason(err)
-	}
-	return fmt.Sprintf("failed (%T)", err)
+	return background.Call(ctx, 0, func() (reply, error) {
+		r, err := call(ctx)
+		return r, describe(err)
+	})
 }

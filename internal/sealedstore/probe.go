@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -36,6 +37,9 @@ func Probe(ctx context.Context, b Backend, timeout time.Duration) string {
 	} {
 		switch r, err := callWithin(ctx, timeout/10, step.call); {
 		case err != nil:
+			if f := (*failure)(nil); errors.As(err, &f) && f.isVouched {
+				return fmt.Sprintf("%s failed: %s", step.op, f.text)
+			}
 			return fmt.Sprintf("%s %s%s", step.op, reason(err), nilPointer(b))
 		case !step.isRight(r):
 			return step.problem
