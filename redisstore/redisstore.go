@@ -5,7 +5,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -28,6 +27,13 @@ var _ stytchmigrate.Store = (*Store)(nil)
 //
 // The user of the client needs the commands GETEX, EVALSHA and EVAL, and in
 // scripts GET, SET and DEL, on keys of the prefix.
+//
+// # Errors
+//
+// An error vouches for a text, see [stytchmigrate.Store]: the log and Check say, for
+// example, redis: NOPERM: the user may not run 'getex'. The text is the code of the
+// server's error and words of this package. It holds nothing that the server or the
+// client wrote beside the code.
 type Store struct {
 	client redis.UniversalClient
 	prefix string
@@ -73,19 +79,21 @@ func (s *Store) keys(key string) []string {
 // RouteByLatency) or from a cache of its own (ClientSideCache), where a session may
 // not have ended yet. A master that has become a replica answers with an error.
 func (s *Store) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
+	type reply struct {
+		value []byte
+		found bool
+	}
 	k := s.valueKey(key)
-	value, err = within(ctx, func() ([]byte, error) {
+	r, err := call(ctx, s, "get", func() (reply, error) {
 		cmd := redis.NewStringCmd(ctx, "getex", k) // GetEx has no way to leave the options out
 		_ = s.client.Process(ctx, cmd)
-		return cmd.Bytes()
+		b, err := cmd.Bytes()
+		if errors.Is(err, redis.Nil) {
+			return reply{}, nil
+		}
+		return reply{b, err == nil}, err
 	})
-	if errors.Is(err, redis.Nil) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("redisstore: get: %w", readable(err))
-	}
-	return value, true, nil
+	return r.value, r.found, err
 }
 
 // The client repeats a command whose reply it didn't get, and which may have run.
@@ -118,11 +126,7 @@ return 1`)
 
 // Claim implements [stytchmigrate.Store].
 func (s *Store) Claim(ctx context.Context, key, owner string, lease time.Duration) (claimed bool, err error) {
-	claimed, err = s.run(ctx, claimScript, key, owner, milliseconds(lease))
-	if err != nil {
-		return false, fmt.Errorf("redisstore: claim: %w", err)
-	}
-	return claimed, nil
+	return s.run(ctx, "claim", claimScript, key, owner, milliseconds(lease))
 }
 
 // Put implements [stytchmigrate.Store], with one exception: it returns true as well
@@ -130,28 +134,32 @@ func (s *Store) Claim(ctx context.Context, key, owner string, lease time.Duratio
 // very Put that stored it, in a try whose reply was lost.
 func (s *Store) Put(ctx context.Context, key, owner string, value []byte, ttl time.Duration) (stored bool, err error) {
 	// value is copied: a try that outlives ctx would read what the caller has changed.
-	stored, err = s.run(ctx, putScript, key, owner, string(value), milliseconds(ttl))
-	if err != nil {
-		return false, fmt.Errorf("redisstore: put: %w", err)
-	}
-	return stored, nil
+	return s.run(ctx, "put", putScript, key, owner, string(value), milliseconds(ttl))
 }
 
 // Release implements [stytchmigrate.Store].
 func (s *Store) Release(ctx context.Context, key, owner string) error {
-	if _, err := s.run(ctx, releaseScript, key, owner); err != nil {
-		return fmt.Errorf("redisstore: release: %w", err)
-	}
-	return nil
+	_, err := s.run(ctx, "release", releaseScript, key, owner)
+	return err
 }
 
 // run returns whether a script returned 1.
-func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (bool, error) {
+func (s *Store) run(ctx context.Context, op string, script *redis.Script, key string, args ...any) (bool, error) {
 	keys := s.keys(key)
-	n, err := within(ctx, func() (int, error) {
+	n, err := call(ctx, s, op, func() (int, error) {
 		return script.Run(ctx, s.client, keys, args...).Int()
 	})
-	return n == 1, readable(err)
+	return n == 1, err
+}
+
+// call makes a call of the client, within the time of ctx.
+func call[T any](ctx context.Context, s *Store, op string, f func() (T, error)) (T, error) {
+	if err := ctx.Err(); err != nil {
+		var none T
+		return none, fail(op, err)
+	}
+	value, err := within(ctx, f)
+	return value, fail(op, err)
 }
 
 // milliseconds rounds up: PX 0 is an error, and a record is never over too early.

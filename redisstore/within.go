@@ -2,9 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 )
 
 // within calls f, and returns when ctx is done, if f hasn't by then. By default
@@ -16,20 +14,16 @@ import (
 // A panic of the client, or of a hook in it, is an error: in a goroutine that is
 // nobody's it would end the process.
 func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
-	var zero T
-	if err := ctx.Err(); err != nil {
-		return zero, err
-	}
 	type result struct {
 		value T
 		err   error
 	}
 	done := make(chan result, 1) // f never waits for one who has left
 	go func() {
-		r := result{err: errors.New("the client has called runtime.Goexit")}
+		r := result{err: own("the client has called runtime.Goexit")}
 		defer func() {
 			if p := recover(); p != nil {
-				r = result{err: fmt.Errorf("the client panicked with a %T", p)} // its text may be anything
+				r = result{err: own(fmt.Sprintf("the client panicked with a %T", p))} // its text may be anything
 			}
 			done <- r
 		}()
@@ -39,23 +33,7 @@ func within[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	case r := <-done:
 		return r.value, r.err
 	case <-ctx.Done():
-		return zero, ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
-}
-
-// readable returns err, up to where it quotes something: keys, owners and values
-// belong into no log. A server that lacks a command, or forbids it, quotes that with
-// its arguments, and the client quotes a reply that it does not understand.
-func readable(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	for _, mark := range []string{`"`, "`", " '"} { // "can't" has another one
-		text, _, _ = strings.Cut(text, mark)
-	}
-	if text == err.Error() {
-		return err
-	}
-	return errors.New(strings.TrimSpace(text) + " …")
 }
