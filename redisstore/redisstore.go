@@ -18,15 +18,15 @@ const DefaultPrefix = "stytchmigrate:"
 
 var _ stytchmigrate.Store = (*Store)(nil)
 
-// Store is a [stytchmigrate.Store]. It has no state, but for the client's, and is
-// safe for concurrent use. Only New makes one.
+// Store is a [stytchmigrate.Store]. Its records are in Redis alone. It is safe for
+// concurrent use. Only New makes one.
 //
 // Each record has two keys in Redis, prefix{key} with its value and
 // prefix{key}:claim with the owner of its claim. Both always have a time to live.
 // The braces are a hash tag, so that both are in one slot of a cluster.
 //
 // The user of the client needs the commands GETEX, EVALSHA and EVAL, and in
-// scripts GET, SET and DEL, on keys of the prefix.
+// scripts GET, SET and DEL, on keys of the prefix. In a cluster it needs CLUSTER SLOTS too.
 //
 // # Errors
 //
@@ -34,9 +34,17 @@ var _ stytchmigrate.Store = (*Store)(nil)
 // example, redis: NOPERM: the user may not run 'getex'. The text is the code of the
 // server's error and words of this package. It holds nothing that the server or the
 // client wrote beside the code.
+//
+// # Failover
+//
+// When a call to a cluster has no answer, or one such as CLUSTERDOWN, the Store has the
+// client reload the state of the cluster (ReloadState), once a second at most. By itself
+// the client does so once a minute, and would fail for that long with the keys of a master
+// that a replica has replaced.
 type Store struct {
-	client redis.UniversalClient
-	prefix string
+	client   redis.UniversalClient
+	prefix   string
+	reloader reloader
 }
 
 // New returns a Store on a client of one server, of a cluster, of a Ring, or of
@@ -61,7 +69,9 @@ func New(client redis.UniversalClient, prefix string) *Store {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return &Store{client: client, prefix: prefix}
+	s := &Store{client: client, prefix: prefix}
+	s.reloader.client, _ = client.(reloading)
+	return s
 }
 
 // A key's braces would end the hash tag early, or make it empty, which is none.
@@ -159,6 +169,7 @@ func call[T any](ctx context.Context, s *Store, op string, f func() (T, error)) 
 		return none, fail(op, err)
 	}
 	value, err := within(ctx, f)
+	s.reloader.after(err)
 	return value, fail(op, err)
 }
 
