@@ -107,7 +107,8 @@ var clientTexts = []string{
 }
 
 // noSentinel is in the client's error when it asked each Sentinel for the master in
-// vain. It wraps what they answered. For an unknown master that is [redis.Nil].
+// vain. It wraps what they answered. For an unknown master that is [redis.Nil], which
+// must not read as a key without a value.
 const noSentinel = "redis: all sentinels specified in configuration are unreachable"
 
 func innermost(err error) error {

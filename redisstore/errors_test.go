@@ -106,6 +106,7 @@ func TestSafeText(t *testing.T) {
 		{redis.ErrPoolTimeout, "redis: connection pool timeout"},
 		{errors.New("redis: cluster has no nodes"), "redis: cluster has no nodes"},
 		{fmt.Errorf("canary: %w", errors.New("redis: all ring shards are down")), "redis: all ring shards are down"},
+		{fmt.Errorf(noSentinel+": %w", errors.Join(io.EOF, redis.Nil)), noSentinel + ": one knows no master of this name"},
 		{fmt.Errorf(noSentinel+": %w", errors.Join(io.EOF, answer("WRONGPASS canary"))), noSentinel + ": WRONGPASS: the user name or the password is wrong, or the user is disabled"},
 		{fmt.Errorf(noSentinel+": %w", &net.OpError{Op: "dial", Err: errors.New("canary")}), noSentinel},
 		{io.EOF, "redis: connection closed"},

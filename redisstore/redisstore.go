@@ -98,7 +98,7 @@ func (s *Store) Get(ctx context.Context, key string) (value []byte, found bool, 
 		cmd := redis.NewStringCmd(ctx, "getex", k) // GetEx has no way to leave the options out
 		_ = s.client.Process(ctx, cmd)
 		b, err := cmd.Bytes()
-		if errors.Is(err, redis.Nil) {
+		if errors.Is(err, redis.Nil) && !strings.Contains(err.Error(), noSentinel) {
 			return reply{}, nil
 		}
 		return reply{b, err == nil}, err

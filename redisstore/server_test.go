@@ -41,9 +41,9 @@ type server struct {
 	logs string // path
 }
 
-// startServer starts a redis-server on a free port of this machine, and stops it when
-// the test is over. Without one in PATH the test is skipped, or fails if it is demanded.
-func startServer(t testing.TB, args ...string) *server {
+// serverInPath returns the path of a redis-server. Without one in PATH the test is
+// skipped, or fails if it is demanded.
+func serverInPath(t testing.TB) string {
 	t.Helper()
 	bin, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -55,6 +55,14 @@ func startServer(t testing.TB, args ...string) *server {
 	if err != nil {
 		t.Skip("there is no redis-server in PATH")
 	}
+	return bin
+}
+
+// startServer starts a redis-server on a free port of this machine, and stops it when
+// the test is over.
+func startServer(t testing.TB, args ...string) *server {
+	t.Helper()
+	bin := serverInPath(t)
 	dir := t.TempDir()
 	s := &server{t: t, addr: freeAddr(t), logs: filepath.Join(dir, "log")}
 	_, port, err := net.SplitHostPort(s.addr)
