@@ -25,8 +25,21 @@ var _ stytchmigrate.Store = (*Store)(nil)
 // prefix{key}:claim with the owner of its claim. Both always have a time to live.
 // The braces are a hash tag, so that both are in one slot of a cluster.
 //
-// The user of the client needs the commands GETEX, EVALSHA and EVAL, and in
-// scripts GET, SET and DEL, on keys of the prefix. In a cluster it needs CLUSTER SLOTS too.
+// # Permissions
+//
+// This user may do all that the client needs, with the prefix myapp:, on each server and
+// on each node of a cluster:
+//
+//	ACL SETUSER app reset on >password ~myapp:* +@connection -@dangerous +getex +eval +evalsha +get +set +del +cluster|slots +cluster|shards
+//
+// GETEX, EVAL and EVALSHA are the calls of a Store. GET, SET and DEL are in its scripts.
+// The client of a cluster asks for the masters by CLUSTER SLOTS. What it sends for a
+// connection, such as HELLO, CLIENT SETINFO, COMMAND, PING, READONLY and ASKING, is in the
+// category connection.
+//
+// With Sentinel, the user of the Sentinels (SentinelUsername) is another one, on each:
+//
+//	ACL SETUSER app reset on >password &+switch-master &+replica-reconf-done +@connection -@dangerous +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels +sentinel|replicas
 //
 // # Errors
 //
