@@ -140,9 +140,11 @@ func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, w
 		}
 		return cookies.NoAction
 	}
-	if session := d.session; write && session != nil {
+	if write {
 		ctx := context.WithoutCancel(r.Context())
-		h.Ended = func() bool { return a.hasEnded(ctx, session.SessionID) }
+		h.Ended = func() bool {
+			return d.session != nil && a.hasEnded(ctx, d.session.SessionID) || a.isReplaced(ctx, c, &d.change)
+		}
 	}
 	return h
 }
@@ -190,4 +192,16 @@ func (a *applier) hasEnded(ctx context.Context, sessionID string) bool {
 	}
 	a.sessions.End(sessionID)
 	return true
+}
+
+// isReplaced reports whether the browser has signed in while the handler ran: it has other
+// Stytch cookies by now, which this response must not touch.
+func (a *applier) isReplaced(ctx context.Context, c *cookies.Received, ch *cookies.Change) bool {
+	switch {
+	case ch.Set != nil:
+		return a.sessions.IsReplaced(ctx, append(slices.Clone(c.Tokens), string(ch.Set.Session)), nil)
+	case ch.Clear:
+		return a.sessions.IsReplaced(ctx, c.Tokens, c.JWTs)
+	}
+	return false
 }

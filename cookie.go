@@ -63,7 +63,8 @@ func scopesOf(list []CookieScope) (out []cookies.Scope) {
 const maxLegacyValue = 8 << 10 // larger values are refused before anything decodes them
 
 // ErrNoSession is what [LegacyCookie.Resolve] returns for a value that is no
-// session: absent, expired, forged, or of somebody who is not fully signed in.
+// session: absent, expired, forged, or of somebody who is not fully signed in. An error
+// of [Middleware.SignIn] is one too, if the Stytch session that it was given is none.
 var ErrNoSession = errors.New("stytchmigrate: no legacy session")
 
 // LegacyCookie describes the cookie of the session that the application used

@@ -13,6 +13,7 @@ const (
 	kindCreated    = "created"
 	kindShadow     = "shadow"
 	kindLogout     = "logout"
+	kindSignIn     = "signin"
 	kindRevocation = "revocation"
 	kindJWKS       = "jwks"
 	kindStore      = "store"
@@ -28,6 +29,9 @@ type Event struct {
 	// Kind is "request" for the one event of each request that is not excluded,
 	// "logout" for each call of Logout, with no user where a login calls it, and else what deserves a look:
 	//
+	//   - signin: a call of SignIn, with the outcome authenticated; or refused, where the
+	//     token or the JWT is no session; or unavailable, where nobody could be signed in
+	//     now. Err of an authenticated one says which session before may not have ended
 	//   - mismatch: Stytch's user is not, or no longer, the legacy session's person;
 	//     or Stytch answered with another session than was asked about
 	//   - created: Config.CreateUsers made a user

@@ -2,6 +2,7 @@ package stytchmigrate_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -166,6 +167,46 @@ func ExampleMiddleware_Logout() {
 	// 0 cookies
 	// anonymous
 	// refused
+}
+
+// The handler of the new login. Stytch has answered it with a session: of a magic link, a
+// one-time code, OAuth or a password. SignIn sets the cookies of that session, and ends
+// what the browser had before.
+func ExampleMiddleware_SignIn() {
+	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
+	defer stytch.Close()
+	ada, _ := stytch.User(stytch.Users()[0].ID)
+
+	mux := http.NewServeMux()
+	mux.HandleFunc("/authenticate", func(w http.ResponseWriter, r *http.Request) {
+		answer := stytch.NewSession(ada.ID, time.Hour) // as from Stytch's POST /v1/otps/authenticate
+		err := auth.SignIn(w, r, stytchmigrate.Secret(answer.Token), stytchmigrate.Secret(answer.JWT))
+		switch {
+		case errors.Is(err, stytchmigrate.ErrNoSession):
+			http.Error(w, "Please sign in again.", http.StatusUnauthorized)
+		case err != nil: // Stytch can't be reached, or no cookie can be set
+			http.Error(w, "Please try again.", http.StatusServiceUnavailable)
+		default:
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+		}
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		user, ok := stytchmigrate.UserFromContext(r.Context())
+		fmt.Fprint(w, stytchmigrate.OutcomeFromContext(r.Context()))
+		if ok {
+			fmt.Fprint(w, " ", user.Emails[0].Email)
+		}
+	})
+	app := auth.Handler(mux)
+
+	browser := map[string]string{}
+	fmt.Println(browse(app, "/", browser).Body)
+	fmt.Println(browse(app, "/authenticate", browser).Code)
+	fmt.Println(browse(app, "/", browser).Body)
+	// Output:
+	// anonymous
+	// 303
+	// authenticated ada@example.com
 }
 
 // Call Check once the server listens. It names every wrong setting before users come.

@@ -34,8 +34,14 @@ type logouts struct {
 type logoutSet struct {
 	legacy  []*resolvedSession  // that the request carries
 	records map[string]bool     // keys of the legacy sessions
+	spared  *session.Entry      // at a sign-in, its session: Stytch sessions of the same user do not end
 	stytch  map[string]bool     // ids of the Stytch sessions
 	unknown []stytch.SessionRef // tokens and JWTs of Stytch sessions whose id is not known here
+}
+
+// spares reports whether the Stytch sessions of a user do not end.
+func (l *logoutSet) spares(userID string) bool {
+	return l.spared != nil && l.spared.Session.UserID == userID
 }
 
 // addStytch and addRecord add a session, if there is one.
@@ -70,33 +76,46 @@ func (e *logouts) logout(w http.ResponseWriter, r *http.Request) error {
 			r = info.original.WithContext(r.Context())
 		}
 	}
+	planned := e.cookies.Planned(w.Header(), pending)
 	errs := []error{e.cookies.LogOut(w.Header(), r, pending)}
-
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), e.timeout)
-	defer cancel()
 	received := e.cookies.Read(r)
 	if received.TooMany(r) {
 		errs = append(errs, errTooMany)
 	}
-	legacy, err := e.legacyOf(info, r, &received)
-	waiting, stop := context.WithTimeout(ctx, e.timeout/2) // for the key set; the rest is for Stytch
-	all := e.endLocal(waiting, info, legacy, &received)
-	stop()
-	errs = append(errs, err, e.endShared(ctx, all))
-	for _, ref := range all.revocations() {
-		errs = append(errs, e.api.Revoke(ctx, ref))
+	for _, token := range planned { // of a SignIn in this response
+		if e.sessions.IsKnown(token) {
+			received.Tokens = append(received.Tokens, token)
+		}
 	}
-	reported := errors.Join(errs...) // without the text of the application's errors
-	sources, err := e.sources(r.Context(), all)
-	errs, reported = append(errs, err), errors.Join(reported, err)
+	legacy, err := e.legacyOf(info, r, &received)
+	errs = append(errs, err)
+	full, reported := e.end(r.Context(), info, legacy, &received, nil)
+	e.report.logout(r.Context(), info, legacy, errors.Join(errors.Join(errs...), reported))
+	return errors.Join(errors.Join(errs...), full)
+}
+
+// end ends the sessions of a request, in the order of logouts. spared is that of a
+// sign-in, or nil. reported is the error without the text of the application's errors.
+func (e *logouts) end(ctx context.Context, info *requestInfo, legacy []*resolvedSession, received *cookies.Received, spared *session.Entry) (full, reported error) {
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout)
+	defer cancel()
+	waiting, stop := context.WithTimeout(limited, e.timeout/2) // for the key set; the rest is for Stytch
+	all := e.endLocal(waiting, info, legacy, received, spared)
+	stop()
+	errs := []error{e.endShared(limited, all)}
+	for _, ref := range all.revocations() {
+		errs = append(errs, e.api.Revoke(limited, ref))
+	}
+	sources, err := e.sources(ctx, all)
+	errs = append(errs, err)
+	reported = errors.Join(errs...)
 	for _, s := range append(legacy, sources...) {
-		if err := e.endAtSource(r.Context(), s); err != nil {
+		if err := e.endAtSource(ctx, s); err != nil {
 			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", s.cookie.Name, err))
 			reported = errors.Join(reported, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", s.cookie.Name, err))
 		}
 	}
-	e.report.logout(r.Context(), info, legacy, reported)
-	return errors.Join(errs...)
+	return errors.Join(errs...), reported
 }
 
 var errTooMany = errors.New("stytchmigrate: more cookies than Logout looks at: a session may not have been ended")
@@ -109,7 +128,7 @@ func (e *logouts) legacyLogout(ctx context.Context, c *cookies.Received, info *r
 	ctx = context.WithoutCancel(ctx)
 	noWait, cancel := context.WithCancel(ctx)
 	cancel() // a JWT whose key is not here is not waited for: Stytch is asked to revoke it
-	all := e.endLocal(noWait, info, []*resolvedSession{info.legacy}, c)
+	all := e.endLocal(noWait, info, []*resolvedSession{info.legacy}, c, nil)
 	_ = e.endShared(ctx, all)
 	background.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, 3*e.timeout)
@@ -127,20 +146,24 @@ func (e *logouts) legacyOf(info *requestInfo, r *http.Request, c *cookies.Receiv
 	if info != nil && info.legacy != nil {
 		all = append(all, info.legacy)
 	}
+	return distinct(all), err
+}
+
+// distinct returns each legacy session once.
+func distinct(all []*resolvedSession) []*resolvedSession {
 	seen := map[string]bool{}
-	all = slices.DeleteFunc(all, func(s *resolvedSession) bool {
+	return slices.DeleteFunc(all, func(s *resolvedSession) bool {
 		again := seen[s.key]
 		seen[s.key] = true
 		return again
 	})
-	return all, err
 }
 
 // endLocal makes this process refuse every session of a request from now on. It
 // comes first: an answer of Stytch or of the store that is under way must not bring
 // back a session that has ended here.
-func (e *logouts) endLocal(ctx context.Context, info *requestInfo, legacy []*resolvedSession, c *cookies.Received) *logoutSet {
-	all := &logoutSet{legacy: legacy, stytch: map[string]bool{}, records: map[string]bool{}}
+func (e *logouts) endLocal(ctx context.Context, info *requestInfo, legacy []*resolvedSession, c *cookies.Received, spared *session.Entry) *logoutSet {
+	all := &logoutSet{legacy: legacy, spared: spared, stytch: map[string]bool{}, records: map[string]bool{}}
 	end := func(sessionID, key string) {
 		all.addStytch(sessionID)
 		all.addRecord(key)
@@ -148,7 +171,7 @@ func (e *logouts) endLocal(ctx context.Context, info *requestInfo, legacy []*res
 			e.tombstones.MarkLegacyLocal(key)
 		}
 	}
-	if info != nil && info.session != nil {
+	if info != nil && info.session != nil && !all.spares(info.session.UserID) {
 		origin, _ := info.session.CustomClaims[stytch.OriginClaim].(string)
 		end(info.session.SessionID, origin)
 	}
@@ -170,7 +193,12 @@ func (e *logouts) endShared(ctx context.Context, all *logoutSet) (err error) {
 		err = errors.Join(err, e.tombstones.MarkLegacy(ctx, key))
 	}
 	for _, s := range all.legacy {
-		if record := e.records.Load(context.WithoutCancel(ctx), s.key, redact.Secret(s.session.ID)); record != nil {
+		record := e.records.Load(context.WithoutCancel(ctx), s.key, redact.Secret(s.session.ID))
+		switch {
+		case record == nil:
+		case all.spares(record.Session.UserID): // another request may be about to set its cookies
+			err = errors.Join(err, e.sessions.Replace(ctx, all.spared, []string{string(record.Session.Token)}, nil))
+		default:
 			all.addStytch(record.Session.ID)
 			e.sessions.End(record.Session.ID)
 		}

@@ -74,6 +74,31 @@ func (t *reporter) logout(ctx context.Context, info *requestInfo, legacy []*reso
 	t.emit(ctx, t.event(kindLogout, &out))
 }
 
+// signIn sends the event of a call of SignIn: live is the session, err why there is none,
+// and failed why another session of the browser may not have ended.
+func (t *reporter) signIn(ctx context.Context, live *session.Entry, err, failed error) {
+	if failed != nil {
+		t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: signed in, but a session before it may not have ended", slog.String("reason", failed.Error()))
+	}
+	out := requestInfo{outcome: OutcomeAuthenticated, err: failed}
+	switch {
+	case err == nil:
+		out.user = attachmentOf(live).info.user
+	case errors.Is(err, ErrNoSession):
+		out = requestInfo{outcome: OutcomeRefused, err: err}
+	default:
+		out = requestInfo{outcome: OutcomeUnavailable, err: err}
+	}
+	e := t.event(kindSignIn, &out)
+	switch call := stytch.AsCall(err); {
+	case errors.Is(err, session.ErrEnded):
+		e.Cause = "logged_out"
+	case out.outcome == OutcomeRefused && call == nil: // it was refused here
+		e.Cause = ""
+	}
+	t.emit(ctx, e)
+}
+
 // shadow sends the events of an exchange in StageShadow.
 func (t *reporter) shadow(ctx context.Context, legacy *resolvedSession, s exchange.ShadowResult) {
 	answer := stytch.AnswerOf(s.Err)

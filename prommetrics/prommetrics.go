@@ -52,7 +52,7 @@ type Metrics struct {
 // The values that labels have, besides "other".
 var (
 	kinds = []string{
-		"mismatch", "created", "conflict", "logout", "revocation", "jwks", "store", "brake", "breaker", "paused", "not_kept",
+		"mismatch", "created", "conflict", "logout", "revocation", "jwks", "store", "brake", "breaker", "paused", "not_kept", "signin",
 	}
 
 	// What Stytch answers to exchanges and session calls. "none" is for errors
@@ -97,7 +97,7 @@ func New(reg prometheus.Registerer) *Metrics {
 		}),
 		shadow: resolve(newCounter(reg, "shadow_exchanges_total", "Legacy sessions that StageShadow tried out, by what they would have come to.", "outcome"),
 			[]string{"migrated", "refused", "unavailable"}),
-		kinds:    resolve(newCounter(reg, "events_total", "Events that deserve a look, and logouts, by kind.", "kind"), kinds),
+		kinds:    resolve(newCounter(reg, "events_total", "Events that deserve a look, logouts and sign-ins, by kind.", "kind"), kinds),
 		errors:   resolve(newCounter(reg, "errors_total", "Requests with an error, by Stytch's error type; none: a rule, or no answer.", "error_type"), errorTypes),
 		failing:  newGauges(reg, "failing", "Whether the key set, the store or the brake is in trouble: 1 from its event until that says that it recovered.", "kind", parts),
 		breakers: newGauges(reg, "breaker_state", "Whether calls to Stytch are held back: 0 closed, 1 half-open, 2 open.", "calls", lanes),

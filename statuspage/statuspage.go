@@ -74,6 +74,7 @@ var kinds = [...]struct{ name, title string }{
 	{"conflict", "Conflicts: two people's sessions in one request"},
 	{"not_kept", "Browsers that do not keep the Stytch cookies"},
 	{"logout", "Calls of Logout: a login makes one too"},
+	{"signin", "Calls of SignIn, refused ones too"},
 	{"revocation", "Session that nobody is to have could not be revoked"},
 	{"jwks", "Key set could not be fetched"},
 	{"store", "Store failed, or held what can't be read"},

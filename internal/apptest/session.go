@@ -41,6 +41,12 @@ func (a *App) LearnSession(t *testing.T, cookies string) {
 	require.Equal(t, AuthenticatedUntouched+"authenticate", a.Get(cookies).String())
 }
 
+// LearnBob is LearnSession with cookies of bob's.
+func (a *App) LearnBob(t *testing.T, cookies string) {
+	t.Helper()
+	require.Equal(t, "authenticated bob"+CookiesUntouched+"authenticate", a.Get(cookies).String())
+}
+
 // ShortenCookies makes a Cookie header fit for a row: "S" stands for the given
 // Stytch cookies, and "N" for those of any other session.
 func (a *App) ShortenCookies(stytch, header string) string {

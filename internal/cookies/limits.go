@@ -43,10 +43,10 @@ func (p *Policy) fits(r *http.Request, ch *Change, set, deletions []*http.Cookie
 // handler itself set.
 func (pl *plan) within(h http.Header, handlerCookies []*http.Cookie) []*http.Cookie {
 	lines := withoutOverridden(pl.lines, handlerCookies)
-	if !pl.canWait || hasRoomFor(h, lines) {
+	if hasRoomFor(h, lines) || !pl.canWait && pl.noJWT == nil {
 		return lines
 	}
-	if lines = withoutOverridden(pl.noJWT, handlerCookies); hasRoomFor(h, lines) {
+	if lines = withoutOverridden(pl.noJWT, handlerCookies); hasRoomFor(h, lines) || !pl.canWait {
 		return lines
 	}
 	return nil

@@ -19,7 +19,8 @@ type Pending struct {
 
 	mu        sync.Mutex // guards the rest: httputil.ReverseProxy flushes from a goroutine of its own
 	plan      plan
-	loggedOut bool // LogOut was called
+	loggedOut bool    // LogOut was called last
+	signIn    *SignIn // SignIn was called last
 	committed bool
 	postponed bool // the handler's header left no room for the lines
 	action    Action
@@ -64,7 +65,7 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	handlerCookies := pd.policy.sessionCookiesOf(h)
 	action := pd.handlerAction(handlerCookies) // runs code of the application, so not under the lock
 	cleared := clearsCookies(h)
-	ended := pd.handler.Ended != nil && pd.handler.Ended()
+	ended := pd.hasEnded()
 
 	pd.mu.Lock()
 	defer pd.mu.Unlock()
@@ -73,7 +74,7 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	}
 	pd.committed = true
 	switch {
-	case pd.loggedOut: // LogOut has replaced the lines, and every session has ended already
+	case pd.loggedOut || pd.signIn != nil: // that has replaced the lines, and the sessions before have ended already
 		action = NoAction
 	case cleared && pd.handler.Session:
 		action = LoggedOut
@@ -86,6 +87,8 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 		pd.plan = plan{lines: pd.policy.clearAll()}
 	case cleared && pd.plan.sets: // the browser would drop the new cookies, too
 		pd.plan = plan{}
+	case pd.signIn != nil:
+		pd.plan = pd.policy.withoutSignIn(pd.plan, handlerCookies)
 	}
 	pd.action = action
 	lines := pd.plan.within(h, handlerCookies)
@@ -94,6 +97,17 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	if len(handlerCookies) > 0 {
 		noStore(h)
 	}
+}
+
+// hasEnded reports whether the session that the lines set has ended meanwhile.
+func (pd *Pending) hasEnded() bool {
+	pd.mu.Lock()
+	ended := pd.handler.Ended
+	if pd.signIn != nil {
+		ended = pd.signIn.Ended
+	}
+	pd.mu.Unlock()
+	return ended != nil && ended()
 }
 
 // leaveAlone makes Commit do nothing from now on.
@@ -121,7 +135,7 @@ func (pd *Pending) Finish(w http.ResponseWriter) {
 func (pd *Pending) mayBeGone() bool {
 	pd.mu.Lock()
 	defer pd.mu.Unlock()
-	return pd.action == NoAction && !pd.loggedOut
+	return pd.action == NoAction && !pd.loggedOut && pd.signIn == nil
 }
 
 // savesSession reports whether a legacy cookie on the response has a session in it.
@@ -170,7 +184,7 @@ func (p *Policy) LogOut(h http.Header, r *http.Request, pending *Pending) error 
 	if pending.committed {
 		return errTooLate
 	}
-	pending.plan, pending.loggedOut = plan{lines: lines}, true
+	pending.plan, pending.loggedOut, pending.signIn = plan{lines: lines}, true, nil
 	return nil
 }
 

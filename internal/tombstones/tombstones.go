@@ -27,6 +27,10 @@ const (
 	// (RFC 6265bis, Cookie Lifetime Limits), and a machine may keep a record for as long.
 	TTL = 400 * 24 * time.Hour
 
+	// replacedFor is how long a response may be on its way that was decided before the
+	// browser signed in.
+	replacedFor = 5 * time.Minute
+
 	// maxOfEach bounds the marks of each kind in this process. The kinds are kept apart,
 	// so that a flood of one evicts no other.
 	maxOfEach = 100_000
@@ -43,6 +47,8 @@ type Tombstones struct {
 	// cookies are tokens and JWTs that were logged out before their session's id was
 	// known here. Strangers can fill it.
 	cookies *lru.Cache[CookieHash, struct{}]
+
+	replaced cache.TTL[CookieHash, struct{}] // cookies in whose place a sign-in has set others
 }
 
 // New returns Tombstones without a mark of their own.
@@ -50,6 +56,7 @@ func New(store *sealedstore.Store, n *names.Names) *Tombstones {
 	return &Tombstones{
 		store: store, names: n,
 		legacy: cache.LRU[string, struct{}](maxOfEach), sessions: cache.LRU[string, struct{}](maxOfEach), cookies: cache.LRU[CookieHash, struct{}](maxOfEach),
+		replaced: cache.NewTTL[CookieHash, struct{}](maxOfEach),
 	}
 }
 
@@ -124,3 +131,24 @@ func (t *Tombstones) CookieEnded(c CookieHash) bool { return t.cookies.Contains(
 // HasCookies reports whether any cookie was marked. Ask it first: it saves the hash of
 // each JWT that comes, and there are few marked cookies.
 func (t *Tombstones) HasCookies() bool { return t.cookies.Len() > 0 }
+
+// MarkReplaced notes on every machine that a sign-in has set other cookies in place of
+// this one. A response to a request that brought this one must not touch the browser's
+// cookies: they are those of the sign-in by now.
+func (t *Tombstones) MarkReplaced(ctx context.Context, c CookieHash) error {
+	t.replaced.Put(c, struct{}{}, replacedFor)
+	return t.store.Mark(ctx, t.replacedKey(c), replacedFor)
+}
+
+// IsReplaced reports whether MarkReplaced was called for a cookie a short time ago. If the
+// store can't tell, it is what this process knows.
+func (t *Tombstones) IsReplaced(ctx context.Context, c CookieHash) bool {
+	if _, replaced := t.replaced.Get(c); replaced {
+		return true
+	}
+	return t.store.HasMark(ctx, t.replacedKey(c))
+}
+
+func (t *Tombstones) replacedKey(c CookieHash) string {
+	return t.names.Session(string(c[:])) + ".replaced"
+}
