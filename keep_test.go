@@ -319,22 +319,26 @@ func TestOldLogoutThatPanicsBeforeItAnswers(t *testing.T) {
 // Without Identity the legacy session is taken for the user's own wherever both cookies
 // stay. Only where the old cookie would be replaced it is not.
 func TestOldLogoutWithoutIdentity(t *testing.T) {
-	for r, want := range map[stytchmigrate.Rollout]string{
-		{Stage: stytchmigrate.StageKeep}:                   leftLater,
-		{Stage: stytchmigrate.StageKeep, HoldBack: 100}:    leftLater,
-		{Stage: stytchmigrate.StageObserve}:                leftLater,
-		{Stage: stytchmigrate.StageShadow}:                 leftLater,
-		{Stage: stytchmigrate.StageRetired, HoldBack: 100}: leftLater,
-		{HoldBack: 100}:          leftLater,
-		{Until: time.Unix(1, 0)}: leftLater,
-		{}:                       "authenticated ada | -sid | - | -",
+	type rollout = stytchmigrate.Rollout
+	for _, row := range []struct {
+		rollout rollout
+		want    string
+	}{
+		{rollout{Stage: stytchmigrate.StageKeep}, leftLater},
+		{rollout{Stage: stytchmigrate.StageKeep, HoldBack: 100}, leftLater},
+		{rollout{Stage: stytchmigrate.StageObserve}, leftLater},
+		{rollout{Stage: stytchmigrate.StageShadow}, leftLater},
+		{rollout{Stage: stytchmigrate.StageRetired, HoldBack: 100}, leftLater},
+		{rollout{HoldBack: 100}, leftLater},
+		{rollout{Until: time.Unix(1, 0)}, leftLater},
+		{rollout{}, "authenticated ada | -sid | - | -"},
 	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			a.Resolve = apptest.ResolveWithStart(time.Now(), setIdentity(userinfo.Identity{}))
 			cookies := a.Get("sid=ada").Jar("")
-			a.SetRollout(t, r)
+			a.SetRollout(t, row.rollout)
 			a.Handler = apptest.LegacyLogout
-			assert.Equal(t, want, a.Get(cookies+"; sid=ada+1h").Settled(), r)
+			assert.Equal(t, row.want, a.Get(cookies+"; sid=ada+1h").Settled(), row.rollout)
 		}, apptest.Stage(stytchmigrate.StageKeep))
 	}
 }

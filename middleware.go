@@ -216,7 +216,7 @@ func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Rollout returns the rollout in force.
-func (m *Middleware) Rollout() Rollout { return *m.rollout.now() }
+func (m *Middleware) Rollout() Rollout { return m.rollout.copy() }
 
 // SetRollout puts a rollout in force on this process, for the requests that
 // come from now on. An application calls it from its own configuration or flags. It
@@ -226,7 +226,7 @@ func (m *Middleware) SetRollout(r Rollout) error {
 	if r.check(&p); len(p) > 0 {
 		return errors.Join(p...)
 	}
-	m.rollout.current.Store(&r)
+	m.rollout.set(r)
 	return nil
 }
 

@@ -56,7 +56,7 @@ func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolved
 
 // stageForCookie returns the stage that decides what becomes of a legacy cookie beside a
 // Stytch session. If the rollout leaves the legacy session alone, both cookies stay.
-func (m *migrator) stageForCookie(now *Rollout, legacy *resolvedSession) Stage {
+func (m *migrator) stageForCookie(now *rolloutInForce, legacy *resolvedSession) Stage {
 	if now.stopped() || m.isHeldBack(now, legacy) {
 		return StageKeep
 	}
@@ -121,9 +121,12 @@ func legacyCookieChange(s Stage, legacy *resolvedSession) cookies.Change {
 
 // isHeldBack reports whether HoldBack leaves a legacy session alone. Each person has
 // one place between 0 and 1, so lowering HoldBack only adds users.
-func (m *migrator) isHeldBack(now *Rollout, legacy *resolvedSession) bool {
-	if now.HoldBack <= 0 || now.HoldBack >= 100 {
-		return now.HoldBack >= 100
+func (m *migrator) isHeldBack(now *rolloutInForce, legacy *resolvedSession) bool {
+	switch {
+	case now.HoldBack <= 0, now.isFirst(legacy.session.Identity.Subject):
+		return false
+	case now.HoldBack >= 100:
+		return true
 	}
 	return m.names.Place(legacy.session.Identity.Subject, string(legacy.session.ID)) < now.HoldBack/100
 }

@@ -1,10 +1,15 @@
 package stytchmigrate
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"example.com/stytchmigrate/internal/rate"
 	"example.com/stytchmigrate/internal/redact"
@@ -48,63 +53,151 @@ const (
 	StageRetired
 )
 
+var stageNames = [...]string{"replace", "keep", "shadow", "observe", "retired"}
+
 // String returns the name of a stage: replace, keep, shadow, observe or retired.
 func (s Stage) String() string {
 	if !s.isValid() {
 		return "stage " + strconv.Itoa(int(s))
 	}
-	return [...]string{"replace", "keep", "shadow", "observe", "retired"}[s]
+	return stageNames[s]
 }
+
+// MarshalText returns the name of a stage, for flags, JSON and configuration files. A
+// number that is no stage is an error.
+func (s Stage) MarshalText() ([]byte, error) {
+	if !s.isValid() {
+		return nil, fmt.Errorf("stytchmigrate: %v: unknown", s)
+	}
+	return []byte(s.String()), nil
+}
+
+// UnmarshalText sets a stage by its name. Any other text is an error that lists the
+// names, and changes nothing: a typo, a name in upper case, and empty text too, because
+// a variable that is not set must not select StageReplace.
+func (s *Stage) UnmarshalText(text []byte) error {
+	i := slices.Index(stageNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("stytchmigrate: stage %q: must be replace, keep, shadow, observe or retired", text[:min(len(text), maxStageShown)])
+	}
+	*s = Stage(i)
+	return nil
+}
+
+// maxStageShown is how many bytes of a wrong stage an error quotes.
+const maxStageShown = 32
 
 func (s Stage) isValid() bool { return StageReplace <= s && s <= StageRetired }
 
 // Rollout says which legacy sessions move to Stytch, and what becomes of their
 // cookie. The zero value: all of them, by StageReplace. Whoever has a Stytch
 // session keeps it, whatever the rollout is.
+//
+// A Rollout is encoded as JSON, and decoded from it, with the names that the status
+// page uses: stage, hold_back, first, per_second and until. A member that is absent
+// changes nothing: decode into what [Middleware.Rollout] returned to change single
+// fields. In an empty Rollout an absent stage is StageReplace.
 type Rollout struct {
-	Stage Stage
+	Stage Stage `json:"stage"`
 
 	// HoldBack is the percentage of legacy sessions that are left alone. It goes by
 	// Identity.Subject where that is known, else by ID: the same on every machine
 	// with the same Config.RecordKey, and the same again when it is set later.
 	// Lowering HoldBack only adds users.
-	HoldBack float64
+	HoldBack float64 `json:"hold_back"`
+
+	// First are the users that HoldBack never holds back, by Identity.Subject: your
+	// own staff, for example. For them the rollout is as with HoldBack 0, in StageRetired
+	// too. Stage, PerSecond and Until hold for them as for all. A session without
+	// Identity is not among them. At most 5000.
+	First []string `json:"first,omitempty"`
 
 	// PerSecond is how many exchanges this process starts in any one second; of 1
 	// or more, whole ones; 0.1 is one in ten seconds. Zero: no limit but that of
 	// calls in flight.
-	PerSecond float64
+	PerSecond float64 `json:"per_second"`
 
 	// Until is when exchanges stop. Nothing is deleted by it. Zero: never.
-	Until time.Time
+	Until time.Time `json:"until,omitzero"`
 }
+
+const (
+	maxFirst   = 5000
+	maxSubject = 255 // as userinfo.Identity.Validate has it
+)
 
 func (r *Rollout) check(p *redact.Problems) {
 	p.Add(!r.Stage.isValid(), "Rollout.Stage %d: unknown", int(r.Stage))
 	p.Add(!(r.HoldBack >= 0 && r.HoldBack <= 100), "Rollout.HoldBack %v: must be from 0 to 100", r.HoldBack)
+	r.checkFirst(p)
 	year := r.Until.UTC().Year()
 	p.Add(year < 0 || year > 9999, "Rollout.Until: the year %d has no form in RFC 3339", year)
 	p.Add(!(r.PerSecond >= 0 && r.PerSecond <= math.MaxFloat64), "Rollout.PerSecond %v: must be 0 or a positive number", r.PerSecond)
 }
 
+// checkFirst reports the first subject that no session can have, or that was meant to
+// be another one: lists are split at commas and line ends, and what is left of those
+// would match nothing. The subject is not echoed, because it may be an email.
+func (r *Rollout) checkFirst(p *redact.Problems) {
+	if len(r.First) > maxFirst {
+		p.Add(true, "Rollout.First: has %d subjects, %d are the most", len(r.First), maxFirst)
+		return
+	}
+	i := slices.IndexFunc(r.First, func(s string) bool {
+		return s == "" || len(s) > maxSubject || s != strings.TrimSpace(s) || !utf8.ValidString(s) ||
+			strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) })
+	})
+	p.Add(i >= 0, "Rollout.First[%d]: must be an Identity.Subject: printable, 1 to %d bytes, no spaces around it", i, maxSubject)
+}
+
 // rollout holds the Rollout in force, and counts exchanges for its PerSecond. It is
 // the exchange.Limiter.
 type rollout struct {
-	current atomic.Pointer[Rollout]
+	current atomic.Pointer[rolloutInForce]
 	limiter rate.Limiter
+}
+
+// rolloutInForce is a Rollout that nothing changes any more.
+type rolloutInForce struct {
+	Rollout
+	first map[string]struct{} // First, made once, so that a request costs one look-up
 }
 
 func newRollout(r Rollout) *rollout {
 	out := new(rollout)
-	out.current.Store(&r)
+	out.set(r)
 	return out
 }
 
-func (r *rollout) now() *Rollout { return r.current.Load() }
+// set puts a rollout in force that was checked. The list is copied: the caller may
+// change its own.
+func (r *rollout) set(to Rollout) {
+	to.First = slices.Clone(to.First)
+	x := &rolloutInForce{Rollout: to, first: make(map[string]struct{}, len(to.First))}
+	for _, subject := range to.First {
+		x.first[subject] = struct{}{}
+	}
+	r.current.Store(x)
+}
+
+func (r *rollout) now() *rolloutInForce { return r.current.Load() }
+
+// copy returns the rollout in force for the application, which may change it.
+func (r *rollout) copy() Rollout {
+	out := r.now().Rollout
+	out.First = slices.Clone(out.First)
+	return out
+}
 
 func (r *rollout) HasRoom() bool { return r.limiter.HasRoom(r.now().PerSecond) }
 func (r *rollout) Take() bool    { return r.limiter.Take(r.now().PerSecond) }
 func (r *rollout) Return()       { r.limiter.Return() }
+
+// isFirst reports whether First has a user.
+func (r *rolloutInForce) isFirst(subject string) bool {
+	_, ok := r.first[subject]
+	return ok
+}
 
 // stopped reports whether Until has passed: nothing is exchanged any more.
 func (r *Rollout) stopped() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }

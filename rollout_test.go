@@ -1,9 +1,11 @@
 package stytchmigrate_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +25,7 @@ func TestRolloutErrors(t *testing.T) {
 		want    string
 	}{
 		"nothing set":          {rollout{}, ""},
-		"everything set":       {rollout{stytchmigrate.StageRetired, 100, 0.5, time.Unix(1, 0)}, ""},
+		"everything set":       {rollout{stytchmigrate.StageRetired, 100, []string{"17", "18", "18"}, 0.5, time.Unix(1, 0)}, ""},
 		"the highest pace":     {rollout{PerSecond: math.MaxFloat64}, ""},
 		"a stage too many":     {rollout{Stage: 5}, "stytchmigrate: Rollout.Stage 5: unknown"},
 		"a negative stage":     {rollout{Stage: -1}, "stytchmigrate: Rollout.Stage -1: unknown"},
@@ -36,7 +38,15 @@ func TestRolloutErrors(t *testing.T) {
 		"a year of 5 digits":   {rollout{Until: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
 		"the same, in UTC":     {rollout{Until: time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("", -3600))}, "stytchmigrate: Rollout.Until: the year 10000 has no form in RFC 3339"},
 		"a date before year 0": {rollout{Until: time.Date(-1000, 1, 1, 0, 0, 0, 0, time.UTC)}, "stytchmigrate: Rollout.Until: the year -1000 has no form in RFC 3339"},
-		"everything is wrong":  {rollout{9, 101, -1, time.Time{}}, "stytchmigrate: Rollout.Stage 9: unknown\nstytchmigrate: Rollout.HoldBack 101: must be from 0 to 100\nstytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
+		"everything is wrong":  {rollout{9, 101, []string{""}, -1, time.Time{}}, "stytchmigrate: Rollout.Stage 9: unknown\nstytchmigrate: Rollout.HoldBack 101: must be from 0 to 100\nstytchmigrate: Rollout.First[0]: must be an Identity.Subject: printable, 1 to 255 bytes, no spaces around it\nstytchmigrate: Rollout.PerSecond -1: must be 0 or a positive number"},
+		"the longest subjects": {rollout{First: slices.Repeat([]string{strings.Repeat("x", 255)}, 5000)}, ""},
+		"too many subjects":    {rollout{First: make([]string, 5001)}, "stytchmigrate: Rollout.First: has 5001 subjects, 5000 are the most"},
+		"too long a subject":   {rollout{First: []string{"17", strings.Repeat("canary", 43)}}, firstError},
+		"a subject of spaces":  {rollout{First: []string{"17", " \u00a0"}}, firstError},
+		"a list with commas":   {rollout{First: strings.Split("17, 18", ",")}, firstError},
+		"a file of Windows":    {rollout{First: strings.Split("17\n18\r", "\n")}, firstError},
+		"a subject of bytes":   {rollout{First: []string{"17", "canary\xff"}}, firstError},
+		"two wrong subjects":   {rollout{First: []string{"17", "", ""}}, firstError},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := liveConfig()
@@ -58,6 +68,9 @@ func TestRolloutErrors(t *testing.T) {
 		})
 	}
 }
+
+// The first subject that is wrong is named by its place: it may be an email.
+const firstError = "stytchmigrate: Rollout.First[1]: must be an Identity.Subject: printable, 1 to 255 bytes, no spaces around it"
 
 func TestStageNames(t *testing.T) {
 	for s, want := range map[stytchmigrate.Stage]string{
@@ -213,4 +226,85 @@ func TestLoweringHoldBackOnlyAddsUsers(t *testing.T) {
 			before = now
 		}
 	}, key)
+}
+
+// Each row is the same request by bob, who is in First, and by ada, who is not. A
+// session without Identity is nobody's in First.
+func TestFirstMoveWhateverHoldBackSays(t *testing.T) {
+	const replace, keep, shadow = stytchmigrate.StageReplace, stytchmigrate.StageKeep, stytchmigrate.StageShadow
+	bobMoved := strings.Replace(apptest.Moved, "ada", "bob", 1)
+	for name, row := range map[string]struct {
+		rollout stytchmigrate.Rollout
+		bob     string
+		cause   string
+		ada     string
+	}{
+		"replace":              {stytchmigrate.Rollout{Stage: replace, HoldBack: 100}, bobMoved, "exchange", apptest.Legacy},
+		"keep":                 {stytchmigrate.Rollout{Stage: keep, HoldBack: 100}, bobMoved, "exchange", apptest.Legacy},
+		"keep, nearly all":     {stytchmigrate.Rollout{Stage: keep, HoldBack: 100 - 1e-9}, bobMoved, "exchange", apptest.Legacy},
+		"keep, nobody is held": {stytchmigrate.Rollout{Stage: keep}, bobMoved, "exchange", apptest.Moved},
+		"shadow":               {stytchmigrate.Rollout{Stage: shadow, HoldBack: 100}, triedOut, "shadow", apptest.Legacy},
+		"observe":              {stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: 100}, apptest.Legacy, "observe", apptest.Legacy},
+		"retired":              {stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 100}, taken, "", apptest.Legacy},
+		"until":                {stytchmigrate.Rollout{Stage: keep, HoldBack: 100, Until: time.Unix(1, 0)}, apptest.Legacy, "until", apptest.Legacy},
+		"per second":           {stytchmigrate.Rollout{Stage: keep, HoldBack: 100, PerSecond: 1e-9}, apptest.Legacy, "per_second", apptest.Legacy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				row.rollout.First = []string{"17", "bob"}
+				if row.rollout.PerSecond > 0 { // there is room for one, which is another session's
+					a.SetRollout(t, stytchmigrate.Rollout{PerSecond: row.rollout.PerSecond})
+					a.Get("sid=ada-0")
+				}
+				a.SetRollout(t, row.rollout)
+				assert.Equal(t, row.bob, a.Get("sid=bob-1").Settled())
+				assert.Equal(t, row.cause, a.Requests[len(a.Requests)-1].Cause)
+				assert.Equal(t, row.ada, a.Get("sid=ada-1").Settled())
+				a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
+					return stytchmigrate.LegacySession{ID: "bob", Token: stytchmigrate.Secret(v)}, nil
+				}
+				if row.rollout.HoldBack > 0 {
+					a.Get("sid=token-1")
+					assert.Equal(t, "held_back", a.Requests[len(a.Requests)-1].Cause, "it goes by Subject alone")
+				}
+			})
+		})
+	}
+}
+
+// Who is in First and has a Stytch session has the old cookie replaced, as with HoldBack 0.
+func TestFirstHaveTheirCookieReplaced(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+		for _, row := range []struct {
+			first []string
+			want  string
+		}{{nil, apptest.Authenticated}, {[]string{"bob"}, apptest.Authenticated}, {[]string{"bob", "ada"}, apptest.Replaced}} {
+			a.SetRollout(t, stytchmigrate.Rollout{HoldBack: 100, First: row.first})
+			assert.Equal(t, row.want, a.Get(cookies).String(), row.first)
+		}
+	})
+}
+
+// The list in force is nobody else's: neither the one that was given nor the one that
+// Rollout returns.
+func TestFirstIsNotShared(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		given := []string{"bob"}
+		a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 100, First: given})
+		given[0] = "ada"
+		now := a.Middleware.Rollout()
+		assert.Equal(t, []string{"bob"}, now.First)
+		require.NoError(t, json.Unmarshal([]byte(`{"first": ["ada"]}`), &now), "which writes into the list that is there")
+		assert.Equal(t, []string{"bob"}, a.Middleware.Rollout().First)
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").String())
+		a.SetRollout(t, now)
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-1").String())
+	})
+	cfg := liveConfig()
+	cfg.Rollout.First = []string{"bob"}
+	m, err := stytchmigrate.New(cfg)
+	require.NoError(t, err)
+	cfg.Rollout.First[0] = "ada"
+	assert.Equal(t, []string{"bob"}, m.Rollout().First)
 }

@@ -31,16 +31,17 @@ type oldSession struct {
 }
 
 // readme is the program of README.md, line by line.
-func readme(mux *http.ServeMux, codecs []securecookie.Codec, hashKey, blockKey []byte) (http.Handler, error) {
+func readme(mux *http.ServeMux, codecs []securecookie.Codec, hashKey, blockKey []byte) (http.Handler, *stytchmigrate.Middleware, error) {
 	var users table
 	tickets, err := userinfo.NewTickets(hashKey, blockKey) // 32 bytes each, the same on every machine
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	auth, err := stytchmigrate.New(stytchmigrate.Config{
 		ProjectID: os.Getenv("STYTCH_PROJECT_ID"),
 		Secret:    stytchmigrate.Secret(os.Getenv("STYTCH_SECRET")),
 		Tickets:   tickets,
+		Rollout:   stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve}, // call nothing yet: see "Rolling out"
 		Legacy: []stytchmigrate.LegacyCookie{
 			// What the old code keeps in its cookie, by the codecs it uses: here gorilla/securecookie.
 			stytchmigrate.SecureCookie(stytchmigrate.LegacyCookie{Name: "sid"}, codecs,
@@ -61,12 +62,12 @@ func readme(mux *http.ServeMux, codecs []securecookie.Codec, hashKey, blockKey [
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	outer := http.NewServeMux()
 	outer.Handle("/userinfo", userinfo.Handler(tickets.Redeem)) // the UserInfo URL in the Stytch dashboard
 	outer.Handle("/", auth.Handler(mux))
-	return outer, nil
+	return outer, auth, nil
 }
 
 func readmePage(w http.ResponseWriter, r *http.Request) {
@@ -130,19 +131,13 @@ func TestReadmeProgram(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", readmePage)
 	codecs := securecookie.CodecsFromPairs(hashKey, blockKey)
-	program, err := readme(mux, codecs, hashKey, blockKey)
+	program, auth, err := readme(mux, codecs, hashKey, blockKey)
 	require.NoError(t, err)
 	srv := httptest.NewServer(program)
 	t.Cleanup(srv.Close)
 	stytch.SetUserInfoURL(srv.URL + "/userinfo")
 
-	for session, want := range map[oldSession]string{
-		{ID: "a", UserID: "17", SignedInAt: time.Now()}:      "moved: ada@example.com",
-		{ID: "b", UserID: "19"}:                              "not moved: 19",
-		{ID: "c", UserID: "21"}:                              "",
-		{ID: "d", UserID: "17", SecondFactorPending: true}:   "",
-		{ID: "e", UserID: "20", SignedInAt: time.Unix(1, 0)}: "",
-	} {
+	see := func(session oldSession) string {
 		value, err := codecs[0].Encode("sid", session)
 		require.NoError(t, err)
 		r, err := http.NewRequest("GET", srv.URL, nil)
@@ -150,10 +145,23 @@ func TestReadmeProgram(t *testing.T) {
 		r.Header.Set("Cookie", "sid="+value)
 		resp, err := http.DefaultClient.Do(r)
 		require.NoError(t, err)
+		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
 		require.NoError(t, err)
-		assert.Equal(t, want, string(body), "%+v", session)
+		return string(body)
+	}
+	assert.Equal(t, "not moved: 17", see(oldSession{ID: "a", UserID: "17", SignedInAt: time.Now()}))
+	assert.Empty(t, stytch.Calls(), "the first program calls nothing")
+
+	require.NoError(t, auth.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep}))
+	for session, want := range map[oldSession]string{
+		{ID: "a", UserID: "17", SignedInAt: time.Now()}:      "moved: ada@example.com",
+		{ID: "b", UserID: "19"}:                              "not moved: 19",
+		{ID: "c", UserID: "21"}:                              "",
+		{ID: "d", UserID: "17", SecondFactorPending: true}:   "",
+		{ID: "e", UserID: "20", SignedInAt: time.Unix(1, 0)}: "",
+	} {
+		assert.Equal(t, want, see(session), "%+v", session)
 	}
 	assert.Equal(t, "test.stytch.com", stytch.Calls()[0].Host)
 }

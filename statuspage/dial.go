@@ -38,6 +38,7 @@ type dialStatus struct {
 	HoldBack  float64   `json:"hold_back"`
 	PerSecond float64   `json:"per_second"`
 	Until     time.Time `json:"until,omitzero"`
+	First     int       `json:"first_count,omitzero"` // and not who: a Subject may be an email
 }
 
 // settable reports that the page may change the rollout.
@@ -48,7 +49,7 @@ func (d *Dial) status() *dialStatus {
 		return nil
 	}
 	r := d.Get()
-	return &dialStatus{r.Stage.String(), r.HoldBack, r.PerSecond, r.Until.UTC()}
+	return &dialStatus{r.Stage.String(), r.HoldBack, r.PerSecond, r.Until.UTC(), len(r.First)}
 }
 
 // stages are those that may be chosen. The one in force is, or a browser would
@@ -76,6 +77,7 @@ type dialForm struct {
 	Stage, HoldBack, PerSecond, Until string
 
 	Stages   []stytchmigrate.Stage
+	First    int // how many users move first
 	ReadOnly bool
 	Errors   map[string]string // by field; "" is Set's
 }
@@ -85,10 +87,13 @@ func (d *Dial) form() *dialForm {
 	if d.Get == nil {
 		return nil
 	}
-	r := d.Get()
+	return d.formOf(d.Get())
+}
+
+func (d *Dial) formOf(r stytchmigrate.Rollout) *dialForm {
 	f := &dialForm{
 		Stage: r.Stage.String(), HoldBack: number(r.HoldBack), PerSecond: number(r.PerSecond),
-		Stages: d.stages(r.Stage), ReadOnly: d.Set == nil,
+		Stages: d.stages(r.Stage), First: len(r.First), ReadOnly: d.Set == nil,
 	}
 	if !r.Until.IsZero() {
 		f.Until = r.Until.UTC().Format(untilForm)
@@ -101,16 +106,17 @@ func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 // turn sets what a form asks for. It returns nil where that was done, and else
 // the form with what was sent and what is wrong with it.
 func (d *Dial) turn(r *http.Request) *dialForm {
-	f := d.form()
-	inForce := f.Stage
+	inForce := d.Get()
+	f := d.formOf(inForce)
 	field := func(name string) string {
 		v := strings.TrimSpace(r.PostForm.Get(name))
 		return shown(cut(v, maxInput))
 	}
 	f.Stage, f.HoldBack, f.PerSecond, f.Until = field("stage"), field("hold_back"), field("per_second"), field("until")
 	s := f.parse()
+	s.First = inForce.First // which the form has no field for
 	if f.Errors["stage"] != "" {
-		f.Stage = inForce // the browser would choose the first by itself, and send that next time
+		f.Stage = inForce.Stage.String() // the browser would choose the first by itself, and send that next time
 	}
 	if len(f.Errors) > 0 {
 		return f
@@ -131,13 +137,10 @@ func (f *dialForm) wrong(name, text string) {
 
 // parse reads the fields, and says of each what is wrong with it.
 func (f *dialForm) parse() (s stytchmigrate.Rollout) {
-	i := slices.IndexFunc(f.Stages, func(s stytchmigrate.Stage) bool { return s.String() == f.Stage })
-	if i < 0 {
+	err := s.Stage.UnmarshalText([]byte(f.Stage))
+	if err != nil || !slices.Contains(f.Stages, s.Stage) {
 		f.wrong("stage", "Choose one of the stages.")
-	} else {
-		s.Stage = f.Stages[i]
 	}
-	var err error
 	if s.HoldBack, err = strconv.ParseFloat(f.HoldBack, 64); err != nil || !(s.HoldBack >= 0 && s.HoldBack <= 100) {
 		f.wrong("hold_back", "Give a number from 0 to 100.")
 	}

@@ -65,6 +65,26 @@ func TestTurningTheDial(t *testing.T) {
 	}
 }
 
+// The list of those who move first is not on the form, and stays. The page says how
+// many they are, and not who: a Subject may be an email.
+func TestFirstStays(t *testing.T) {
+	got := stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, First: []string{"canary@example.com", "canary-2"}}
+	page := statuspage.New(statuspage.Options{Dial: turnable(&got, nil)})
+	for range 2 {
+		assert.Equal(t, http.StatusSeeOther, post(page, "stage=keep&hold_back=99&per_second=0&first=17&first_count=0").Code)
+		assert.Equal(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 99, First: []string{"canary@example.com", "canary-2"}}, got)
+	}
+	assert.Contains(t, get(page, "/").Body.String(), "2 users move first, whatever is held back")
+	assert.NotContains(t, get(page, "/").Body.String()+get(page, "/?format=json").Body.String(), "canary")
+	assert.Equal(t, 2.0, whole(t, page)["dial"].(map[string]any)["first_count"])
+
+	got.First = got.First[:1]
+	readOnly := statuspage.New(statuspage.Options{Dial: statuspage.Dial{Get: func() stytchmigrate.Rollout { return got }}})
+	assert.Contains(t, get(readOnly, "/").Body.String(), "1 user moves first, whatever is held back")
+	got.First = nil
+	assert.NotContains(t, get(page, "/").Body.String(), "first, whatever")
+}
+
 // A wrong field is named, what was sent is kept, and nothing is set.
 func TestWrongInput(t *testing.T) {
 	for _, tt := range []struct{ name, form, id, text, kept string }{
