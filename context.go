@@ -37,7 +37,7 @@ func (o Outcome) String() string {
 // requestInfo is what the middleware found out about a request. It is the one value
 // that the middleware puts into a context.
 type requestInfo struct {
-	by             *cookies.Policy // identifies the Middleware; nil in NewContext
+	by             *cookies.Policy // identifies the Middleware; nil in NewContext and NewLegacyContext
 	outcome        Outcome
 	cause          string // see Event.Cause; "" if err tells it
 	user           *User
@@ -183,4 +183,11 @@ func NewContext(ctx context.Context, u *User, s *Session) context.Context {
 		f.outcome = OutcomeAuthenticated
 	}
 	return context.WithValue(ctx, contextKey{}, f)
+}
+
+// NewLegacyContext returns a context that holds a user who has not moved, for tests of
+// handlers: the outcome is Legacy, [LegacyFromContext] returns s, and [UserFromContext]
+// returns no user.
+func NewLegacyContext(ctx context.Context, s LegacySession) context.Context {
+	return context.WithValue(ctx, contextKey{}, &requestInfo{outcome: OutcomeLegacy, legacy: &resolvedSession{session: s}})
 }

@@ -319,3 +319,26 @@ func ExampleLegacyCookie_accessToken() {
 	// anonymous
 	// calls: 1
 }
+
+// A test of a handler alone, with a user who has moved and with one who has not.
+func ExampleNewLegacyContext() {
+	account := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, ok := stytchmigrate.UserFromContext(r.Context()); ok {
+			fmt.Fprint(w, "account ", user.ExternalID)
+		} else if old, ok := stytchmigrate.LegacyFromContext(r.Context()); ok {
+			fmt.Fprint(w, "account ", old.Identity.Subject)
+		}
+	})
+	ctx := context.Background()
+	for _, ctx := range []context.Context{
+		stytchmigrate.NewContext(ctx, &stytchmigrate.User{ExternalID: "17"}, nil),
+		stytchmigrate.NewLegacyContext(ctx, stytchmigrate.LegacySession{Identity: userinfo.Identity{Subject: "18"}}),
+	} {
+		w := httptest.NewRecorder()
+		account.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/account", nil))
+		fmt.Println(w.Body)
+	}
+	// Output:
+	// account 17
+	// account 18
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -322,4 +323,29 @@ func TestIDDefaultsToTheTokenAndThenToTheValue(t *testing.T) {
 			}))
 		})
 	}
+}
+
+// NewLegacyContext is a user who has not moved, for the test of a handler: also of one
+// that asks for a Stytch user, or calls Logout.
+func TestNewLegacyContext(t *testing.T) {
+	a := apptest.New(t, stytchtest.Config{InProcess: true}, apptest.LegacyCookie(func(c *stytchmigrate.LegacyCookie) {
+		c.End = func(context.Context, stytchmigrate.LegacySession) error { panic("the session is of no cookie") }
+	}))
+	s := apptest.LegacySession("ada", "id-1")
+	ctx := stytchmigrate.NewLegacyContext(stytchmigrate.NewContext(t.Context(), &stytchmigrate.User{UserID: "user-1"}, new(stytchmigrate.Session)), s)
+	_, hasUser := stytchmigrate.UserFromContext(ctx)
+	_, hasSession := stytchmigrate.SessionFromContext(ctx)
+	got, ok := stytchmigrate.LegacyFromContext(ctx)
+	assert.Equal(t, []any{stytchmigrate.OutcomeLegacy, false, false, s, true}, []any{stytchmigrate.OutcomeFromContext(ctx), hasUser, hasSession, got, ok})
+
+	w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil)
+	a.Middleware.RequireUser(http.NotFoundHandler()).ServeHTTP(w, r)
+	assert.Equal(t, http.StatusUnauthorized, w.Code)
+	assert.NoError(t, a.Middleware.Logout(httptest.NewRecorder(), r))
+	require.Len(t, a.Events, 1)
+	assert.Equal(t, "logout", a.Events[0].Kind)
+	assert.Equal(t, stytchmigrate.LegacySession{}, func() stytchmigrate.LegacySession {
+		out, _ := stytchmigrate.LegacyFromContext(stytchmigrate.NewContext(ctx, nil, nil))
+		return out
+	}(), "and an anonymous one afterwards")
 }

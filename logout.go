@@ -140,10 +140,11 @@ func (e *logouts) legacyLogout(ctx context.Context, c *cookies.Received, info *r
 }
 
 // legacyOf returns the legacy sessions that a request carries, each once. The one
-// that decide resolved is among them even if Resolve fails now.
+// that decide resolved is among them even if Resolve fails now. That of
+// NewLegacyContext is of no cookie, and nothing here can end it.
 func (e *logouts) legacyOf(info *requestInfo, r *http.Request, c *cookies.Received) ([]*resolvedSession, error) {
 	all, err := e.legacy.every(r, c)
-	if info != nil && info.legacy != nil {
+	if info != nil && info.by != nil && info.legacy != nil {
 		all = append(all, info.legacy)
 	}
 	return distinct(all), err
