@@ -75,7 +75,8 @@ type Config struct {
 	CreateUsers bool
 
 	// SessionClaims returns custom claims for a new Stytch session: 120 claims
-	// and 4 KB at most, and none of the registered names of RFC 7519 or of Stytch's own. It sees the
+	// and 4 KB at most, and none of the registered names of RFC 7519 or of Stytch's own,
+	// nor of legacy_session and until_browser_closes, which this package sets. It sees the
 	// legacy session alone, for parallel requests share one exchange.
 	SessionClaims func(LegacySession) map[string]any
 

@@ -258,9 +258,10 @@ func (a *consumer) toSession(r *AuthenticateResponse) *stytch.Session {
 // toSession returns what the rest of the module knows of an answer.
 func (r *AuthenticateResponse) toSession() *stytch.Session {
 	origin, _ := r.Session.CustomClaims[stytch.OriginClaim].(string)
+	untilBrowserCloses, _ := r.Session.CustomClaims[stytch.BrowserClaim].(bool)
 	return &stytch.Session{
 		ID: r.Session.SessionID, UserID: r.User.UserID, Origin: origin,
-		StartedAt: r.Session.StartedAt, ExpiresAt: r.Session.ExpiresAt,
+		StartedAt: r.Session.StartedAt, ExpiresAt: r.Session.ExpiresAt, UntilBrowserCloses: untilBrowserCloses,
 		Fixed: slices.ContainsFunc(r.Session.AuthenticationFactors, AuthenticationFactor.isImpersonation),
 		Token: redact.Secret(r.SessionToken), JWT: redact.Secret(r.SessionJWT), User: r.User.toIdentity(), Raw: r,
 	}

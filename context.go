@@ -115,7 +115,8 @@ func newAttachment(p *cookies.Policy, s *stytch.Session) any {
 func attachmentOf(e *session.Entry) *attachment { return e.Attached.(*attachment) }
 
 func tokensOf(e *session.Entry) *cookies.Tokens {
-	return &cookies.Tokens{Session: e.Session.Token, JWT: e.Session.JWT, Expires: e.Session.ExpiresAt}
+	s := e.Session
+	return &cookies.Tokens{Session: s.Token, JWT: s.JWT, Expires: s.ExpiresAt, UntilBrowserCloses: s.UntilBrowserCloses}
 }
 
 type contextKey struct{}

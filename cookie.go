@@ -127,6 +127,13 @@ type LegacySession struct {
 	Identity  userinfo.Identity // whose session it is
 	StartedAt time.Time         // when the user signed in; zero: unknown
 	ExpiresAt time.Time         // zero: unknown; past: no session; else the Stytch session lives at least that long
+
+	// UntilBrowserCloses is for a cookie that goes when the browser is closed: MaxAge 0 in
+	// gorilla/sessions, Persist false in scs, no "remember me". The Stytch cookies then have
+	// no Max-Age and no Expires either, on refreshes and on other machines too. The Stytch
+	// session keeps it as the custom claim until_browser_closes. A session that the same
+	// person makes later by the old login does not change it.
+	UntilBrowserCloses bool
 }
 
 // SecureCookie completes c for a cookie that gorilla/securecookie wrote, as
@@ -232,15 +239,6 @@ type resolvedSession struct {
 	key     string // of its record
 
 	fingerprint string // filled in only for a session that stays in memory, see decider.ruleOn
-}
-
-// subject returns the application's id of the session's person, if it has the form of
-// Stytch's external ids, and else "". An email, however it is written, has not.
-func (s *resolvedSession) subject() string {
-	if s == nil {
-		return ""
-	}
-	return redact.Only(s.session.Identity.Subject, "._-|", maxExternalID)
 }
 
 // legacyResolver finds the legacy sessions of requests.

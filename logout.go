@@ -241,6 +241,7 @@ func (e *logouts) sourceOf(ctx context.Context, key string) (*resolvedSession, e
 	}
 	return &resolvedSession{entry: i, key: key, cookie: &e.legacy.cookies[i], session: LegacySession{
 		ID: Secret(src.ID), Token: Secret(src.Token), Identity: src.Identity, StartedAt: src.StartedAt, ExpiresAt: src.ExpiresAt,
+		UntilBrowserCloses: src.UntilBrowserCloses,
 	}}, nil
 }
 

@@ -138,7 +138,7 @@ func (m *migrator) exchangeLegacy(legacy *resolvedSession) *exchange.Legacy {
 	if legacy.cookie.End != nil {
 		out.Source = &records.Source{
 			Cookie: legacy.cookie.Name, Entry: legacy.entry, ID: redact.Secret(s.ID), Token: redact.Secret(s.Token),
-			Identity: s.Identity, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt,
+			Identity: s.Identity, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt, UntilBrowserCloses: s.UntilBrowserCloses,
 		}
 	}
 	return out
@@ -181,21 +181,25 @@ func (c *Config) exchangeRequest(r *http.Request, legacy *resolvedSession) (in s
 	return in, nil
 }
 
-// claims returns the custom claims of a session, its origin among them. They are
-// encoded here, because they may be types of the application with a MarshalJSON of
-// their own.
+// claims returns the custom claims of a session, among them its origin, and whether its
+// cookies go with the browser. They are encoded here, because they may be types of the
+// application with a MarshalJSON of their own.
 func (c *Config) claims(s LegacySession, key string) (json.RawMessage, error) {
 	claims := map[string]any{}
 	if c.SessionClaims != nil {
 		for name, v := range c.SessionClaims(s) {
 			switch name {
-			case "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session", stytch.OriginClaim:
+			case "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session", stytch.OriginClaim, stytch.BrowserClaim:
 				return nil, redact.Setting(fmt.Sprintf("SessionClaims returned the reserved name %q", name))
 			}
 			claims[name] = v
 		}
 	}
+	own := len(claims)
 	claims[stytch.OriginClaim] = key
+	if s.UntilBrowserCloses {
+		claims[stytch.BrowserClaim] = true
+	}
 	encoded, err := json.Marshal(claims)
 	if err != nil {
 		return nil, redact.Setting("SessionClaims returned a value that JSON has no form for")
@@ -203,8 +207,9 @@ func (c *Config) claims(s LegacySession, key string) (json.RawMessage, error) {
 	if len(encoded) > maxClaims {
 		return nil, redact.Setting("SessionClaims returned more than 4 KB")
 	}
-	if !sessionjwt.AcceptsCustomClaims(encoded) { // the session's JWT would be refused here
-		return nil, redact.Setting(fmt.Sprintf("SessionClaims returned more than %d claims, or claims that are nested too deep", sessionjwt.MaxCustomClaims-1))
+	const most = sessionjwt.MaxCustomClaims - 2                 // beside the two of this package
+	if own > most || !sessionjwt.AcceptsCustomClaims(encoded) { // the session's JWT would be refused here
+		return nil, redact.Setting(fmt.Sprintf("SessionClaims returned more than %d claims, or claims that are nested too deep", most))
 	}
 	return encoded, nil
 }

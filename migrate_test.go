@@ -211,13 +211,15 @@ func TestWrongSettingIsLoggedAndChangesNoCookie(t *testing.T) {
 		"claims of 4 KB and a byte": {claiming("a", strings.Repeat("a", claimsOf4KB+1)), "SessionClaims returned more than 4 KB"},
 		"claims that are no JSON":   {claiming("a", func() {}), "SessionClaims returned a value that JSON has no form for"},
 		"claims of an error":        {claiming("a", noJSON{}), "SessionClaims returned a value that JSON has no form for"},
-		"121 claims":                {claims(121), "SessionClaims returned more than 120 claims, or claims that are nested too deep"},
-		"claims 64 levels deep":     {claiming("a", nestedIn(64)), "SessionClaims returned more than 120 claims, or claims that are nested too deep"},
-		"the origin's claim":        {claiming("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
-		"neither token nor person":  {apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
-		"no token and no tickets":   {apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1", Identity: apptest.LegacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
+		"121 claims beside ours": {func(c *stytchmigrate.Config) { claims(121)(c); apptest.ResolveAlways(forgotten)(c) },
+			"SessionClaims returned more than 120 claims, or claims that are nested too deep"},
+		"121 claims":               {claims(121), "SessionClaims returned more than 120 claims, or claims that are nested too deep"},
+		"claims 64 levels deep":    {claiming("a", nestedIn(64)), "SessionClaims returned more than 120 claims, or claims that are nested too deep"},
+		"the origin's claim":       {claiming("legacy_session", "a"), `SessionClaims returned the reserved name \"legacy_session\"`},
+		"neither token nor person": {apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1"}), `Resolve of cookie \"sid\" returned neither Identity nor Token`},
+		"no token and no tickets":  {apptest.ResolveAlways(stytchmigrate.LegacySession{ID: "1", Identity: apptest.LegacySession("ada", "").Identity}), `Resolve of cookie \"sid\" returned no Token, and Config.Tickets is not set`},
 	}
-	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session"} {
+	for _, name := range []string{"until_browser_closes", "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "https://stytch.com/session"} {
 		row := rows["the origin's claim"]
 		row.change, row.log = claiming(name, 1), `SessionClaims returned the reserved name \"`+name+`\"`
 		rows["a claim named "+name] = row
@@ -247,6 +249,13 @@ func claims(n int) func(*stytchmigrate.Config) {
 	}
 }
 
+// forgotten is a session of ada's whose cookie goes when the browser is closed.
+var forgotten = func() stytchmigrate.LegacySession {
+	s := apptest.LegacySession("ada", "1")
+	s.UntilBrowserCloses = true
+	return s
+}()
+
 // nestedIn is a value in so many lists.
 func nestedIn(depth int) (v any) {
 	for range depth {
@@ -259,7 +268,8 @@ func nestedIn(depth int) (v any) {
 // served by it, without a call.
 func TestMostSessionClaims(t *testing.T) {
 	for name, change := range map[string]func(*stytchmigrate.Config){
-		"120 claims": claims(120), "63 levels deep": claiming("a", nestedIn(63)), "4 KB": claiming("a", strings.Repeat("a", claimsOf4KB-1)),
+		"120 claims beside ours": func(c *stytchmigrate.Config) { claims(120)(c); apptest.ResolveAlways(forgotten)(c) },
+		"120 claims":             claims(120), "63 levels deep": claiming("a", nestedIn(63)), "4 KB": claiming("a", strings.Repeat("a", claimsOf4KB-1)),
 	} {
 		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 			moved := a.Get("sid=ada-1")

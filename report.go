@@ -268,3 +268,12 @@ func (t *reporter) limited(n outbound.Notice) {
 		slog.Uint64("failures", uint64(n.Failures)), slog.Duration("duration", n.For))
 	t.emit(ctx, Event{Kind: kind, Cause: cause, Calls: n.Lane, Duration: n.For, Err: fmt.Errorf("stytchmigrate: %s: %s", n.Lane, n.What)})
 }
+
+// subject returns the application's id of the session's person, if it has the form of
+// Stytch's external ids, and else "". An email, however it is written, has not.
+func (s *resolvedSession) subject() string {
+	if s == nil {
+		return ""
+	}
+	return redact.Only(s.session.Identity.Subject, "._-|", maxExternalID)
+}

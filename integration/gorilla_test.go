@@ -49,7 +49,9 @@ func Example_filesystemStore() {
 func cookieStoreCookie(store *sessions.CookieStore, users *table) stytchmigrate.LegacyCookie {
 	return stytchmigrate.SecureCookie(stytchmigrate.LegacyCookie{Name: "sid"}, store.Codecs,
 		func(r *http.Request, values map[any]any) (stytchmigrate.LegacySession, error) {
-			return sessionOfValues(r, values, users)
+			s, err := sessionOfValues(r, values, users)
+			s.UntilBrowserCloses = store.Options.MaxAge == 0 && values["remembered"] == nil // which the old login put there
+			return s, err
 		})
 }
 

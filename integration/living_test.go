@@ -89,24 +89,54 @@ func eachTime(t *testing.T, _ stall, a, _ *app) {
 	leave(t, a, b, thief)
 }
 
-// A browser is closed and opened again. The old session is there if its cookie was
-// to stay, the Stytch session in any case: the middleware can't see that it was not.
+// A browser is closed and opened again. Where the old session's cookie was not to stay,
+// Resolve tells so, and the Stytch session is gone too, also after a refresh.
 func aClosedBrowser(t *testing.T, s stall, a, without *app) {
 	for _, remember := range []string{"", "&remember=1"} {
-		b, jar := a.newBrowser(t), new(disk)
-		jar.restart(t)
-		b.client.Jar = jar
-		b.sees("/login?user=17" + remember)
-		b.sees("/add?item=pen")
-		jar.restart(t)
-		old, moved := "anonymous 17 [pen]", "authenticated ada@example.com [pen]"
-		if remember == "" && !s.persists {
-			old, moved = "anonymous  []", "authenticated ada@example.com []"
+		for _, refreshed := range []bool{false, true} {
+			b, jar := a.newBrowser(t), new(disk)
+			jar.restart(t)
+			b.client.Jar = jar
+			b.sees("/login?user=17" + remember)
+			b.sees("/add?item=pen")
+			if refreshed { // without its JWT the browser gets both cookies again
+				jar.forget("stytch_session_jwt")
+				assert.Equal(t, "authenticated ada@example.com [pen]", b.sees("/"))
+			}
+			jar.restart(t)
+			old, moved := "anonymous 17 [pen]", "authenticated ada@example.com [pen]"
+			if remember == "" && !s.persists {
+				old, moved = "anonymous  []", "anonymous  []"
+			}
+			assert.Equal(t, old, b.at(without).sees("/"))
+			assert.Equal(t, moved, b.sees("/"))
 		}
-		assert.Equal(t, old, b.at(without).sees("/"))
-		assert.Equal(t, moved, b.sees("/"))
 	}
-	assert.Equal(t, 2, a.stytch.Count(stytchtest.Migrate))
+	assert.Equal(t, 4, a.stytch.Count(stytchtest.Migrate))
+}
+
+// The same, where Resolve does not tell. The Stytch session stays, because a request
+// does not say how long the browser keeps a cookie.
+func aClosedBrowserUntold(t *testing.T, s stall, _, _ *app) {
+	tells := s.cookie.Resolve
+	s.cookie.Resolve = func(r *http.Request, value string) (stytchmigrate.LegacySession, error) {
+		out, err := tells(r, value)
+		out.UntilBrowserCloses = false
+		return out, err
+	}
+	a, without := s.open(t)
+	b, jar := a.newBrowser(t), new(disk)
+	jar.restart(t)
+	b.client.Jar = jar
+	b.sees("/login?user=17")
+	b.sees("/")
+	jar.restart(t)
+	old := "anonymous  []"
+	if s.persists {
+		old = "anonymous 17 []"
+	}
+	assert.Equal(t, old, b.at(without).sees("/"))
+	assert.Equal(t, "authenticated ada@example.com []", b.sees("/"))
 }
 
 // Whoever has moved stays signed in through all stages, and whoever has not is served
@@ -179,6 +209,7 @@ func TestLivingOn(t *testing.T) {
 		{"another id", anotherID},
 		{"each time", eachTime},
 		{"a closed browser", aClosedBrowser},
+		{"closed, untold", aClosedBrowserUntold},
 		{"there and back", thereAndBack},
 		{"another machine", anotherMachine},
 	} {
@@ -211,6 +242,12 @@ func (d *disk) SetCookies(u *url.URL, cookies []*http.Cookie) {
 			d.kept = append(d.kept, c)
 		}
 	}
+}
+
+// forget is the loss of a cookie while the browser is open.
+func (d *disk) forget(name string) {
+	d.CookieJar.SetCookies(d.of, []*http.Cookie{{Name: name, MaxAge: -1}})
+	d.kept = slices.DeleteFunc(d.kept, func(k *http.Cookie) bool { return k.Name == name })
 }
 
 func (d *disk) restart(t *testing.T) {

@@ -51,6 +51,8 @@ func scsCookie(sm *scs.SessionManager, users *table) stytchmigrate.LegacyCookie 
 				StartedAt: sm.Deadline(ctx).Add(-sm.Lifetime),
 				ExpiresAt: sm.Deadline(ctx),
 				Identity:  userinfo.Identity{Subject: u.ID, Email: u.Email, EmailVerified: u.EmailVerified},
+
+				UntilBrowserCloses: !sm.Cookie.Persist && !sm.GetBool(ctx, "__rememberMe"), // where RememberMe puts it
 			}, err
 		},
 		End: func(ctx context.Context, s stytchmigrate.LegacySession) error {

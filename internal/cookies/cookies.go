@@ -85,6 +85,8 @@ func (p *Policy) isLegacy(name string) bool {
 type Tokens struct {
 	Session, JWT redact.Secret
 	Expires      time.Time // of the session, and so of both cookies
+
+	UntilBrowserCloses bool // both cookies go when the browser is closed
 }
 
 // Change is what one response does to the browser's cookies. The zero value does

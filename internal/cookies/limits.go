@@ -72,10 +72,10 @@ func hasRoomFor(h http.Header, lines []*http.Cookie) bool {
 // HasRoom reports whether a response has room for a JWT of that length, beside an
 // opaque token and the deletions of a legacy cookie, or of no legacy cookie (-1).
 func (p *Policy) HasRoom(legacy, token, jwt int, lifetime time.Duration) bool {
-	expires := time.Now().Add(lifetime)
+	of := &Tokens{Expires: time.Now().Add(lifetime)}
 	set := []*http.Cookie{
-		p.cookie(p.opts.SessionName, strings.Repeat("t", token), expires),
-		p.cookie(p.opts.JWTName, strings.Repeat("j", jwt), expires),
+		p.cookie(p.opts.SessionName, strings.Repeat("t", token), of),
+		p.cookie(p.opts.JWTName, strings.Repeat("j", jwt), of),
 	}
 	deletions := p.clearOldScopes()
 	if legacy >= 0 {

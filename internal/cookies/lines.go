@@ -25,7 +25,7 @@ func (p *Policy) plan(r *http.Request, ch *Change) (pl plan, cookieHeader string
 	var set, deletions []*http.Cookie
 	switch {
 	case ch.Set != nil:
-		set = append(set, p.cookie(p.opts.SessionName, string(ch.Set.Session), ch.Set.Expires))
+		set = append(set, p.cookie(p.opts.SessionName, string(ch.Set.Session), ch.Set))
 		deletions = p.clearOldScopes()
 	case ch.Clear:
 		deletions = p.clearStytch()
@@ -39,7 +39,7 @@ func (p *Policy) plan(r *http.Request, ch *Change) (pl plan, cookieHeader string
 		if c := p.Read(r); len(c.JWTs) > 0 { // the JWT of the browser is older
 			noJWT = slices.Insert(slices.Clone(noJWT), 1, p.deletion(p.opts.JWTName, p.scope()))
 		}
-		jwt := p.cookie(p.opts.JWTName, string(ch.Set.JWT), ch.Set.Expires)
+		jwt := p.cookie(p.opts.JWTName, string(ch.Set.JWT), ch.Set)
 		if with := append(set[:1:1], jwt); p.fits(r, ch, with, deletions) {
 			set = with
 			pl.lines, pl.noJWT = slices.Concat(with, deletions), noJWT
@@ -59,16 +59,20 @@ func (p *Policy) expires(ch *Change, name string) bool {
 }
 
 // cookie is a Stytch cookie that lives as long as its session. Max-Age counts from
-// now, so that a browser whose clock is wrong keeps the session.
-func (p *Policy) cookie(name, value string, expires time.Time) *http.Cookie {
-	left := min(time.Until(expires), maxCookieAge)
-	return &http.Cookie{
+// now, so that a browser whose clock is wrong keeps the session. A cookie without
+// Max-Age and Expires goes when the browser is closed (RFC 6265 section 5.3).
+func (p *Policy) cookie(name, value string, of *Tokens) *http.Cookie {
+	c := &http.Cookie{
 		Name: name, Value: value, Domain: p.opts.Domain, Path: p.opts.Path,
-		MaxAge:   max(1, int(left.Seconds())),
 		Secure:   !p.opts.Insecure,
 		HttpOnly: !p.opts.ReadableByScripts,
 		SameSite: p.opts.SameSite,
 	}
+	if !of.UntilBrowserCloses {
+		left := min(time.Until(of.Expires), maxCookieAge)
+		c.MaxAge = max(1, int(left.Seconds()))
+	}
+	return c
 }
 
 // deletion expires a cookie in a form that browsers obey. It has the Secure and the

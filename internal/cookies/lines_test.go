@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"example.com/stytchmigrate/internal/cookies"
+	"example.com/stytchmigrate/internal/redact"
 )
 
 const (
@@ -81,6 +82,20 @@ func TestSetCookieLines(t *testing.T) {
 			assert.Equal(t, []string{"no-store"}, h["Cache-Control"])
 		})
 	}
+}
+
+// The cookies of a session for as long as the browser is open say nothing of an end,
+// with the JWT or without it. What is expired beside them is, as ever.
+func TestUntilBrowserCloses(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		ch := swap()
+		ch.Set.UntilBrowserCloses = true
+		h, _ := commit(cookies.New(defaults(), sid[:1]), request(""), ch)
+		assert.Equal(t, []string{"token=TOKEN; Path=/" + usual, "jwt=JWT; Path=/" + usual, noSid, noCSRF}, h["Set-Cookie"])
+		ch.Set.JWT = redact.Secret(strings.Repeat("j", 5000))
+		h, _ = commit(cookies.New(defaults(), sid[:1]), request("jwt=old"), ch)
+		assert.Equal(t, []string{"token=TOKEN; Path=/" + usual, "jwt=; Path=/" + expired + usual, noSid, noCSRF}, h["Set-Cookie"])
+	})
 }
 
 // Each row is a change, the Set-Cookie lines of its response, and the Cookie header

@@ -131,6 +131,8 @@ type Source struct {
 	Identity  userinfo.Identity `json:"identity"`
 	StartedAt time.Time         `json:"started_at"`
 	ExpiresAt time.Time         `json:"expires_at"`
+
+	UntilBrowserCloses bool `json:"until_browser_closes,omitzero"`
 }
 
 // storedSource is a Source as it is stored. It writes the secrets as plain strings, for

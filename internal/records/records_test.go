@@ -286,6 +286,7 @@ func TestForgedRecords(t *testing.T) {
 var source = records.Source{
 	Cookie: "sid", Entry: 1, ID: "id-1", Token: "token-1", Identity: userinfo.Identity{Subject: "ada", Email: "ada@example.com", EmailVerified: true},
 	StartedAt: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), ExpiresAt: time.Date(2000, 2, 1, 0, 0, 0, 0, time.UTC),
+	UntilBrowserCloses: true,
 }
 
 // A source is found on every machine for its time, with all of it. On the machine that

@@ -112,8 +112,9 @@ func (s *Sessions) Add(out *stytch.Session, at time.Time) (*Entry, error) {
 	if !now.Before(session.ExpiresAt) {
 		return nil, &stytch.CallError{Op: "answer", Reason: "session.expires_at is past"}
 	}
-	if err == nil && c.Session.IsImpersonated() {
-		session.Fixed = true
+	if err == nil { // an answer may lack the custom claims
+		session.Fixed = session.Fixed || c.Session.IsImpersonated()
+		session.UntilBrowserCloses = session.UntilBrowserCloses || c.UntilBrowserCloses
 	}
 	k := &Entry{Session: &session, VouchedAt: at, userUntil: now.Add(time.Minute), jwtUntil: now}
 	switch {
@@ -148,6 +149,7 @@ func (s *Sessions) adopt(k *Entry, j verifiedJWT) *Entry {
 	if newer {
 		session.JWT, session.Newer = redact.Secret(j.text), j.claims
 		session.Fixed = session.Fixed || j.claims.Session.IsImpersonated()
+		session.UntilBrowserCloses = session.UntilBrowserCloses || j.claims.UntilBrowserCloses
 		entry.jwtUntil, entry.accessed = j.claims.ExpiresAt, j.claims.Session.LastAccessedAt
 	}
 	s.put(entry)
@@ -171,7 +173,7 @@ func (s *Sessions) addPartial(j verifiedJWT) *Entry {
 		Session: &stytch.Session{
 			ID: c.SessionID, UserID: c.UserID, Origin: c.LegacySession,
 			StartedAt: c.SessionStartedAt, ExpiresAt: c.SessionExpiresAt, JWT: redact.Secret(j.text), Raw: c,
-			Fixed: c.Session.IsImpersonated(),
+			Fixed: c.Session.IsImpersonated(), UntilBrowserCloses: c.UntilBrowserCloses,
 		},
 		jwtUntil: time.Now().Add(partialRetry),
 	}

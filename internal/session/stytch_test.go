@@ -62,7 +62,7 @@ func (f *fakeStytch) sign(prefix, id string) string {
 	f.jwts[text] = &sessionjwt.Claims{
 		UserID: s.UserID, SessionID: id, LegacySession: s.Origin, IssuedAt: now, ExpiresAt: now.Add(5 * time.Minute),
 		SessionStartedAt: s.StartedAt, SessionExpiresAt: s.ExpiresAt,
-		Session: sessionjwt.Session{AuthenticationFactors: f.factors},
+		Session: sessionjwt.Session{AuthenticationFactors: f.factors}, UntilBrowserCloses: s.UntilBrowserCloses,
 	}
 	return text
 }

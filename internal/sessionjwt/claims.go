@@ -11,6 +11,7 @@ import (
 const (
 	sessionClaim = "https://stytch.com/session"
 	legacyClaim  = "legacy_session"
+	browserClaim = "until_browser_closes"
 	userPrefix   = "user-"
 
 	// maxDate is the end of year 9999, the last that RFC 3339 can write.
@@ -26,6 +27,10 @@ type Claims struct {
 	// LegacySession is the custom claim legacy_session, "" if the token has none
 	// or it isn't a string. It is in Custom too.
 	LegacySession string
+
+	// UntilBrowserCloses is the custom claim until_browser_closes, false if it is
+	// anything but true. It is in Custom too.
+	UntilBrowserCloses bool
 
 	// IssuedAt and ExpiresAt are of the JWT, which lives five minutes.
 	IssuedAt, ExpiresAt time.Time
@@ -135,8 +140,11 @@ func (c *claimSet) set(m member) error {
 	case sessionClaim:
 		return c.setSession(m.value)
 	default:
-		if string(m.name) == legacyClaim {
+		switch string(m.name) {
+		case legacyClaim:
 			c.LegacySession, _ = text(m.value)
+		case browserClaim:
+			c.UntilBrowserCloses = string(m.value) == "true"
 		}
 		if c.Custom == nil {
 			c.Custom = make(map[string]any)

@@ -16,10 +16,10 @@ const maxDepth = 64
 const (
 	// maxMembers bounds how many names an object may have, each of which is compared
 	// with the others. Anybody can send an object, and Stytch's have a dozen.
-	maxMembers = 128
+	maxMembers = 129
 
-	// MaxCustomClaims is how many custom claims a JWT may have, legacy_session among
-	// them: beside them it has iss, aud, sub, iat, nbf, exp and the session. A session
+	// MaxCustomClaims is how many custom claims a JWT may have, legacy_session and
+	// until_browser_closes among them: beside them it has iss, aud, sub, iat, nbf, exp and the session. A session
 	// with more, or with deeper ones, must not be asked for: see [AcceptsCustomClaims].
 	MaxCustomClaims = maxMembers - 7
 )

@@ -149,8 +149,8 @@ func otherRows() []row {
 	return []row{
 		{"machine-to-machine token", both(with("sub", "m2m-client-test-1"), both(without(session), with("scope", "read"))), refused},
 		{"third-party application's token", both(without(session), both(with("client_id", "connected-app-test-1"), with("scope", "openid"))), refused},
-		{"as many claims as may be", claims(121), accepted},
-		{"one claim more", claims(122), refused},
+		{"as many claims as may be", claims(122), accepted},
+		{"one claim more", claims(123), refused},
 		{"custom claim that no float holds", with("big", fragment("1e999")), accepted},
 		{"claims nested 64 deep", with("deep", fragment(strings.Repeat("[", 63)+strings.Repeat("]", 63))), accepted},
 		{"claims nested 64 deep in braces", with("deep", fragment(strings.Repeat(`{"\"":`, 63)+"1"+strings.Repeat("}", 63))), accepted},

@@ -42,6 +42,22 @@ func TestVerifyReturnsWhatTheTokenSays(t *testing.T) {
 	})
 }
 
+// Each row is the custom claim until_browser_closes. It counts only if it is true.
+func TestUntilBrowserCloses(t *testing.T) {
+	for _, row := range []struct {
+		claim any
+		want  bool
+	}{{true, true}, {fragment(" true "), true}, {false, false}, {"true", false}, {1, false}, {nil, false}, {[]bool{true}, false}} {
+		claims, _, err := fresh(t, token(t, with("until_browser_closes", row.claim)))
+		require.NoError(t, err)
+		assert.Equal(t, row.want, claims.UntilBrowserCloses, row.claim)
+		assert.Contains(t, claims.Custom, "until_browser_closes")
+	}
+	claims, _, err := fresh(t, token(t, with("UNTIL_BROWSER_CLOSES", true)))
+	require.NoError(t, err)
+	assert.False(t, claims.UntilBrowserCloses, "case counts")
+}
+
 func TestDatesKeepTheirFraction(t *testing.T) {
 	claims, _, err := fresh(t, token(t, with("iat", float64(in(-time.Minute))+0.5)))
 	require.NoError(t, err)

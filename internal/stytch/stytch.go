@@ -18,6 +18,10 @@ const (
 	// Its value is the key of the legacy session's record.
 	OriginClaim = "legacy_session"
 
+	// BrowserClaim is a custom claim, true, of a session whose cookies go when the browser
+	// is closed. A machine that knows nothing but a JWT or Stytch's answer learns it there.
+	BrowserClaim = "until_browser_closes"
+
 	// MaxToken is the length of the longest cookie value that is sent to Stytch as a
 	// token.
 	MaxToken = 4 << 10
@@ -31,6 +35,9 @@ type Session struct {
 	ExpiresAt  time.Time
 	Token, JWT redact.Secret // Token is "" if only the JWT is known
 	User       identity.User
+
+	// UntilBrowserCloses is the value of BrowserClaim.
+	UntilBrowserCloses bool
 
 	// Fixed means that Stytch does not let the session be extended: someone of the
 	// project's staff acts as the user, for example.
