@@ -34,7 +34,7 @@ type view struct {
 	*status
 	CSS   template.CSS
 	Chart chart
-	Form  *dialForm
+	Form  *rolloutForm
 	Saved bool
 }
 
@@ -132,7 +132,7 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-func (p *Page) write(w http.ResponseWriter, r *http.Request, code int, form *dialForm) {
+func (p *Page) write(w http.ResponseWriter, r *http.Request, code int, form *rolloutForm) {
 	v := &view{status: p.status(time.Now()), CSS: template.CSS(css), Form: form, Saved: form == nil && p.dial.settable() && r.URL.Query().Get("saved") == "1"}
 	v.Chart = newChart(v.Hours)
 	if form == nil {

@@ -112,5 +112,5 @@ func TestByStage(t *testing.T) {
 	got := read(t, page)
 	assert.EqualValues(t, 2, got.Sessions.ToMove)
 	assert.Equal(t, []stage{{"observe", 4, 0, 4, 0}, {"keep", 3, 1, 0, 1}, {"retired", 1, 0, 1, 0}}, got.Stages)
-	assert.Contains(t, get(page, "/").Body.String(), `<th scope="row">keep</th><td class="n">3</td><td class="n">1</td>`)
+	assert.Contains(t, get(page, "/").Body.String(), `<th scope="row">keep</th><td class="n" data-label="Seen">3</td><td class="n" data-label="Migrated">1</td>`)
 }

@@ -21,7 +21,7 @@ type status struct {
 	Failures   []failureStatus   `json:"failures"`
 	Lanes      []laneStatus      `json:"held_back"`
 	Kinds      []kindStatus      `json:"events"`
-	Dial       *dialStatus       `json:"dial,omitempty"`
+	Dial       *rolloutStatus    `json:"dial,omitempty"`
 }
 
 // counts are of distinct legacy sessions. One can be in several.
@@ -35,7 +35,8 @@ type counts struct {
 
 type sessionCounts struct {
 	counts
-	ToMove       uint64  `json:"to_move"` // seen, and never with a Stytch session
+	ToMove       uint64  `json:"to_move"`                 // seen, and never with a Stytch session
+	MovedPercent *uint64 `json:"moved_percent,omitempty"` // of those seen, cut and not rounded; nil: none was seen
 	ErrorPercent float64 `json:"error_percent"`
 }
 
@@ -74,6 +75,15 @@ func (d *distinct) toMove() uint64 {
 	return all - min(all, done)
 }
 
+func (d *distinct) sessionCounts() sessionCounts {
+	s := sessionCounts{counts: d.counts(), ToMove: d.toMove(), ErrorPercent: errorPercent}
+	if s.Seen > 0 {
+		percent := 100 * (s.Seen - min(s.Seen, s.ToMove)) / s.Seen
+		s.MovedPercent = &percent
+	}
+	return s
+}
+
 // byStage leaves out stages in which no legacy session came.
 func (p *Page) byStage() []stageStatus {
 	rows := []stageStatus{}
@@ -90,7 +100,7 @@ func (p *Page) byStage() []stageStatus {
 func (p *Page) status(now time.Time) *status {
 	s := &status{
 		Scope: "this process, since it started", At: now.UTC(), Since: p.started.UTC(),
-		Sessions: sessionCounts{p.distinct.counts(), p.distinct.toMove(), errorPercent}, Stages: p.byStage(),
+		Sessions: p.distinct.sessionCounts(), Stages: p.byStage(),
 		LastLegacy: latest(p.legacy[:]), Removal: p.verdict(now),
 		Requests: make(map[string]uint64, outcomes), Hours: p.hourly(now),
 		Failures: p.failures.list(), Lanes: p.lanes.list(now), Dial: p.dial.status(),

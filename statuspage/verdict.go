@@ -45,7 +45,7 @@ func (p *Page) verdict(now time.Time) verdict {
 
 	untold := p.untold.when()
 	say(untold.IsZero() || now.Sub(untold) >= day,
-		"Last old cookie of which nobody could tell whose it is: %s. Whoever that was has a day to come again.", ago(now, untold))
+		"Last request whose old cookie the application could not read: %s. Its user has a day to come again.", ago(now, untold))
 	return v
 }
 

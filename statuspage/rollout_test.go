@@ -60,7 +60,7 @@ func TestTurningTheDial(t *testing.T) {
 		assert.Equal(t, "?saved=1", w.Header().Get("Location"))
 		assert.Equal(t, tt.want, got)
 		shown := get(page, "/ops?saved=1").Body.String()
-		assert.Contains(t, shown, "The dial was changed.")
+		assert.Contains(t, shown, "The rollout was changed.")
 		assert.Contains(t, shown, `<option selected="selected">`+got.Stage.String()+"</option>")
 	}
 }
@@ -170,7 +170,7 @@ func TestDialThatIsOnlyShown(t *testing.T) {
 	body := get(page, "/").Body.String()
 	assert.Contains(t, body, "<dt>held back, percent</dt><dd>90</dd>")
 	assert.NotContains(t, body, "<form")
-	assert.NotContains(t, get(statuspage.New(statuspage.Options{}), "/").Body.String(), `id="dial"`)
+	assert.NotContains(t, get(statuspage.New(statuspage.Options{}), "/").Body.String(), `id="rollout"`)
 }
 
 // The stage in force can be chosen whatever is offered: else a form that changes
@@ -194,7 +194,7 @@ func TestStagesThatAreOffered(t *testing.T) {
 
 // Nobody is told of a change that was not made.
 func TestSavedIsShown(t *testing.T) {
-	const said = "The dial was changed."
+	const said = "The rollout was changed."
 	dial := turnable(new(stytchmigrate.Rollout), nil)
 	shown := func(d statuspage.Dial, target string) bool {
 		return strings.Contains(get(statuspage.New(statuspage.Options{Dial: d}), target).Body.String(), said)

@@ -13,7 +13,8 @@ import (
 	"example.com/stytchmigrate"
 )
 
-// Dial lets the page show the rollout in force, and change it, on this process.
+// Dial lets the page show the rollout in force, and change it, on this process. The
+// page calls it "Rollout".
 // The functions are those of the Middleware that feeds the page. Requests call
 // them at the same time:
 //
@@ -32,8 +33,8 @@ type Dial struct {
 	Set func(context.Context, stytchmigrate.Rollout) error
 }
 
-// dialStatus is the rollout as programs read it.
-type dialStatus struct {
+// rolloutStatus is the rollout as programs read it.
+type rolloutStatus struct {
 	Stage     string    `json:"stage"`
 	HoldBack  float64   `json:"hold_back"`
 	PerSecond float64   `json:"per_second"`
@@ -44,12 +45,12 @@ type dialStatus struct {
 // settable reports that the page may change the rollout.
 func (d *Dial) settable() bool { return d.Get != nil && d.Set != nil }
 
-func (d *Dial) status() *dialStatus {
+func (d *Dial) status() *rolloutStatus {
 	if d.Get == nil {
 		return nil
 	}
 	r := d.Get()
-	return &dialStatus{r.Stage.String(), r.HoldBack, r.PerSecond, r.Until.UTC(), len(r.First)}
+	return &rolloutStatus{r.Stage.String(), r.HoldBack, r.PerSecond, r.Until.UTC(), len(r.First)}
 }
 
 // stages are those that may be chosen. The one in force is, or a browser would
@@ -72,8 +73,8 @@ const (
 	untilForm  = "2006-01-02T15:04:05"
 )
 
-// dialForm is the form as it is shown: what was sent, where that was wrong.
-type dialForm struct {
+// rolloutForm is the form as it is shown: what was sent, where that was wrong.
+type rolloutForm struct {
 	Stage, HoldBack, PerSecond, Until string
 
 	Stages   []stytchmigrate.Stage
@@ -83,15 +84,15 @@ type dialForm struct {
 }
 
 // form returns nil where there is no dial.
-func (d *Dial) form() *dialForm {
+func (d *Dial) form() *rolloutForm {
 	if d.Get == nil {
 		return nil
 	}
 	return d.formOf(d.Get())
 }
 
-func (d *Dial) formOf(r stytchmigrate.Rollout) *dialForm {
-	f := &dialForm{
+func (d *Dial) formOf(r stytchmigrate.Rollout) *rolloutForm {
+	f := &rolloutForm{
 		Stage: r.Stage.String(), HoldBack: number(r.HoldBack), PerSecond: number(r.PerSecond),
 		Stages: d.stages(r.Stage), First: len(r.First), ReadOnly: d.Set == nil,
 	}
@@ -105,7 +106,7 @@ func number(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
 // turn sets what a form asks for. It returns nil where that was done, and else
 // the form with what was sent and what is wrong with it.
-func (d *Dial) turn(r *http.Request) *dialForm {
+func (d *Dial) turn(r *http.Request) *rolloutForm {
 	inForce := d.Get()
 	f := d.formOf(inForce)
 	field := func(name string) string {
@@ -128,7 +129,7 @@ func (d *Dial) turn(r *http.Request) *dialForm {
 	return nil
 }
 
-func (f *dialForm) wrong(name, text string) {
+func (f *rolloutForm) wrong(name, text string) {
 	if f.Errors == nil {
 		f.Errors = make(map[string]string)
 	}
@@ -136,7 +137,7 @@ func (f *dialForm) wrong(name, text string) {
 }
 
 // parse reads the fields, and says of each what is wrong with it.
-func (f *dialForm) parse() (s stytchmigrate.Rollout) {
+func (f *rolloutForm) parse() (s stytchmigrate.Rollout) {
 	err := s.Stage.UnmarshalText([]byte(f.Stage))
 	if err != nil || !slices.Contains(f.Stages, s.Stage) {
 		f.wrong("stage", "Choose one of the stages.")
