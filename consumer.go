@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,9 +21,8 @@ import (
 )
 
 const (
-	maxClaims     = 4 << 10 // session_custom_claims, encoded
-	maxExternalID = 128     // as Stytch's API reference has it
-	maxName       = 512     // bytes, as in a ticket; a longer name is left out, so that its user can still move
+	maxClaims = 4 << 10 // session_custom_claims, encoded
+	maxName   = 512     // bytes, as in a ticket; a longer name is left out, so that its user can still move
 
 	// maxSessionToken is far beyond the 44 characters of Stytch's tokens. Browsers
 	// silently drop a cookie that is too long.
@@ -154,6 +154,30 @@ func (a *consumer) Revoke(ctx context.Context, ref stytch.SessionRef) error {
 	return err
 }
 
+// List implements stytch.API. Stytch's answer has no pages: see
+// https://stytch.com/docs/api/session-get.
+func (a *consumer) List(ctx context.Context, userID string) ([]stytch.Session, error) {
+	var out struct {
+		Sessions []struct {
+			ID     string         `json:"session_id"`
+			UserID string         `json:"user_id"`
+			Claims map[string]any `json:"custom_claims"`
+		} `json:"sessions" required:"true" need:"value"`
+	}
+	err := a.Get(ctx, client.Call{Op: stytch.List, Path: "/v1/sessions", Query: url.Values{"user_id": {userID}}, Out: &out, Odd: &a.odd})
+	if err != nil {
+		return nil, err
+	}
+	all := make([]stytch.Session, 0, len(out.Sessions))
+	for _, s := range out.Sessions {
+		origin, _ := s.Claims[stytch.OriginClaim].(string)
+		if redact.Identifier(s.ID) != "" {
+			all = append(all, stytch.Session{ID: s.ID, UserID: s.UserID, Origin: origin})
+		}
+	}
+	return all, nil
+}
+
 // isVouched reports whether a session was verified here. An ID always was: it
 // comes from Stytch or from a verified JWT, while a token or a JWT is what a
 // browser sent.
@@ -265,39 +289,6 @@ func (r *AuthenticateResponse) toSession() *stytch.Session {
 		Fixed: slices.ContainsFunc(r.Session.AuthenticationFactors, AuthenticationFactor.isImpersonation),
 		Token: redact.Secret(r.SessionToken), JWT: redact.Secret(r.SessionJWT), User: r.User.toIdentity(), Raw: r,
 	}
-}
-
-// publicTypes returns a session in the types that handlers get. They hold Stytch's
-// answer, or only what the JWT says. A later JWT may have moved the expiry, and tells
-// what has changed in the session since that answer.
-func publicTypes(s *stytch.Session) (*User, *Session) {
-	if c, ok := s.Raw.(*sessionjwt.Claims); ok {
-		return &User{UserID: c.UserID, Partial: true}, sessionOf(c)
-	}
-	a := s.Raw.(*AuthenticateResponse)
-	newer, _ := s.Newer.(*sessionjwt.Claims)
-	if newer == nil && a.Session.ExpiresAt.Equal(s.ExpiresAt) {
-		return &a.User, &a.Session
-	}
-	session := a.Session
-	session.ExpiresAt = s.ExpiresAt
-	if newer != nil {
-		session.take(sessionOf(newer))
-	}
-	return &a.User, &session
-}
-
-func sessionOf(c *sessionjwt.Claims) *Session {
-	session := &Session{
-		SessionID: c.SessionID, UserID: c.UserID, Roles: c.Session.Roles, CustomClaims: c.Custom,
-		StartedAt: c.SessionStartedAt, LastAccessedAt: c.Session.LastAccessedAt, ExpiresAt: c.SessionExpiresAt,
-		Attributes: &Attributes{IPAddress: c.Session.IPAddress, UserAgent: c.Session.UserAgent},
-	}
-	ignore := func(string, string) {} // in a JWT, a factor may lack members that an answer has
-	if err := rawjson.DecodeNeeded(c.Session.AuthenticationFactors, &session.AuthenticationFactors, ignore); err != nil {
-		session.AuthenticationFactors = nil
-	}
-	return session
 }
 
 // recordCodec stores Stytch's answer in a record.

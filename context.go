@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
+	"example.com/stytchmigrate/internal/rawjson"
 	"example.com/stytchmigrate/internal/session"
+	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 )
 
@@ -110,6 +112,39 @@ type attachment struct {
 func newAttachment(p *cookies.Policy, s *stytch.Session) any {
 	user, its := publicTypes(s)
 	return &attachment{info: &requestInfo{by: p, outcome: OutcomeAuthenticated, cause: session.CauseMemory, user: user, session: its}}
+}
+
+// publicTypes returns a session in the types that handlers get. They hold Stytch's
+// answer, or only what the JWT says. A later JWT may have moved the expiry, and tells
+// what has changed in the session since that answer.
+func publicTypes(s *stytch.Session) (*User, *Session) {
+	if c, ok := s.Raw.(*sessionjwt.Claims); ok {
+		return &User{UserID: c.UserID, Partial: true}, sessionOf(c)
+	}
+	a := s.Raw.(*AuthenticateResponse)
+	newer, _ := s.Newer.(*sessionjwt.Claims)
+	if newer == nil && a.Session.ExpiresAt.Equal(s.ExpiresAt) {
+		return &a.User, &a.Session
+	}
+	session := a.Session
+	session.ExpiresAt = s.ExpiresAt
+	if newer != nil {
+		session.take(sessionOf(newer))
+	}
+	return &a.User, &session
+}
+
+func sessionOf(c *sessionjwt.Claims) *Session {
+	session := &Session{
+		SessionID: c.SessionID, UserID: c.UserID, Roles: c.Session.Roles, CustomClaims: c.Custom,
+		StartedAt: c.SessionStartedAt, LastAccessedAt: c.Session.LastAccessedAt, ExpiresAt: c.SessionExpiresAt,
+		Attributes: &Attributes{IPAddress: c.Session.IPAddress, UserAgent: c.Session.UserAgent},
+	}
+	ignore := func(string, string) {} // in a JWT, a factor may lack members that an answer has
+	if err := rawjson.DecodeNeeded(c.Session.AuthenticationFactors, &session.AuthenticationFactors, ignore); err != nil {
+		session.AuthenticationFactors = nil
+	}
+	return session
 }
 
 func attachmentOf(e *session.Entry) *attachment { return e.Attached.(*attachment) }

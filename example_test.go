@@ -209,6 +209,43 @@ func ExampleMiddleware_SignIn() {
 	// authenticated ada@example.com
 }
 
+// The handler of "change password". Other devices must not stay signed in by the old one.
+// Stytch begins the new session after EndSessions, which would end it too.
+func ExampleMiddleware_EndSessions() {
+	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
+	defer stytch.Close()
+	ada := stytch.Users()[0].ID
+	mux := http.NewServeMux()
+	mux.HandleFunc("/password", func(w http.ResponseWriter, r *http.Request) {
+		user, _ := stytchmigrate.UserFromContext(r.Context())
+		// Change the password at Stytch, and end the user's old sessions in your own store. Then:
+		if err := auth.EndSessions(r.Context(), user.UserID); err != nil { // some may not have ended: try again
+			http.Error(w, "Please try again.", http.StatusServiceUnavailable)
+			return
+		}
+		answer := stytch.NewSession(user.UserID, time.Hour) // as from POST /v1/passwords/authenticate
+		if err := auth.SignIn(w, r, stytchmigrate.Secret(answer.Token), stytchmigrate.Secret(answer.JWT)); err != nil {
+			http.Error(w, "Please sign in.", http.StatusUnauthorized)
+		}
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, stytchmigrate.OutcomeFromContext(r.Context()))
+	})
+	app := auth.Handler(mux)
+
+	device := func() map[string]string {
+		s := stytch.NewSession(ada, time.Hour)
+		return map[string]string{"stytch_session": s.Token, "stytch_session_jwt": s.JWT}
+	}
+	here, phone := device(), device()
+	fmt.Println(browse(app, "/", here).Body, browse(app, "/", phone).Body)
+	browse(app, "/password", here)
+	fmt.Println(browse(app, "/", here).Body, browse(app, "/", phone).Body)
+	// Output:
+	// authenticated authenticated
+	// authenticated anonymous
+}
+
 // Call Check once the server listens. It names every wrong setting before users come.
 func ExampleMiddleware_Check() {
 	auth, stytch := newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})

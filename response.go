@@ -65,6 +65,8 @@ type RevokeResponse struct {
 	StatusCode int    `json:"status_code" required:"true"`
 }
 
+const maxExternalID = 128 // characters, as Stytch's API reference has it
+
 // User is a Stytch user.
 type User struct {
 	// Partial is true where the user is known from the session's JWT alone. Only

@@ -23,6 +23,7 @@ const (
 	JWKS            Op = "jwks"
 	CreateUser      Op = "create_user"
 	GetUser         Op = "get_user"
+	ListSessions    Op = "list_sessions"
 	SendOTP         Op = "send_otp"
 	AuthenticateOTP Op = "authenticate_otp"
 	Any             Op = "*"
@@ -31,7 +32,7 @@ const (
 // unknownRoute is the Op of requests to paths that are not served.
 const unknownRoute Op = ""
 
-var ops = []Op{Migrate, Authenticate, Revoke, JWKS, CreateUser, GetUser, SendOTP, AuthenticateOTP, Any}
+var ops = []Op{Migrate, Authenticate, Revoke, JWKS, CreateUser, GetUser, ListSessions, SendOTP, AuthenticateOTP, Any}
 
 func (op Op) mustExist() {
 	if !slices.Contains(ops, op) {
@@ -58,6 +59,7 @@ type Call struct {
 	DurationMinutes int
 	CustomClaims    map[string]any
 	TelemetryID     string
+	UserID          string // of the query of a list_sessions call
 
 	Start       time.Time
 	End         time.Time // see InFlight; zero until then
@@ -136,6 +138,7 @@ func (s *Server) begin(r *http.Request, op Op, body []byte) *Call {
 	c.SessionToken, _ = c.Body["session_token"].(string)
 	c.SessionJWT, _ = c.Body["session_jwt"].(string)
 	c.SessionID, _ = c.Body["session_id"].(string)
+	c.UserID = r.URL.Query().Get("user_id")
 	c.TelemetryID, _ = c.Body["telemetry_id"].(string)
 	c.CustomClaims, _ = c.Body["session_custom_claims"].(map[string]any)
 	c.DurationMinutes, _ = minutes(c.Body)

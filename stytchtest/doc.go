@@ -20,6 +20,7 @@
 //
 //   - POST /v1/sessions/migrate, authenticate and revoke
 //   - GET /v1/sessions/jwks/{project_id}
+//   - GET /v1/sessions?user_id={user_id or external_id}
 //   - POST /v1/users and GET /v1/users/{user_id or external_id}
 //   - POST /v1/otps/email/login_or_create and /v1/otps/authenticate; [Server.LastCode]
 //     is the inbox

@@ -30,6 +30,9 @@ func route(r *http.Request) (op Op, id string) {
 			return AuthenticateOTP, ""
 		}
 	case http.MethodGet:
+		if path == "/v1/sessions" {
+			return ListSessions, ""
+		}
 		if id, ok := strings.CutPrefix(path, "/v1/sessions/jwks/"); ok && id != "" {
 			return JWKS, id
 		}
@@ -77,6 +80,9 @@ func (s *Server) work(ctx context.Context, c *Call, id string) answer {
 	}
 	if !c.BasicAuth {
 		return c.fail(&apiError{401, "unauthorized_credentials", "The project id or the secret is wrong."})
+	}
+	if c.Op == ListSessions {
+		return s.serveListSessions(c)
 	}
 	if c.Op == GetUser {
 		return s.serveGetUser(c, id)

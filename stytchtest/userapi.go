@@ -73,3 +73,21 @@ func (s *Server) serveGetUser(c *Call, id string) answer {
 	}
 	return c.succeed(u.wire())
 }
+
+// serveListSessions answers the live sessions of a user, all in one answer.
+func (s *Server) serveListSessions(c *Call) answer {
+	if c.UserID == "" {
+		return c.fail(badRequest("user_id is required."))
+	}
+	u, ok := s.User(c.UserID)
+	if !ok {
+		return c.fail(&apiError{404, "user_not_found", "There is no such user."})
+	}
+	all := []any{}
+	for _, x := range s.Sessions() {
+		if x.UserID == u.ID && x.Live {
+			all = append(all, s.wireSession(x.ID))
+		}
+	}
+	return c.succeed(object{"sessions": all})
+}

@@ -72,6 +72,30 @@ func TestGetUser(t *testing.T) {
 	assertError(t, "user_not_found", got)
 }
 
+// The live sessions of one user, by either id.
+func TestListSessions(t *testing.T) {
+	c := start(t, stytchtest.Config{})
+	person := stytchtest.Person("jane@example.com")
+	person.ExternalID = "people|7"
+	jane, other := c.AddUser(person), c.AddUser(stytchtest.Person("john@example.com"))
+	one, two := c.NewSession(jane.ID, 0), c.NewSession(jane.ID, 0)
+	c.NewSession(other.ID, 0)
+	c.RevokeSession(two.ID)
+	for _, id := range []string{jane.ID, "people%7C7"} {
+		status, got := c.call(t, "GET", "/v1/sessions?user_id="+id, nil)
+		assert.Equal(t, 200, status)
+		require.Len(t, got["sessions"], 1)
+		assert.Equal(t, one.ID, got["sessions"].([]any)[0].(object)["session_id"])
+	}
+	assert.Equal(t, "people|7", c.Calls()[1].UserID)
+	status, got := c.call(t, "GET", "/v1/sessions?user_id=other", nil)
+	assert.Equal(t, 404, status)
+	assertError(t, "user_not_found", got)
+	status, got = c.call(t, "GET", "/v1/sessions", nil)
+	assert.Equal(t, 400, status)
+	assertError(t, "bad_request", got)
+}
+
 func TestUsersAreCopies(t *testing.T) {
 	c := start(t, stytchtest.Config{InProcess: true})
 	given := stytchtest.Person("jane@example.com")

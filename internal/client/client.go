@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -43,7 +44,9 @@ type Call struct {
 	Path    string
 	Vouched bool // the session was verified here: see stytch.SessionRef
 
-	In  any // encoded as the body
+	Query url.Values // of a GET
+
+	In  any // encoded as the body of a POST
 	Out any // filled from the answer
 
 	// Unusable returns what is wrong with Out after it was filled, or "". It may be
@@ -67,6 +70,8 @@ func (c *Call) lane() outbound.Lane {
 		return outbound.Exchange
 	case stytch.CreateUser:
 		return outbound.CreateUser
+	case stytch.List:
+		return outbound.List
 	case stytch.Authenticate:
 		if c.Vouched {
 			return outbound.Session
@@ -91,23 +96,25 @@ func Refuses(l outbound.Lane, status int, errorType string) bool {
 }
 
 // Post makes a call of the API. It logs a call that fails.
-func (c *Client) Post(ctx context.Context, call Call) (err error) {
+func (c *Client) Post(ctx context.Context, call Call) error {
+	return c.call(ctx, http.MethodPost, call)
+}
+
+// Get is Post for a call that sends no body, but a query.
+func (c *Client) Get(ctx context.Context, call Call) error { return c.call(ctx, http.MethodGet, call) }
+
+func (c *Client) call(ctx context.Context, method string, call Call) (err error) {
 	start := time.Now()
 	defer func() {
 		c.LogError(ctx, call.Op, time.Since(start), err)
 		c.logAccepted(ctx, call.Op, err)
 	}()
 
-	payload, err := json.Marshal(call.In)
+	req, err := c.request(outbound.In(ctx, call.lane()), method, &call)
 	if err != nil {
-		return &stytch.CallError{Op: call.Op, Reason: "request could not be encoded"}
-	}
-	req, err := http.NewRequestWithContext(outbound.In(ctx, call.lane()), http.MethodPost, c.Base+call.Path, bytes.NewReader(payload))
-	if err != nil {
-		return &stytch.CallError{Op: call.Op, Reason: "request could not be made"}
+		return err
 	}
 	c.Authorize(req)
-	req.Header.Set("Content-Type", "application/json")
 	body, err := c.do(call.Op, req)
 	if err == nil {
 		err = call.read(body, func(path, reason string) {
@@ -120,6 +127,27 @@ func (c *Client) Post(ctx context.Context, call Call) (err error) {
 		call.OnUnusable(body)
 	}
 	return err
+}
+
+// request returns the request of a call, without credentials.
+func (c *Client) request(ctx context.Context, method string, call *Call) (*http.Request, error) {
+	at, payload := c.Base+call.Path, []byte(nil)
+	if method == http.MethodGet {
+		at += "?" + call.Query.Encode()
+	} else {
+		var err error
+		if payload, err = json.Marshal(call.In); err != nil {
+			return nil, &stytch.CallError{Op: call.Op, Reason: "request could not be encoded"}
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, method, at, bytes.NewReader(payload))
+	if err != nil {
+		return nil, &stytch.CallError{Op: call.Op, Reason: "request could not be made"}
+	}
+	if method != http.MethodGet {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
 }
 
 // read fills Out from the body of a 200. odd hears of members that are not as Stytch's
@@ -167,8 +195,8 @@ func (c *Client) do(op stytch.Op, req *http.Request) ([]byte, error) {
 		return nil, &stytch.CallError{Op: op, API: api, Answer: stytch.Interpret(op, api).Answer(), RetryAfter: retryAfter(in.Header)}
 	case in.Failure != "":
 		return in.Body, &stytch.CallError{Op: op, Reason: "answer 200 broke off: " + in.Failure, Unusable: true}
-	case len(in.Body) > MaxBody:
-		return in.Body, &stytch.CallError{Op: op, Reason: "answer 200 is longer than 1 MiB", Unusable: true}
+	case len(in.Body) > maxBody(op):
+		return in.Body, &stytch.CallError{Op: op, Reason: fmt.Sprintf("answer 200 is longer than %d MiB", maxBody(op)>>20), Unusable: true}
 	}
 	return in.Body, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
@@ -42,6 +43,30 @@ func TestPost(t *testing.T) {
 	assert.Equal(t, "project-test-1 secret-test-1", id+" "+secret)
 	sent.Header.Del("Authorization")
 	assert.Equal(t, http.Header{"Accept": {"application/json"}, "Content-Type": {"application/json"}, "User-Agent": {"stytchmigrate-go/0.1"}}, sent.Header)
+}
+
+// A GET has its query in the URL, and no body. Its answer may be longer than others.
+func TestGet(t *testing.T) {
+	var sent *http.Request
+	long := 2 << 20
+	c := over(func(r *http.Request) (*http.Response, error) {
+		sent = r
+		return answer(200, `{"sessions":[],"more":"`+strings.Repeat("x", long)+`"}`)(r)
+	})
+	var out struct {
+		Sessions []string `json:"sessions" need:"value"`
+	}
+	get := func(op stytch.Op) error {
+		return c.Get(t.Context(), client.Call{Op: op, Path: "/v1/sessions", Query: url.Values{"user_id": {"auth0|x"}}, Out: &out})
+	}
+	require.NoError(t, get(stytch.List))
+	assert.Equal(t, "GET https://test.stytch.com/v1/sessions?user_id=auth0%7Cx", sent.Method+" "+sent.URL.String())
+	assert.Empty(t, sent.Header["Content-Type"])
+	_, _, authorized := sent.BasicAuth()
+	assert.True(t, authorized)
+	assert.ErrorContains(t, get(stytch.Authenticate), "longer than 1 MiB")
+	long = 16 << 20
+	assert.ErrorContains(t, get(stytch.List), "longer than 16 MiB")
 }
 
 // The key set is public: no credentials are sent, and no lane holds the call back.

@@ -9,6 +9,7 @@ import (
 	"example.com/stytchmigrate/internal/background"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/redact"
+	"example.com/stytchmigrate/internal/stytch"
 )
 
 const (
@@ -17,8 +18,18 @@ const (
 	// MaxBody bounds what is read of an answer. No answer of Stytch's comes near it.
 	MaxBody = 1 << 20
 
+	maxList = 16 << 20 // of the answer that lists a user's sessions: 16,000 of them, as a rule
+
 	maxRetryAfter = 60 * time.Second
 )
+
+// maxBody bounds what is read of an answer of op.
+func maxBody(op stytch.Op) int {
+	if op == stytch.List {
+		return maxList
+	}
+	return MaxBody
+}
 
 // NewHTTPClient returns a client over t that follows no redirect and keeps no
 // cookies. A redirect would send the project's secret and a user's token to
@@ -66,7 +77,7 @@ func (c *Client) receive(req *http.Request) Received {
 	}
 	defer resp.Body.Close()
 	in := Received{Status: resp.StatusCode, Header: resp.Header}
-	if in.Body, err = io.ReadAll(io.LimitReader(resp.Body, MaxBody+1)); err != nil {
+	if in.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxList+1)); err != nil {
 		in.Failure = reason(err)
 	}
 	return in

@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -120,4 +121,29 @@ func TestUserIsCreatedOnce(t *testing.T) {
 		assert.Equal(t, map[exchange.Result]int{{Event: exchange.Created, UserID: "user-1"}: 1, {}: 49}, got)
 		assert.Equal(t, "migrate create_user migrate", api.said())
 	})
+}
+
+// All sessions of the user are ended on another machine while the exchange makes one more.
+// That one is revoked, and nobody gets it. The legacy session itself has not ended.
+func TestSessionsEndedMeanwhile(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		inBubble(t, func(t *testing.T, api *fake, store *storetest.Memory) {
+			here, elsewhere := newMachine(api, store), newMachine(api, store)
+			if !shared {
+				here = newMachine(api, nil)
+				elsewhere = here
+			}
+			done := make(chan string)
+			go func() { what, _ := here.ask(t); done <- what }()
+			time.Sleep(time.Second / 2)
+			assert.NoError(t, elsewhere.tombstones.MarkUser(t.Context(), "user-ada", 15*time.Second))
+			assert.Equal(t, "no room", <-done)
+			assert.Len(t, api.revoked, 1)
+			what, _ := here.ask(t)
+			assert.Equal(t, "no room", what)
+			time.Sleep(15 * time.Second)
+			what, _ = here.ask(t)
+			assert.Equal(t, "exchanged session-3", what)
+		})
+	}
 }

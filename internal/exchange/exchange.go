@@ -193,6 +193,10 @@ var ErrPace = &stytch.CallError{Op: stytch.Migrate, Reason: "held back: Rollout.
 // the old code serves the user, and a later request moves them.
 var ErrClaimedElsewhere = &stytch.CallError{Op: stytch.Migrate, Reason: "another machine exchanges this legacy session", NoSlot: true}
 
+// ErrSessionsEnded is why the session of an exchange was given up: all sessions of its user
+// were ended meanwhile. The old code serves the user, and a later request moves them.
+var ErrSessionsEnded = &stytch.CallError{Op: stytch.Migrate, Reason: "the user's sessions were ended a moment ago", NoSlot: true}
+
 // IsNoRoom reports an exchange that was not begun, although nothing is wrong with the
 // legacy session, or with Stytch.
 func IsNoRoom(err error) bool { return errors.Is(err, ErrPace) || IsFull(err) }

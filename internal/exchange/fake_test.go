@@ -156,6 +156,10 @@ func (f *fake) Revoke(_ context.Context, p stytch.SessionRef) error {
 	return nil
 }
 
+func (f *fake) List(context.Context, string) ([]stytch.Session, error) {
+	panic("not asked for here")
+}
+
 func (f *fake) CreateUser(context.Context, userinfo.Identity) (string, error) {
 	if err := f.begin(stytch.CreateUser); err != nil {
 		return "", err

@@ -94,6 +94,12 @@ func (j *job) attempt(ctx context.Context) finding {
 		return found
 	}
 
+	if j.userEnded(ctx) {
+		j.discard(ctx)
+		j.release(ctx)
+		return settledAs(cantTell(ErrSessionsEnded))
+	}
+
 	// The session is made, and the time of the job may be nearly over. What follows must
 	// not fail for that: the store answers each call within a tenth of Timeout.
 	ctx = context.WithoutCancel(ctx)
@@ -279,6 +285,14 @@ func (j *job) exchange(ctx context.Context) finding {
 	}
 	j.remember(j.legacy.Key, x)
 	return settledAs(x)
+}
+
+// userEnded reports whether all sessions of the user were ended while this job made
+// another one. The legacy session itself is left alone: the user may have signed in again.
+func (j *job) userEnded(ctx context.Context) bool {
+	x := j.made.Entry.Session
+	ctx = context.WithoutCancel(ctx)
+	return j.Tombstones.UserEnded(ctx, x.UserID) || x.User.ExternalID != "" && j.Tombstones.UserEnded(ctx, x.User.ExternalID)
 }
 
 // put records the session that this job made. It returns false if the claim was lost. If

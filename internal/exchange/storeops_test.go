@@ -14,12 +14,13 @@ import (
 )
 
 // The operations that an exchange sends to the store, in order. Each costs a round
-// trip, so there are six and no more:
+// trip, so there are seven and no more:
 //
 //	get         it may have become a session before: nearly all that come again end here
 //	claim       of all machines one exchanges
 //	get         another machine may have had the claim since the first get
 //	get .ended  a legacy session that was logged out must not be exchanged
+//	get .user   all sessions of the user may have been ended while this one was made
 //	put         the other machines find the session from now on
 //	get .ended  a logout that found no record left a mark before the put
 //
@@ -31,7 +32,7 @@ const (
 	looks     = "get key, "
 	claims    = "claim key, get key, get key.ended, "
 	resumes   = looks + "get key.ended, get session.over"
-	exchanges = looks + claims + "put key, get key.ended"
+	exchanges = looks + claims + "get user, put key, get key.ended"
 )
 
 func TestStoreOperations(t *testing.T) {
@@ -43,13 +44,13 @@ func TestStoreOperations(t *testing.T) {
 		want   string
 	}{
 		"an exchange":                          {nil, nil, exchanges},
-		"an exchange, and End is to be called": {nil, source, looks + claims + "put key, put key.source, get key.ended"},
+		"an exchange, and End is to be called": {nil, source, looks + claims + "get user, put key, put key.source, get key.ended"},
 		"Stytch says no":                       {func(_ *testing.T, _ *machine, api *fake) { api.script(stytch.Migrate, refused) }, nil, looks + claims + "release key"},
 		"it moved before":                      {func(t *testing.T, m *machine, _ *fake) { m.ask(t) }, nil, resumes},
 		"it moved a minute ago, and Stytch is asked again": {func(t *testing.T, m *machine, _ *fake) { m.ask(t); time.Sleep(time.Minute) }, nil,
 			resumes + ", get session.over, put key"},
 		"it moved, and the session has run out": {func(t *testing.T, m *machine, _ *fake) { m.ask(t); time.Sleep(2 * time.Hour) }, nil,
-			resumes + ", " + claims + "put key, get key.ended"},
+			resumes + ", " + claims + "get user, put key, get key.ended"},
 		"it was logged out elsewhere, before it moved": {func(t *testing.T, m *machine, _ *fake) {
 			assert.NoError(t, m.tombstones.MarkLegacy(t.Context(), "key"))
 		}, nil, looks + claims + "release key"},
@@ -63,6 +64,8 @@ func TestStoreOperations(t *testing.T) {
 				store.Fail(func(op, key string) error {
 					if strings.HasSuffix(key, ".over") {
 						key = "session.over" // the key is a hash of its id
+					} else if strings.HasSuffix(key, ".user") {
+						key = "user" // likewise
 					}
 					ops = append(ops, op+" "+key)
 					return nil

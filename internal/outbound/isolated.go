@@ -28,6 +28,18 @@ type Isolated struct {
 	maxBody int64
 }
 
+// listTimes is how much longer an answer of the lane List may be. It is one answer for
+// all sessions of a user, and has no pages.
+const listTimes = 16
+
+// limit is how many bytes of an answer are kept.
+func (i *Isolated) limit(ctx context.Context) int64 {
+	if LaneOf(ctx) == List {
+		return listTimes * i.maxBody
+	}
+	return i.maxBody
+}
+
 // Isolate returns an Isolated over base. It keeps up to maxBody bytes of an
 // answer, and one more, by which the reader can tell that the answer is too long.
 func Isolate(base http.RoundTripper, maxBody int64) *Isolated {
@@ -65,7 +77,7 @@ func (i *Isolated) receive(req *http.Request) (a answer) {
 	}
 	if a.resp.Body != nil {
 		defer a.resp.Body.Close()
-		a.body, a.err = io.ReadAll(io.LimitReader(a.resp.Body, i.maxBody+1))
+		a.body, a.err = io.ReadAll(io.LimitReader(a.resp.Body, i.limit(req.Context())+1))
 	}
 	return a
 }

@@ -19,6 +19,7 @@ const (
 	UnvouchedSession             // about a token that a browser sent
 	Revoke                       // a logout of a session that was verified here
 	UnvouchedRevoke              // a logout of a token that a browser sent
+	List                         // all sessions of a user, to end them
 )
 
 // String returns the lane's name in notices.
@@ -50,6 +51,7 @@ var limits = [...]laneLimits{
 	UnvouchedSession: {name: "unvouched session", inFlight: 16, limited: true, breaks: true},
 	Revoke:           {name: "revoke", inFlight: 32, wait: time.Second},
 	UnvouchedRevoke:  {name: "unvouched revoke", inFlight: 8, limited: true},
+	List:             {name: "list", inFlight: 4, wait: time.Second},
 }
 
 const (

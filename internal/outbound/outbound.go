@@ -119,7 +119,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 	c := call{lane: l, cfg: &t.cfg, req: req, start: time.Now(), probe: p.probe}
 	got := c.run()
-	outcome = got.outcome(t.cfg.Base.maxBody)
+	outcome = got.outcome(t.cfg.Base.limit(req.Context()))
 	switch refused := t.refuses(kind, &got); {
 	case l.pauses && got.isThrottled():
 		l.pause(got.retryAfter())

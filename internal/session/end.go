@@ -20,6 +20,18 @@ func (s *Sessions) End(id string) (already bool) {
 	return already
 }
 
+// OfUser returns the sessions of a user in memory, by Stytch's id of the user or the
+// application's. Of each only ID, UserID and Origin are set. It looks at every session.
+func (s *Sessions) OfUser(id string) (all []stytch.Session) {
+	for _, key := range s.entries.Keys() {
+		k, ok := s.entries.Peek(key)
+		if ok && key.kind == 's' && (k.Session.UserID == id || k.Session.User.ExternalID == id) {
+			all = append(all, stytch.Session{ID: k.Session.ID, UserID: k.Session.UserID, Origin: k.Session.Origin})
+		}
+	}
+	return all
+}
+
 // EndCookies ends the sessions that the cookies of a request are of, at a logout. A
 // request may have cookies of several sessions: each JWT and each token is looked at by
 // itself. EndCookies calls end for each session whose id is known here. If only Stytch

@@ -176,6 +176,10 @@ func (f *fakeStytch) Exchange(context.Context, stytch.ExchangeRequest) (*stytch.
 	panic("not asked for here")
 }
 
+func (f *fakeStytch) List(context.Context, string) ([]stytch.Session, error) {
+	panic("not asked for here")
+}
+
 func (f *fakeStytch) CreateUser(context.Context, userinfo.Identity) (string, error) {
 	panic("not asked for here")
 }

@@ -77,19 +77,24 @@ func TestSignInWhileAPageOfBeforeIsServed(t *testing.T) {
 		"her own old session moves":   {func(*apptest.App) string { return "sid=ada-1" }, "migrated ada"},
 		"an end of the session":       {func(a *apptest.App) string { return "stytch_session=unknown" }, "anonymous"},
 	} {
-		for _, same := range []bool{true, false} {
-			t.Run(name, func(t *testing.T) {
+		for _, login := range []string{"on the same machine", "on another machine", "outside of Handler"} {
+			t.Run(name+", "+login, func(t *testing.T) {
 				apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
 					cookies := row.cookies(a)
 					page := openSlowPage(a, m[0], cookies)
 					<-page.began
 					assert.Equal(t, row.saw, page.Saw)
-					at := m[1]
-					if same {
-						at = m[0]
+					next := a.Stytch.NewSession(a.Ada.ID, 0)
+					switch login {
+					case "on the same machine":
+						assert.Len(t, signIn(t, m[0], cookies, next).Result().Cookies(), 3)
+					case "on another machine":
+						assert.Len(t, signIn(t, m[1], cookies, next).Result().Cookies(), 3)
+					default:
+						w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "https://app.example.com/login", nil)
+						r.Header.Set("Cookie", cookies)
+						require.NoError(t, m[1].SignIn(w, r, stytchmigrate.Secret(next.Token), ""))
 					}
-					got := signIn(t, at, cookies, a.Stytch.NewSession(a.Ada.ID, 0))
-					assert.Len(t, got.Result().Cookies(), 3)
 					assert.Empty(t, page.finish(), "the browser has the new cookies by now")
 				})
 			})

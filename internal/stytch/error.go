@@ -25,6 +25,7 @@ const (
 	Authenticate Op = "authenticate"
 	Revoke       Op = "revoke"
 	CreateUser   Op = "create_user"
+	List         Op = "list_sessions"
 	JWKS         Op = "jwks"
 )
 

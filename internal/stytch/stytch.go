@@ -65,6 +65,10 @@ type API interface {
 	// Revoke ends a session. It returns nil if Stytch does not know the session.
 	Revoke(ctx context.Context, ref SessionRef) error
 
+	// List returns the live sessions of a user, named by Stytch's id or the application's.
+	// Of each only ID, UserID and Origin are set.
+	List(ctx context.Context, userID string) ([]Session, error)
+
 	// CreateUser makes a user and returns its id. The id is "" if the user exists
 	// already, because another machine made it, or an earlier try whose answer was
 	// lost.

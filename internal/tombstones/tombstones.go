@@ -49,6 +49,7 @@ type Tombstones struct {
 	cookies *lru.Cache[CookieHash, struct{}]
 
 	replaced cache.TTL[CookieHash, struct{}] // cookies in whose place a sign-in has set others
+	users    cache.TTL[string, struct{}]     // users whose sessions were all ended a short time ago
 }
 
 // New returns Tombstones without a mark of their own.
@@ -56,7 +57,7 @@ func New(store *sealedstore.Store, n *names.Names) *Tombstones {
 	return &Tombstones{
 		store: store, names: n,
 		legacy: cache.LRU[string, struct{}](maxOfEach), sessions: cache.LRU[string, struct{}](maxOfEach), cookies: cache.LRU[CookieHash, struct{}](maxOfEach),
-		replaced: cache.NewTTL[CookieHash, struct{}](maxOfEach),
+		replaced: cache.NewTTL[CookieHash, struct{}](maxOfEach), users: cache.NewTTL[string, struct{}](maxOfEach),
 	}
 }
 
@@ -152,3 +153,22 @@ func (t *Tombstones) IsReplaced(ctx context.Context, c CookieHash) bool {
 func (t *Tombstones) replacedKey(c CookieHash) string {
 	return t.names.Session(string(c[:])) + ".replaced"
 }
+
+// MarkUser notes on every machine, for a time, that all sessions of a user end now. An
+// exchange that is under way looks for the mark when its session is made: that session is
+// in no list of the user's sessions yet.
+func (t *Tombstones) MarkUser(ctx context.Context, id string, ttl time.Duration) error {
+	t.users.Put(id, struct{}{}, ttl)
+	return t.store.Mark(ctx, t.userKey(id), ttl)
+}
+
+// UserEnded reports whether MarkUser was called for a user. If the store can't tell, it is
+// what this process knows.
+func (t *Tombstones) UserEnded(ctx context.Context, id string) bool {
+	if _, ended := t.users.Get(id); ended {
+		return true
+	}
+	return t.store.HasMark(ctx, t.userKey(id))
+}
+
+func (t *Tombstones) userKey(id string) string { return t.names.Session("user "+id) + ".user" }

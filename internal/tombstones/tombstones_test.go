@@ -166,3 +166,25 @@ func TestNamesInTheStore(t *testing.T) {
 	want := (&names.Names{Key: "key", Project: "project"}).Session("session-1") + ".over"
 	assert.ElementsMatch(t, []string{"key-1.ended", want}, keys)
 }
+
+// What holds for a time only holds on all machines, and for that time.
+func TestMarksForATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(storetest.Memory)
+		one, two, apart := machine(store), machine(store), machine(nil)
+		cookie := tombstones.HashCookie('t', "x")
+		assert.NoError(t, one.MarkReplaced(t.Context(), cookie))
+		assert.NoError(t, one.MarkUser(t.Context(), "x", 5*time.Minute))
+		for _, holds := range []bool{true, false} {
+			for _, m := range []*tombstones.Tombstones{one, two} {
+				assert.Equal(t, holds, m.IsReplaced(t.Context(), cookie))
+				assert.Equal(t, holds, m.UserEnded(t.Context(), "x"))
+				assert.False(t, m.IsReplaced(t.Context(), tombstones.HashCookie('j', "x")))
+				assert.False(t, m.UserEnded(t.Context(), "y"))
+				assert.False(t, m.SessionEndedShared(t.Context(), "x"), "a user is no session")
+				assert.False(t, apart.IsReplaced(t.Context(), cookie))
+			}
+			time.Sleep(5 * time.Minute)
+		}
+	})
+}
