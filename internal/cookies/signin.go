@@ -66,7 +66,7 @@ func (p *Policy) withoutSignIn(pl plan, handlerCookies []*http.Cookie) plan {
 	if !expired {
 		return pl
 	}
-	return plan{lines: slices.DeleteFunc(slices.Clone(pl.lines), func(c *http.Cookie) bool { return c.MaxAge > 0 })}
+	return plan{lines: slices.DeleteFunc(slices.Clone(pl.lines), func(c *http.Cookie) bool { return !isExpired(c) })}
 }
 
 // Planned returns the opaque tokens that a response is about to set: those in h, and

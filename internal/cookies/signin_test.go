@@ -35,8 +35,9 @@ func TestSignInLines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := cookies.New(defaults(), sid)
 			r := request("sid=ada-1")
-			in := cookies.SignIn{Set: *session(), Expire: row.expire}
-			for _, waits := range []bool{true, false} {
+			for i := range 4 {
+				waits, in := i%2 == 0, cookies.SignIn{Set: *session(), Expire: row.expire}
+				in.Set.UntilBrowserCloses = i > 1 // its cookies have no Max-Age
 				w := httptest.NewRecorder()
 				var pending *cookies.Pending
 				want := row.immediate
