@@ -15,7 +15,11 @@ func newExample() (auth *stytchmigrate.Middleware, done func()) {
 	if err != nil {
 		panic(err)
 	}
-	if auth, err = stytchmigrate.New(configOf(stytch)); err != nil {
+	cfg := configOf(stytch)
+	cfg.SessionClaims = func(s stytchmigrate.LegacySession) map[string]any {
+		return map[string]any{"app_user_id": s.Identity.Subject}
+	}
+	if auth, err = stytchmigrate.New(cfg); err != nil {
 		panic(err)
 	}
 	return auth, stytch.Close

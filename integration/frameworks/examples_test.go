@@ -183,9 +183,10 @@ func Example_alice() {
 	// Please sign in:
 }
 
-// In front of an application that can't be changed: the user goes to it in a
-// header, in place of any that the client may have sent. Logout is served here.
-// The Host stays what the browser asked for.
+// In front of an application that can't be changed. The application's own id of the user
+// goes to it in a header, in place of any that the client may have sent. The id comes from
+// a claim of the session, because a Partial user has no email. Logout is served here. The
+// Host stays what the browser asked for.
 func Example_reverseProxy() {
 	auth, done := newExample()
 	defer done()
@@ -198,16 +199,19 @@ func Example_reverseProxy() {
 			r.SetURL(u)
 			r.Out.Host = r.In.Host
 			r.Out.Header.Del("X-User")
-			if user, ok := stytchmigrate.UserFromContext(r.In.Context()); ok && len(user.Emails) > 0 {
-				r.Out.Header.Set("X-User", user.Emails[0].Email)
+			if session, ok := stytchmigrate.SessionFromContext(r.In.Context()); ok {
+				id, _ := session.CustomClaims["app_user_id"].(string)
+				r.Out.Header.Set("X-User", id)
+			} else if old, ok := stytchmigrate.LegacyFromContext(r.In.Context()); ok {
+				r.Out.Header.Set("X-User", old.Identity.Subject)
 			}
 		},
 	})
 	m.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, goodbye(auth, w, r)) })
 	browse(auth.Handler(m))
 	// Output:
-	// Hello ada@example.com: +stytch_session +stytch_session_jwt
-	// Hello ada@example.com: -sid
+	// Hello ada: +stytch_session +stytch_session_jwt
+	// Hello ada: -sid
 	// Goodbye: -stytch_session -stytch_session_jwt -sid
 	// Please sign in:
 }
