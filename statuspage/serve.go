@@ -35,6 +35,7 @@ type view struct {
 	CSS   template.CSS
 	Chart chart
 	Form  *rolloutForm
+	Back  string
 	Saved bool
 }
 
@@ -133,7 +134,7 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Page) write(w http.ResponseWriter, r *http.Request, code int, form *rolloutForm) {
-	v := &view{status: p.status(time.Now()), CSS: template.CSS(css), Form: form, Saved: form == nil && p.dial.settable() && r.URL.Query().Get("saved") == "1"}
+	v := &view{status: p.status(time.Now()), CSS: template.CSS(css), Form: form, Back: p.back, Saved: form == nil && p.dial.settable() && r.URL.Query().Get("saved") == "1"}
 	v.Chart = newChart(v.Hours)
 	if form == nil {
 		v.Form = p.dial.form()

@@ -198,3 +198,18 @@ func TestEscaping(t *testing.T) {
 		assert.NotContains(t, get(page, target).Body.String(), "ada@")
 	}
 }
+
+func TestLinkBack(t *testing.T) {
+	for back, want := range map[string]string{
+		"":                    "",
+		"/home":               `<a href="/home">Back to the application</a>`,
+		"javascript:alert(1)": `<a href="#ZgotmplZ">Back to the application</a>`,
+	} {
+		w := httptest.NewRecorder()
+		statuspage.New(statuspage.Options{Back: back}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		if want == "" {
+			assert.NotContains(t, w.Body.String(), "Back to the application")
+		}
+		assert.Contains(t, w.Body.String(), want)
+	}
+}

@@ -37,6 +37,10 @@ type Options struct {
 
 	// Dial is shown on the page, and changed there. Its zero value is no dial.
 	Dial Dial
+
+	// Back is the URL of the application, for a link at the top of the page. Empty: no
+	// link.
+	Back string
 }
 
 // Page is an http.Handler that shows what [Page.Observe] heard. Make it with
@@ -45,6 +49,7 @@ type Options struct {
 type Page struct {
 	quiet   time.Duration
 	dial    Dial
+	back    string
 	guard   *http.CrossOriginProtection
 	started time.Time
 	seed    maphash.Seed // nobody can choose fingerprints that spoil the estimates
@@ -106,7 +111,7 @@ func New(o Options) *Page {
 		o.Quiet = defaultQuiet
 	}
 	return &Page{
-		quiet: o.Quiet, dial: o.Dial, guard: http.NewCrossOriginProtection(),
+		quiet: o.Quiet, dial: o.Dial, back: o.Back, guard: http.NewCrossOriginProtection(),
 		started: time.Now(), seed: maphash.MakeSeed(),
 		failures: failures{by: make(map[string]*failure)}, lanes: lanes{by: make(map[string]*lane)},
 	}
