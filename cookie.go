@@ -97,7 +97,8 @@ type LegacyCookie struct {
 	// not what ctx may hold.
 	End func(ctx context.Context, s LegacySession) error
 
-	wrong []string // what SecureCookie was given wrong; New reports it
+	wrong  []string                  // what SecureCookie was given wrong; New reports it
+	whyNot func(value string) string // why no codec of SecureCookie opens a value; "": one does. For Explain
 }
 
 func (l *LegacyCookie) names() []string { return append([]string{l.Name}, l.Also...) }
@@ -164,6 +165,7 @@ func SecureCookie[T any](c LegacyCookie, codecs []securecookie.Codec, resolve fu
 		}
 		return resolve(r, payload)
 	}
+	c.whyNot = func(value string) string { return gorilla.WhyNot(name, value, codecs) }
 	return c
 }
 

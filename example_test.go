@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ var people = map[string]userinfo.Identity{
 	"f0e1d2c3b4a59687": {Subject: "17", Email: "ada@example.com", EmailVerified: true},
 	"00112233aabbccdd": {Subject: "18", Email: "bob@example.com"}, // never clicked the link
 }
+
+// fingerprint is different with each key.
+var fingerprint = regexp.MustCompile("fingerprint [0-9a-f]+")
 
 func resolvePeople(_ *http.Request, value string) (stytchmigrate.LegacySession, error) {
 	id, ok := people[value]
@@ -259,6 +263,53 @@ func ExampleMiddleware_Check() {
 	// Output:
 	// <nil>
 	// stytchmigrate: UserInfo URL in the Stytch dashboard: there is none, or it is no URL (400 migrate_from_external_missing_userinfo): nobody can move; set it to where userinfo.Handler is mounted
+}
+
+// The first day: users stay where they were, and Explain says why.
+func ExampleMiddleware_Explain() {
+	explain := func(auth *stytchmigrate.Middleware, cookie, value string) {
+		r := httptest.NewRequest("GET", "https://app.example.com/", nil)
+		r.AddCookie(&http.Cookie{Name: cookie, Value: value})
+		fmt.Print(fingerprint.ReplaceAllString(auth.Explain(r), "fingerprint …"), "\n")
+	}
+	codec := func(key string) securecookie.Codec { return securecookie.New([]byte(key), nil) }
+	byCookie := stytchmigrate.SecureCookie(stytchmigrate.LegacyCookie{Name: "sid"}, []securecookie.Codec{codec("a key of 32 bytes, not the right"), codec("another key of 32 bytes, neither")}, resolvePeople)
+
+	auth, stytch := newExample(byCookie)
+	defer stytch.Close()
+	value, _ := codec("the old code's hash key: 32 bytes").Encode("sid", "f0e1d2c3b4a59687")
+	explain(auth, "sid", value)          // the codecs have other keys than the old code
+	explain(auth, "SESSIONID", "a1b2c3") // the old cookie has another name
+
+	auth, stytch = newExample(stytchmigrate.LegacyCookie{Name: "sid", Resolve: resolvePeople})
+	defer stytch.Close()
+	explain(auth, "sid", "00112233aabbccdd") // nobody has verified Bob's email
+	_ = auth.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve})
+	explain(auth, "sid", "f0e1d2c3b4a59687") // the rollout moves nobody yet
+	// Output:
+	// cookie sid: 96 bytes, none of 2 codecs has its MAC: wrong keys or another cookie's name
+	// other cookies: 0
+	// rollout: stage replace
+	// outcome: anonymous: no cookie holds a session
+	// response: it may change cookies
+	//
+	// cookies: none is named sid, stytch_session, stytch_session_jwt
+	// other cookies: 1
+	// rollout: stage replace
+	// outcome: anonymous: no cookie holds a session
+	// response: it may change cookies
+	//
+	// cookie sid: 16 bytes, a session: subject 18, fingerprint …
+	// other cookies: 0
+	// rollout: stage replace
+	// outcome: refused, cause identity: userinfo: email is not verified
+	// response: it may change cookies
+	//
+	// cookie sid: 16 bytes, a session: subject 17, fingerprint …
+	// other cookies: 0
+	// rollout: stage observe
+	// outcome: legacy, cause observe
+	// response: it may change cookies
 }
 
 // Until every user has moved, handlers serve the others by their old session. So they do

@@ -53,6 +53,9 @@ type Middleware struct {
 	report   *reporter         // sends events, writes the log
 	probes   *client.Client    // Check's client, without limits, breaker and log
 
+	verifier *sessionjwt.Verifier // Explain's, as are the calls: it makes none
+	calls    *outbound.Transport
+
 	anonymous *requestInfo // of every request without a session, made once
 }
 
@@ -87,7 +90,8 @@ func New(cfg Config) (*Middleware, error) {
 		}
 	}
 	probes := newClient(transport)
-	calls := newClient(outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, Refuses: client.Refuses, Notify: report.limited}))
+	limited := outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, Refuses: client.Refuses, Notify: report.limited})
+	calls := newClient(limited)
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL} // Stytch names itself by the host that a session was made through
 	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(calls.JWKS, report.jwksFetched))
 	api := &consumer{Client: calls, verifier: verifier, odd: client.Oddities{Log: cfg.Logger}}
@@ -107,7 +111,7 @@ func New(cfg Config) (*Middleware, error) {
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
 		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout},
 		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, report: report, log: cfg.Logger},
-		logouts: logouts, report: report, probes: probes, anonymous: &requestInfo{by: policy},
+		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, anonymous: &requestInfo{by: policy},
 	}, nil
 }
 

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/names"
+	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/session"
@@ -52,6 +54,63 @@ func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolved
 		m.shadow(r, legacy)
 	}
 	return out
+}
+
+// foresee is decide in words, for Explain: what a legacy session would come to now, as far
+// as this process can tell without a call. held says that calls of exchanges are held back.
+func (m *migrator) foresee(now *rolloutInForce, legacy *resolvedSession, held *outbound.HeldBack) string {
+	why, until := m.exchanges.Refusal(legacy.key)
+	switch isHeldBack := m.isHeldBack(now, legacy); {
+	case now.Stage == StageRetired && !isHeldBack:
+		return "anonymous; the old cookie is expired"
+	case m.tombstones.LegacyEndedLocal(legacy.key):
+		return withCause(OutcomeRefused, "logged_out")
+	case isHeldBack:
+		return withCause(OutcomeLegacy, causeHeldBack)
+	case now.Stage == StageObserve || now.Stage == StageShadow && !now.stopped():
+		return withCause(OutcomeLegacy, now.Stage.String())
+	case now.stopped():
+		return withCause(OutcomeLegacy, causeUntil)
+	case why != nil:
+		return foreseeError(why) + fmt.Sprintf("; this is remembered for %v", time.Until(until).Truncate(time.Second))
+	}
+	const change = "; the Stytch cookies are set, and the old cookie stays"
+	switch err := m.cfg.checkMovable(legacy); {
+	case err != nil:
+		return foreseeError(err)
+	case m.exchanges.Records.HasLocal(legacy.key):
+		return withCause(OutcomeMigrated, causeRecord) + ", if the session that it became is alive" + change
+	case !m.rollout.HasRoom():
+		return withCause(OutcomeLegacy, "per_second")
+	case held != nil:
+		return withCause(OutcomeUnavailable, causeHeldBack) + ": " + held.Reason
+	}
+	return withCause(OutcomeMigrated, causeExchange) + ", if Stytch says yes" + change
+}
+
+// foreseeError is the outcome that an error of an exchange, which is ours, leads to.
+func foreseeError(err error) string {
+	outcome := OutcomeUnavailable
+	if stytch.AnswerOf(err) == stytch.No {
+		outcome = OutcomeRefused
+	}
+	return withCause(outcome, causeOf(err)) + ": " + ownText(err)
+}
+
+func withCause(o Outcome, cause string) string {
+	if cause == "" {
+		return o.String()
+	}
+	return o.String() + ", cause " + cause
+}
+
+// ownText is the text of an error of ours on one line.
+func ownText(err error) string {
+	text := err.Error()
+	if call := stytch.AsCall(err); call != nil && call.API == nil {
+		text = call.Reason
+	}
+	return strings.ReplaceAll(strings.TrimPrefix(text, "stytchmigrate: "), "\n", ", ")
 }
 
 // stageForCookie returns the stage that decides what becomes of a legacy cookie beside a
@@ -158,18 +217,10 @@ func (m *migrator) shadow(r *http.Request, legacy *resolvedSession) {
 // about the session (an identity that is not verified: no) or about a setting (can't
 // tell).
 func (c *Config) exchangeRequest(r *http.Request, legacy *resolvedSession) (in stytch.ExchangeRequest, err error) {
-	s, cookie := legacy.session, legacy.cookie.Name
-	switch {
-	case s.Identity != (userinfo.Identity{}):
-		if err := s.Identity.Validate(); err != nil {
-			return in, &stytch.CallError{Op: stytch.Migrate, Reason: err.Error(), Answer: stytch.No}
-		}
-	case s.Token == "":
-		return in, redact.Setting(fmt.Sprintf("Resolve of cookie %q returned neither Identity nor Token", cookie))
+	if err := c.checkMovable(legacy); err != nil {
+		return in, err
 	}
-	if s.Token == "" && c.Tickets == nil {
-		return in, redact.Setting(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", cookie))
-	}
+	s := legacy.session
 	in.Token = redact.Secret(s.Token)
 	in.Minutes = session.Minutes(min(max(c.SessionDuration, time.Until(s.ExpiresAt)), maxDuration))
 	if in.Claims, err = c.claims(s, legacy.key); err != nil {
@@ -179,6 +230,23 @@ func (c *Config) exchangeRequest(r *http.Request, legacy *resolvedSession) (in s
 		in.TelemetryID = c.TelemetryID(r)
 	}
 	return in, nil
+}
+
+// checkMovable returns why Stytch can't be sent a legacy session, whatever Stytch would say.
+func (c *Config) checkMovable(legacy *resolvedSession) error {
+	s, cookie := legacy.session, legacy.cookie.Name
+	switch {
+	case s.Identity != (userinfo.Identity{}):
+		if err := s.Identity.Validate(); err != nil {
+			return &stytch.CallError{Op: stytch.Migrate, Reason: err.Error(), Answer: stytch.No}
+		}
+	case s.Token == "":
+		return redact.Setting(fmt.Sprintf("Resolve of cookie %q returned neither Identity nor Token", cookie))
+	}
+	if s.Token == "" && c.Tickets == nil {
+		return redact.Setting(fmt.Sprintf("Resolve of cookie %q returned no Token, and Config.Tickets is not set", cookie))
+	}
+	return nil
 }
 
 // claims returns the custom claims of a session, among them its origin, and whether its

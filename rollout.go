@@ -202,5 +202,23 @@ func (r *rolloutInForce) isFirst(subject string) bool {
 // stopped reports whether Until has passed: nothing is exchanged any more.
 func (r *Rollout) stopped() bool { return !r.Until.IsZero() && !time.Now().Before(r.Until) }
 
+// describe tells the rollout to people.
+func (r *Rollout) describe() string {
+	facts := []string{"stage " + r.Stage.String()}
+	if r.HoldBack > 0 {
+		facts = append(facts, fmt.Sprintf("holds back %v %%", r.HoldBack))
+	}
+	if n := len(r.First); n > 0 {
+		facts = append(facts, fmt.Sprintf("%d users first", n))
+	}
+	if r.PerSecond > 0 {
+		facts = append(facts, fmt.Sprintf("%v exchanges a second", r.PerSecond))
+	}
+	if !r.Until.IsZero() {
+		facts = append(facts, "until "+r.Until.UTC().Format(time.RFC3339))
+	}
+	return strings.Join(facts, ", ")
+}
+
 // retired reports whether no legacy session counts any more.
 func (r *Rollout) retired() bool { return r.Stage == StageRetired && r.HoldBack == 0 }

@@ -78,6 +78,11 @@ func observeForADay(w *walk) {
 	assert.Zero(w, w.visit(0, wrong))
 	assert.Equal(w, 1, w.status().Requests["anonymous"])
 	assert.Equal(w, s, w.status().Sessions)
+	w.says("auth.Explain(r)")
+	r := httptest.NewRequest(http.MethodGet, estateURL.String(), nil)
+	r.AddCookie(&http.Cookie{Name: "sid", Value: "not what the codecs know"})
+	assert.Contains(w, w.auth.Explain(r), "cookie sid: 26 bytes, ")
+	assert.Contains(w, w.auth.Explain(r), "is no session\n")
 }
 
 func tryOutInTheShadow(w *walk) {

@@ -12,24 +12,36 @@ import (
 // keep. Fetch Metadata decides (W3C, section 2), then Origin. A client that sends
 // neither is no browser of today, and gets its cookies. A request to switch protocols
 // may be ignored (RFC 9110 section 7.8): see [Pending.Wrap] for one that is not.
-func (p *Policy) MayWrite(r *http.Request) bool {
-	if !p.CoversHost(r) || !PathMatch(r.URL.Path, p.opts.Path) {
-		return false
+func (p *Policy) MayWrite(r *http.Request) bool { return p.WhyNotWrite(r) == "" }
+
+// WhyNotWrite returns why the response to r may not change cookies, or "" if it may.
+func (p *Policy) WhyNotWrite(r *http.Request) string {
+	switch {
+	case !p.CoversHost(r):
+		return "its host is outside of Cookies.Domain"
+	case !PathMatch(r.URL.Path, p.opts.Path):
+		return "its path is outside of Cookies.Path"
 	}
-	switch r.Header.Get("Sec-Fetch-Dest") {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	switch dest {
 	case "image", "style", "script", "font", "audio", "video", "track", "manifest",
 		"worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt":
-		return false
+		return "it fetches a part of a page that caches keep (" + dest + ")"
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "same-site", "none":
-		return true
+		return ""
 	case "":
-		return p.isSameSite(r)
+		if p.isSameSite(r) {
+			return ""
+		}
+		return "its Origin is of another host"
 	}
-	dest := r.Header.Get("Sec-Fetch-Dest")
-	return r.Header.Get("Sec-Fetch-Mode") == "navigate" &&
-		(dest == "document" || dest == "empty") // empty: a service worker passes the navigation on
+	if r.Header.Get("Sec-Fetch-Mode") == "navigate" &&
+		(dest == "document" || dest == "empty") { // empty: a service worker passes the navigation on
+		return ""
+	}
+	return "it is a cross-site fetch"
 }
 
 // isSameSite goes by the Origin of a request without Fetch Metadata.

@@ -165,6 +165,16 @@ func (m *Exchanger) knownRefusal(key string) *sharedResult {
 	return nil
 }
 
+// Refusal returns why this process would not exchange a legacy session now, and until
+// when it remembers that; zero: for good. nil: it would.
+func (m *Exchanger) Refusal(key string) (why error, until time.Time) {
+	x := m.knownRefusal(key)
+	if x == nil {
+		return nil, time.Time{}
+	}
+	return x.Err, x.until
+}
+
 // remember keeps a result that is not to be asked for again until its time is over.
 func (m *Exchanger) remember(key string, x *sharedResult) {
 	if x.until.After(time.Now()) {

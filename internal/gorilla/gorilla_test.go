@@ -322,3 +322,31 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// Each row is a value, and why no codec opens it.
+func TestWhyNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := securecookie.New(key('x', 32), nil)
+		young := signed().MaxAge(60)
+		old := encode(t, signed(), "x")
+		time.Sleep(2 * time.Minute)
+		for name, row := range map[string]struct {
+			value  string
+			codecs []securecookie.Codec
+			want   string
+		}{
+			"it opens":               {old, []securecookie.Codec{signed()}, ""},
+			"the second opens it":    {old, []securecookie.Codec{other, signed()}, ""},
+			"another's":              {old, []securecookie.Codec{other}, "none of 1 codec has its MAC: wrong keys or another cookie's name"},
+			"nobody's":               {old, []securecookie.Codec{other, other}, "none of 2 codecs has its MAC: wrong keys or another cookie's name"},
+			"too old":                {old, []securecookie.Codec{other, young}, "codec 1 has its MAC, but the value is older than the codec's MaxAge"},
+			"too old, and encrypted": {old, []securecookie.Codec{encrypted()}, ""},
+			"too long":               {old, []securecookie.Codec{signed().MaxLength(8)}, "codec 0 refuses it, as too long for example"},
+			"a UUID":                 {"5f3c7a9e-1b", []securecookie.Codec{other, signed()}, "it is no base64 as securecookie writes it: another library wrote it"},
+			"cut off":                {old[:len(old)-4], []securecookie.Codec{signed()}, "none of 1 codec has its MAC: wrong keys or another cookie's name"},
+			"empty":                  {"", []securecookie.Codec{signed()}, "none of 1 codec has its MAC: wrong keys or another cookie's name"},
+		} {
+			assert.Equal(t, row.want, gorilla.WhyNot("sid", row.value, row.codecs), name)
+		}
+	})
+}

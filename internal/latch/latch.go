@@ -17,6 +17,9 @@ type Latch struct {
 // Set sets the latch. It reports whether the latch was clear.
 func (l *Latch) Set() (first bool) { return !l.set.Load() && !l.set.Swap(true) }
 
+// IsSet reports whether the latch is set.
+func (l *Latch) IsSet() bool { return l.set.Load() }
+
 // SetEvery sets the latch and returns true, unless it did so within the last d.
 func (l *Latch) SetEvery(d time.Duration) (due bool) {
 	now, before := time.Now().UnixNano(), l.at.Load()

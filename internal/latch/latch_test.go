@@ -15,7 +15,9 @@ import (
 func TestLatch(t *testing.T) {
 	var l latch.Latch
 	assert.False(t, l.Clear(), "it is clear at first")
+	assert.False(t, l.IsSet())
 	assert.True(t, l.Set())
+	assert.True(t, l.IsSet())
 	assert.False(t, l.Set(), "set already")
 	assert.True(t, l.Clear())
 	assert.False(t, l.Clear())

@@ -55,6 +55,17 @@ func (b *breaker) held() *HeldBack {
 	return heldBack("breaker is open", time.Until(b.until))
 }
 
+// openNow returns a *HeldBack while the breaker is open. It goes by the time and does not
+// ask counter, which would let the next call probe.
+func (b *breaker) openNow() *HeldBack {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if rest := time.Until(b.until); rest > 0 {
+		return heldBack("breaker is open", rest)
+	}
+	return nil
+}
+
 // changed runs under counter's lock. Notify does not: see notices.
 func (b *breaker) changed(_ string, from, to gobreaker.State) {
 	b.mu.Lock()

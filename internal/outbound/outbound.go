@@ -65,6 +65,19 @@ func heldBack(reason string, rest time.Duration) *HeldBack {
 	return &HeldBack{Reason: reason, RetryAfter: max(WholeSeconds(rest), time.Second)}
 }
 
+// Held returns the *HeldBack that a call of a lane would get now because the lane is
+// paused or its breaker is open, and nil if there is neither. It changes nothing.
+func (t *Transport) Held(kind Lane) *HeldBack {
+	l := t.lanes[kind]
+	if l == nil {
+		return nil
+	}
+	if held := l.paused(); held != nil || l.breaker == nil {
+		return held
+	}
+	return l.breaker.openNow()
+}
+
 type laneKey struct{}
 
 // In returns a context for calls of a lane.

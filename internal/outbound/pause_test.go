@@ -157,3 +157,26 @@ func TestRefusedInOtherLanes(t *testing.T) {
 		})
 	}
 }
+
+// Held says what a call would be told, and lets no call probe.
+func TestHeldChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStytch()
+		assert.Nil(t, s.Held(exchange))
+		assert.Nil(t, s.Held(outbound.NoLane))
+		for range 5 {
+			s.call(session, apiError(503, "down"))
+		}
+		held := s.Held(session)
+		assert.Equal(t, "held back: breaker is open for "+held.RetryAfter.String(), s.call(session, ok))
+		assert.Nil(t, s.Held(exchange), "lanes share nothing")
+		time.Sleep(5*time.Second + 1)
+		before := len(s.heard())
+		assert.Nil(t, s.Held(session), "one call finds out")
+		assert.Len(t, s.heard(), before)
+		assert.Equal(t, "200", s.call(session, ok))
+		assert.Nil(t, s.Held(session))
+		assert.Equal(t, "429", s.call(exchange, apiError(429, "too_few_tokens_authenticated", "Retry-After", "3")))
+		assert.Equal(t, 3*time.Second, s.Held(exchange).RetryAfter)
+	})
+}

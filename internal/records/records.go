@@ -69,6 +69,12 @@ func (s *Records) Load(ctx context.Context, key string, id redact.Secret) *Recor
 	return r
 }
 
+// HasLocal reports whether the memory of this process has a record. It makes no call.
+func (s *Records) HasLocal(key string) bool {
+	_, ok := s.local.Get(key)
+	return ok
+}
+
 // read returns the record in a sealed value, or nil. A value that can't be read is
 // reported, and counts as none: so it signs no user out.
 func (s *Records) read(key string, id redact.Secret, sealed []byte) *Record {

@@ -62,7 +62,7 @@ func (s *Sessions) EndCookies(ctx context.Context, tokens, jwts []string, end fu
 		}
 	}
 	for _, jwt := range toVerify {
-		j := s.readJWTs(ctx, []string{jwt})
+		j := s.readJWTs([]string{jwt}, s.verify(ctx))
 		for _, c := range []*sessionjwt.Claims{j.valid.claims, j.stale.claims} {
 			if c != nil {
 				end(c.SessionID, c.LegacySession)

@@ -138,7 +138,7 @@ type State struct {
 
 // Find tells whose Stytch session a request carries. jwts and tokens are its cookies.
 func (s *Sessions) Find(ctx context.Context, jwts, tokens []string) State {
-	j := s.readJWTs(ctx, jwts)
+	j := s.readJWTs(jwts, s.verify(ctx))
 	switch {
 	case j.valid.claims != nil:
 		return s.findByJWT(ctx, j.valid)
@@ -176,10 +176,15 @@ func (v *verifiedJWT) keep(text string, c *sessionjwt.Claims) {
 	}
 }
 
+// verify returns Verify with a context.
+func (s *Sessions) verify(ctx context.Context) func(jwt string) (*sessionjwt.Claims, error) {
+	return func(jwt string) (*sessionjwt.Claims, error) { return s.Verifier.Verify(ctx, jwt) }
+}
+
 // readJWTs verifies the JWTs of a request. A browser may hold several, after a change
 // of CookieOptions.Domain: the newest counts. If they are of two users, none counts:
 // someone who can set cookies for a neighbouring host may have planted one of them.
-func (s *Sessions) readJWTs(ctx context.Context, jwts []string) requestJWTs {
+func (s *Sessions) readJWTs(jwts []string, verify func(jwt string) (*sessionjwt.Claims, error)) requestJWTs {
 	j := requestJWTs{some: len(jwts) > 0}
 	if len(jwts) > maxJWTs { // one of those that are not verified may be another user's
 		return j
@@ -189,7 +194,7 @@ func (s *Sessions) readJWTs(ctx context.Context, jwts []string) requestJWTs {
 		if s.cookieEnded('j', text) {
 			continue
 		}
-		c, err := s.Verifier.Verify(ctx, text)
+		c, err := verify(text)
 		switch {
 		case err == nil:
 			j.valid.keep(text, c)

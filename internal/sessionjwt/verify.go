@@ -12,6 +12,7 @@ package sessionjwt
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
 	"slices"
 	"strings"
@@ -100,6 +101,27 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	return &c.Claims, current
 }
 
+// Inspect is Verify that fetches no keys and remembers nothing. A token whose key is not
+// in the set in force is [ErrNoKeys].
+func (v *Verifier) Inspect(token string) (*Claims, error) {
+	t, c, err := v.parse(token)
+	if err != nil {
+		return nil, err
+	}
+	current := c.checkDates(time.Now())
+	if errors.Is(current, ErrRefused) {
+		return nil, current
+	}
+	key := v.keys.set.Load().key(t.keyID)
+	if key == nil {
+		return nil, ErrNoKeys
+	}
+	if err := t.checkSignature(key); err != nil {
+		return nil, err
+	}
+	return &c.Claims, current
+}
+
 // Read returns the claims of a session JWT of this project without a look at
 // its dates and its signature: it is for what Stytch itself has just answered.
 func (v *Verifier) Read(token string) (*Claims, error) {
@@ -164,6 +186,10 @@ func (k *Keys) checkSignature(ctx context.Context, t *jws) error {
 	if err != nil {
 		return err
 	}
+	return t.checkSignature(key)
+}
+
+func (t *jws) checkSignature(key *rsa.PublicKey) error {
 	if jwt.SigningMethodRS256.Verify(t.signed, t.signature, key) != nil {
 		return refusal("the signature is wrong")
 	}

@@ -205,3 +205,30 @@ func TestReadTakesAStaleTokenOfThisProjectWithoutAKey(t *testing.T) {
 	assert.ErrorIs(t, err, sessionjwt.ErrRefused)
 	assert.Zero(t, s.fetches.Load())
 }
+
+// Inspect says what Verify says, as far as it has the keys, and fetches none.
+func TestInspectFetchesNothing(t *testing.T) {
+	for _, rows := range []func() []row{audRows, issRows, dateRows, sessionRows, sessionDateRows, otherRows} {
+		synctest.Test(t, func(t *testing.T) {
+			for _, r := range rows() {
+				s := serving(t)
+				v, text := verifier(s), token(t, r.edit)
+				before := r.want
+				if before == accepted || before == notCurrent {
+					before = noKeys
+				}
+				_, err := v.Inspect(text)
+				assert.ErrorIs(t, err, before, r.name)
+				assert.Zero(t, s.fetches.Load(), r.name)
+				_, _ = v.Verify(t.Context(), token(t, asIs))
+				want, wantErr := v.Verify(t.Context(), text)
+				claims, err := v.Inspect(text)
+				assert.Equal(t, wantErr, err, r.name)
+				assert.Equal(t, want, claims, r.name)
+				assert.EqualValues(t, 1, s.fetches.Load(), r.name)
+				_, err = v.Inspect(text[:len(text)-8] + "AAAAAAAA")
+				assert.Error(t, err, r.name)
+			}
+		})
+	}
+}

@@ -39,6 +39,8 @@ type leaky struct {
 	c    canaries
 	does atomic.Pointer[apptest.RoundTripper] // replaces the transport if set; atomic, for calls outlive their request
 	out  told                                 // what the application saw
+
+	explained told // what Explain said, which may hold no email either
 }
 
 // told is a set of lines, for most lines come many times.
@@ -54,7 +56,7 @@ func (s told) String() string { return strings.Join(slices.Collect(maps.Keys(s))
 
 func newLeaky(t *testing.T) *leaky {
 	t.Helper()
-	l := &leaky{c: planted(), out: told{}}
+	l := &leaky{c: planted(), out: told{}, explained: told{}}
 	tickets, err := userinfo.NewTickets([]byte(l.c["hash key"]), []byte(l.c["block key"]))
 	require.NoError(t, err)
 	var text, objects bytes.Buffer
@@ -101,7 +103,10 @@ func newLeaky(t *testing.T) *leaky {
 	}
 	s := stytchmigrate.LegacySession{ID: stytchmigrate.Secret(l.c["legacy id"]), Token: stytchmigrate.Secret(l.c["legacy token"])}
 	l.out.WriteString(printed(s) + asJSON(s.ID))
-	l.Handler = func(_ http.ResponseWriter, r *http.Request) { l.out.WriteString(printed(r.Context())) }
+	l.Handler = func(_ http.ResponseWriter, r *http.Request) {
+		l.out.WriteString(printed(r.Context()))
+		l.explained.WriteString(l.Middleware.Explain(r))
+	}
 	return l
 }
 
@@ -117,6 +122,9 @@ func (l *leaky) visit(kind, cookies string) *apptest.Reply {
 	l.out.WriteString(denied.Body.String() + fmt.Sprint(denied.Header()) + "\n")
 	out := l.Get(cookies + "sid=" + sid)
 	l.learn()
+	outside := httptest.NewRequest("GET", "https://app.example.com/"+l.c["peer's text"], nil)
+	outside.Header.Set("Cookie", cookies+"sid="+sid)
+	l.explained.WriteString(l.Middleware.Explain(outside))
 	return out
 }
 
@@ -223,6 +231,8 @@ func TestNoSecretIsTold(t *testing.T) {
 		l := newLeaky(t)
 		l.run(t)
 		time.Sleep(time.Minute)
+		require.NotEmpty(t, l.explained)
+		l.mustHide(t, "Explain", l.explained.String(), l.c)
 		l.mustHide(t, "application", l.out.String(), l.c.without("ada", "bob"))
 		events := told{}
 		for _, e := range append(l.Events, l.Requests...) {
