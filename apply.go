@@ -10,9 +10,9 @@ import (
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/latch"
+	"example.com/stytchmigrate/internal/mistakes"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/tombstones"
-	"example.com/stytchmigrate/internal/unkept"
 )
 
 // applier carries decisions out: it passes the request on and changes the cookies of
@@ -23,7 +23,7 @@ type applier struct {
 	sessions   *session.Sessions
 	tombstones *tombstones.Tombstones
 	logouts    *logouts
-	unkept     *unkept.Pages
+	unkept     *mistakes.Pages
 	report     *reporter
 	log        *slog.Logger
 

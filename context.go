@@ -58,7 +58,7 @@ type decision struct {
 	requestInfo
 	change  cookies.Change
 	notable notable
-	given   int  // what unkept.Pages.Of said when the request came
+	given   int  // what mistakes.Pages.Of said when the request came
 	gone    bool // the client left while the request waited; with OutcomeAnonymous nothing was found out
 }
 

@@ -26,6 +26,7 @@ import (
 	"example.com/stytchmigrate/internal/client"
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/exchange"
+	"example.com/stytchmigrate/internal/mistakes"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/records"
@@ -35,7 +36,6 @@ import (
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
-	"example.com/stytchmigrate/internal/unkept"
 )
 
 // Middleware authenticates requests by their Stytch session, and gives one to
@@ -105,7 +105,7 @@ func New(cfg Config) (*Middleware, error) {
 		API: api, Sessions: sessions, Records: recs, Tombstones: ended, Limiter: rollout, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: calls.LogError,
 	})
-	migrator := &migrator{&cfg, exchanges, ended, hmacs, rollout, unkept.New(), report}
+	migrator := &migrator{&cfg, exchanges, ended, hmacs, rollout, mistakes.NewPages(notKeptAfter), report}
 	logouts := &logouts{policy, legacy, sessions, ended, recs, api, report, cfg.Timeout}
 	return &Middleware{
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,

@@ -10,6 +10,7 @@ import (
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/exchange"
+	"example.com/stytchmigrate/internal/mistakes"
 	"example.com/stytchmigrate/internal/names"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/records"
@@ -18,9 +19,11 @@ import (
 	"example.com/stytchmigrate/internal/sessionjwt"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
-	"example.com/stytchmigrate/internal/unkept"
 	"example.com/stytchmigrate/userinfo"
 )
+
+// notKeptAfter is after how many pages in a row a browser does not keep the cookies.
+const notKeptAfter = 3
 
 // migrator decides on legacy sessions by the Rollout in force, and has those
 // exchanged that move.
@@ -30,7 +33,7 @@ type migrator struct {
 	tombstones *tombstones.Tombstones
 	names      *names.Names
 	rollout    *rollout
-	unkept     *unkept.Pages
+	unkept     *mistakes.Pages
 	report     *reporter
 }
 

@@ -1,4 +1,4 @@
-package unkept_test
+package mistakes_test
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"example.com/stytchmigrate/internal/unkept"
+	"example.com/stytchmigrate/internal/mistakes"
 )
 
 // Each row is what happens, in order: "page" and "fetch" give the session again, "kept"
@@ -36,7 +36,7 @@ func TestPagesInARow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p, given, enough := unkept.New(), 0, 0
+				p, given, enough := mistakes.NewPages(3), 0, 0
 				for e := range strings.FieldsSeq(row.events) {
 					switch e {
 					case "kept":
@@ -64,7 +64,7 @@ func TestPagesInARow(t *testing.T) {
 // Requests that are under way at the same time are one page.
 func TestPagesAtTheSameTime(t *testing.T) {
 	t.Parallel()
-	p := unkept.New()
+	p := mistakes.NewPages(3)
 	for page := range 2 {
 		before := p.Of("a")
 		for range 10 {
@@ -77,7 +77,7 @@ func TestPagesAtTheSameTime(t *testing.T) {
 // What was not seen for longest makes room.
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
-	p := unkept.New()
+	p := mistakes.NewPages(3)
 	for i := range 5000 {
 		p.Given(fmt.Sprint(i), 0, false)
 	}

@@ -1,7 +1,4 @@
-// Package unkept finds browsers that do not keep the cookies that they are given. Such a
-// browser brings its legacy cookie alone again, and is given the same Stytch session with
-// each page.
-package unkept
+package mistakes
 
 import (
 	"sync"
@@ -13,20 +10,23 @@ import (
 )
 
 const (
-	// enough is how many pages in a row tell that a browser does not keep the cookies.
-	// One or two may have been lost to a connection that broke off.
-	enough = 3
-
 	// sameBurst is for what a page fetches besides: a browser may have sent all of it
 	// before the first response came.
 	sameBurst = time.Second
 
-	maxSessions = 4096 // strangers can't fill it: each is a legacy session that moved
+	maxSessions = 4096 // strangers can't fill it: each is a session that moved
 )
 
-// Pages counts the pages with which a legacy session was given its Stytch session again,
-// in a row. Make it with [New]. It is safe for concurrent use.
+// Pages counts the pages, in a row, whose response changed cookies that the browser's next
+// request shows to be as before. One such page may have been lost to a connection that
+// broke off. Make it with [NewPages]. It is safe for concurrent use.
+//
+// It finds browsers that do not keep the cookies that they are given: such a browser brings
+// its legacy cookie alone again, and is given the same Stytch session with each page. And it
+// finds cookies that come again after their deletion.
 type Pages struct {
+	enough int
+
 	mu     sync.Mutex // makes a look and a change one step
 	counts *lru.Cache[string, count]
 }
@@ -36,17 +36,20 @@ type count struct {
 	last  time.Time
 }
 
-// New returns Pages with an empty memory.
-func New() *Pages { return &Pages{counts: cache.LRU[string, count](maxSessions)} }
+// NewPages returns Pages with an empty memory. enough is how many pages in a row tell
+// something.
+func NewPages(enough int) *Pages {
+	return &Pages{enough: enough, counts: cache.LRU[string, count](maxSessions)}
+}
 
-// Of returns how many pages there were for a legacy session, by the key of its record. Ask
-// when a request comes, before it waits for anything, and give the answer to [Pages.Given].
+// Of returns how many pages there were for a session. Ask when a request comes, before it
+// waits for anything, and give the answer to [Pages.Given].
 func (p *Pages) Of(key string) int {
 	c, _ := p.counts.Get(key)
 	return c.pages
 }
 
-// Given notes that a response has given the session again. before is what [Pages.Of] said
+// Given notes that a response has changed the cookies again. before is what [Pages.Of] said
 // when the request came: requests that were under way at the same time are one page, as
 // several tabs are that a browser restores. fetch says that the response is no document.
 // Given returns true with the page that is enough, and not with those after it.
@@ -59,10 +62,10 @@ func (p *Pages) Given(key string, before int, fetch bool) bool {
 		return false
 	}
 	p.counts.Add(key, count{c.pages + 1, now})
-	return c.pages+1 == enough
+	return c.pages+1 == p.enough
 }
 
-// Kept notes that a browser has brought the Stytch session.
+// Kept notes that a browser has obeyed: a row of pages has ended.
 func (p *Pages) Kept(key string) {
 	if p.counts.Contains(key) { // as a rule not, and this lock is shared
 		p.counts.Remove(key)
