@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/exchange"
+	"example.com/stytchmigrate/internal/mistakes"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
@@ -25,6 +27,7 @@ type decider struct {
 	migrator   *migrator
 	report     *reporter
 	timeout    time.Duration
+	came       *mistakes.Cookies
 }
 
 // decide returns the decision on a request with the cookies c.
@@ -111,7 +114,7 @@ func (d *decider) unavailable(r *http.Request, c *cookies.Received, st *session.
 		return out
 	}
 	var err error
-	if out.legacy, err = d.legacy.first(r, c); err != nil && hasLeft(r) {
+	if out.legacy, err = d.first(r, c); err != nil && hasLeft(r) {
 		out.gone = true
 	} else if err != nil {
 		d.report.logError(r.Context(), err)
@@ -127,7 +130,7 @@ func (d *decider) decideLegacy(ctx context.Context, r *http.Request, c *cookies.
 	if d.migrator.rollout.now().retired() {
 		return decision{change: d.migrator.retire(c)}
 	}
-	legacy, err := d.legacy.first(r, c)
+	legacy, err := d.first(r, c)
 	switch {
 	case err != nil && hasLeft(r):
 		return decision{gone: true}
@@ -138,6 +141,30 @@ func (d *decider) decideLegacy(ctx context.Context, r *http.Request, c *cookies.
 		return decision{}
 	}
 	return d.migrator.decide(ctx, r, legacy)
+}
+
+// first is legacyResolver.first, and learns from it whether the names and the keys of the
+// legacy cookies are right. A request with several values of one name says nothing.
+func (d *decider) first(r *http.Request, c *cookies.Received) (*resolvedSession, error) {
+	legacy, err := d.legacy.first(r, c)
+	switch {
+	case err != nil:
+		return nil, err
+	case legacy != nil:
+		d.came.Good(legacy.entry)
+		return legacy, nil
+	}
+	for i, values := range c.Legacy {
+		if len(values) != 1 || d.came.Decided(i) {
+			continue
+		}
+		if whyNot := d.legacy.cookies[i].whyNot; whyNot != nil && whyNot(values[0]) == "" {
+			d.came.Good(i) // a codec has opened it: it is a visitor's
+		} else if d.came.Bad(i, values[0]) {
+			d.report.mistake(r.Context(), kindWrongCookie, fmt.Sprintf("Config.Legacy[%d]", i), d.legacy.cookies[i].Name)
+		}
+	}
+	return nil, nil
 }
 
 // decideBoth decides on a request with a live Stytch session and a legacy cookie.
@@ -197,7 +224,7 @@ func (d *decider) ruleOn(r *http.Request, c *cookies.Received, live *session.Ent
 	if ruled := cache.Load(); ruled != nil && ruled.values == values && now.Before(ruled.until) && isSafe(r) {
 		return ruled, nil
 	}
-	legacy, err := d.legacy.first(r, c)
+	legacy, err := d.first(r, c)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,8 @@ const (
 	kindBreaker    = "breaker"
 	kindPaused     = "paused"
 	kindNotKept    = "not_kept"
+
+	kindWrongCookie = "wrong_cookie"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -40,6 +42,9 @@ type Event struct {
 	//   - conflict: one request carried two people's sessions
 	//   - not_kept: a browser was given the same session with three pages in a row, and
 	//     did not bring it; once for each legacy session. See Config.Cookies
+	//   - wrong_cookie: the first 20 values of an old cookie were all no session, so its name
+	//     or its keys are wrong; once in a process, as are the line in the log and the
+	//     events of the other common mistakes, whose Err says the remedy
 	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read

@@ -109,7 +109,7 @@ func New(cfg Config) (*Middleware, error) {
 	logouts := &logouts{policy, legacy, sessions, ended, recs, api, report, cfg.Timeout}
 	return &Middleware{
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
-		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout},
+		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout, mistakes.NewCookies(policy.LegacyNames())},
 		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, report: report, log: cfg.Logger},
 		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, anonymous: &requestInfo{by: policy},
 	}, nil

@@ -62,6 +62,19 @@ func (t *reporter) request(ctx context.Context, d *decision, stage Stage, took t
 	t.emit(ctx, e)
 }
 
+// mistakes are the kinds of events of common mistakes, and what the log says of each, once
+// in a process. The text may have a place for a cookie's name.
+var mistakeTexts = map[string]string{
+	kindWrongCookie: "the first 20 values of cookie %q were all no session: its name or its keys are not the old code's, unless all of them are visitors'; Explain tells of a request why",
+}
+
+// mistake reports a common mistake, by one line in the log and one event.
+func (t *reporter) mistake(ctx context.Context, kind, setting string, args ...any) {
+	text := "stytchmigrate: " + fmt.Sprintf(mistakeTexts[kind], args...)
+	t.log.LogAttrs(ctx, slog.LevelWarn, text, slog.String("kind", kind), slog.String("setting", setting))
+	t.emit(ctx, Event{Kind: kind, Err: redact.Text(text)})
+}
+
 // logout sends the event of a call of Logout. info is nil outside of Handler.
 func (t *reporter) logout(ctx context.Context, info *requestInfo, legacy []*resolvedSession, err error) {
 	out := requestInfo{err: err}

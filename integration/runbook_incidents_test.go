@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,6 +27,7 @@ func incidents() []goStep {
 		{chapter, `ERROR in the log, with setting; under "Failures" its error type, such as unauthorized_credentials`, wrongSecret},
 		{chapter, `event mismatch: "(Stytch's user is somebody else)"`, somebodyElse},
 		{chapter, `event not_kept: "Browsers that do not keep the Stytch cookies"`, cookiesAreLost},
+		{chapter, `event wrong_cookie: "Mistake: the old cookie's name or keys are wrong, or only visitors have it"`, wrongCodecs},
 		{chapter, `event revocation: "Session that nobody is to have could not be revoked"`, notRevoked},
 		{chapter, "somebody reports a takeover", takeover},
 		{chapter, "the record key has leaked", recordKeyLeaked},
@@ -178,6 +180,18 @@ func (s *site) forge() (err error) {
 		err = errors.Join(err, failed)
 	}
 	return err
+}
+
+func wrongCodecs(w *walk) {
+	w.deploy(w.T)
+	for i := range 20 {
+		b := browserWith(fmt.Sprint("sealed by other keys: ", i))
+		assert.Zero(w, w.visit(0, b))
+	}
+	assert.Len(w, w.hears("wrong_cookie"), 1)
+	w.shows("Mistake: the old cookie's name or keys are wrong, or only visitors have it")
+	w.says("setting", "auth.Explain(r)")
+	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.Legacy[0]"`), 1)
 }
 
 // lossy is a jar that the Stytch cookies do not get to.

@@ -53,6 +53,7 @@ type Metrics struct {
 var (
 	kinds = []string{
 		"mismatch", "created", "conflict", "logout", "revocation", "jwks", "store", "brake", "breaker", "paused", "not_kept", "signin",
+		"wrong_cookie", "no_old_cookie", "comes_again", "plain_http",
 	}
 
 	// What Stytch answers to exchanges and session calls. "none" is for errors

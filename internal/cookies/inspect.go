@@ -72,3 +72,11 @@ func (p *Policy) SessionNames() (names []string) {
 	}
 	return append(names, p.opts.SessionName, p.opts.JWTName)
 }
+
+// LegacyNames returns the names of the legacy cookies, by index.
+func (p *Policy) LegacyNames() (names []string) {
+	for i := range p.legacy {
+		names = append(names, p.legacy[i].Name)
+	}
+	return names
+}

@@ -1,0 +1,145 @@
+package stories_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/securecookie"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/stytchmigrate"
+	"example.com/stytchmigrate/internal/apptest"
+)
+
+// mistakesSaid is the events of common mistakes, each as "kind | message | setting", by the
+// one WARN line that goes with it.
+func mistakesSaid(t *testing.T, a *apptest.App) (said []string) {
+	t.Helper()
+	events := map[string]int{}
+	for _, e := range a.SettledEvents() {
+		events[e.Kind]++
+	}
+	for line := range strings.Lines(a.Log.String()) {
+		var l struct{ Level, Msg, Setting, Kind string }
+		require.NoError(t, json.Unmarshal([]byte(line), &l))
+		if l.Kind == "" {
+			continue
+		}
+		assert.Equal(t, "WARN", l.Level)
+		assert.Equal(t, 1, events[l.Kind], l.Kind)
+		said = append(said, l.Kind+" | "+strings.TrimPrefix(l.Msg, "stytchmigrate: ")+" | "+l.Setting)
+	}
+	return said
+}
+
+// legacyEntries makes Config.Legacy of n entries of that name, each as the first one is.
+func legacyEntries(names ...string) func(*stytchmigrate.Config) {
+	return func(c *stytchmigrate.Config) {
+		first := c.Legacy[0]
+		c.Legacy = nil
+		for _, name := range names {
+			first.Name = name
+			c.Legacy = append(c.Legacy, first)
+		}
+	}
+}
+
+const wrongCookie = `wrong_cookie | the first 20 values of cookie "sid" were all no session: its name or its keys are not the old code's, unless all of them are visitors'; Explain tells of a request why | Config.Legacy[0]`
+
+// Each row is Cookie headers that come in order, and what is said then. A number stands for
+// that many different values of sid that are no session.
+func TestWrongCookieSaysItsName(t *testing.T) {
+	for name, row := range map[string]struct {
+		requests string
+		change   func(*stytchmigrate.Config)
+		want     []string
+	}{
+		"19 values":                           {"19", nil, nil},
+		"20 values":                           {"20", nil, []string{wrongCookie}},
+		"it is said once":                     {"60", nil, []string{wrongCookie}},
+		"one value many times":                {"sid=x 10 sid=x sid=x sid=x sid=x sid=x sid=x sid=x sid=x sid=x sid=x sid=x", nil, nil},
+		"19 visitors and a user":              {"19 sid=ada-1 60", nil, nil},
+		"a user, and visitors":                {"sid=ada-1 60", nil, nil},
+		"a user of whom there are two values": {"sid=ada-1;sid=ada-2 60", nil, nil},
+		"two values in one request":           {"19 sid=x;sid=y", nil, nil},
+		"it can't be told":                    {"19 sid=error-1 sid=error-2", nil, nil},
+		"a user in stage Observe":             {"sid=ada-1 60", apptest.Stage(stytchmigrate.StageObserve), nil},
+		"in stage Observe":                    {"20", apptest.Stage(stytchmigrate.StageObserve), []string{wrongCookie}},
+		"in stage Retired":                    {"60", apptest.Stage(stytchmigrate.StageRetired), nil},
+		"two entries of one name":             {"20", legacyEntries("sid", "sid"), []string{wrongCookie}},
+		"two names, and the other is right":   {"20 old=ada-1", legacyEntries("old", "sid"), []string{strings.ReplaceAll(wrongCookie, "Legacy[0]", "Legacy[1]")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				a.Resolve = apptest.ResolveDuplicates
+				n := 0
+				for request := range strings.FieldsSeq(row.requests) {
+					times := 0
+					if _, err := fmt.Sscan(request, &times); err != nil {
+						a.Get(strings.ReplaceAll(request, ";", "; "))
+					}
+					for range times {
+						n++
+						a.Get(fmt.Sprint("sid=visitor-", n))
+					}
+				}
+				assert.Equal(t, row.want, mistakesSaid(t, a))
+			}, changes(row.change)...)
+		})
+	}
+}
+
+func changes(f func(*stytchmigrate.Config)) []func(*stytchmigrate.Config) {
+	if f == nil {
+		return nil
+	}
+	return []func(*stytchmigrate.Config){f}
+}
+
+// An entry for a format of before hardly sees a session. The other entry of the name does.
+func TestEntryForAnOldFormatIsNoMistake(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		for i := range 60 {
+			a.Get(fmt.Sprint("sid=visitor-", i))
+			a.Get(fmt.Sprint("sid=ada-", i))
+		}
+		assert.Empty(t, mistakesSaid(t, a))
+	}, func(c *stytchmigrate.Config) {
+		before := stytchmigrate.LegacyCookie{Name: "sid", Resolve: func(*http.Request, string) (s stytchmigrate.LegacySession, err error) {
+			return s, stytchmigrate.ErrNoSession
+		}}
+		c.Legacy = []stytchmigrate.LegacyCookie{before, c.Legacy[0], before}
+	})
+}
+
+// The codecs of SecureCookie tell a visitor's cookie from one with other keys.
+func TestWrongKeysSayTheirName(t *testing.T) {
+	right := securecookie.New(apptest.KeyOf('r', 32), nil)
+	wrong := securecookie.New(apptest.KeyOf('w', 32), nil)
+	for name, row := range map[string]struct {
+		codec *securecookie.SecureCookie
+		want  []string
+	}{
+		"other keys": {wrong, []string{wrongCookie}},
+		"visitors":   {right, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				for i := range 60 {
+					v, err := row.codec.Encode("sid", fmt.Sprint("visitor-", i))
+					require.NoError(t, err)
+					a.Get("sid=" + v)
+				}
+				assert.Equal(t, row.want, mistakesSaid(t, a))
+			}, func(c *stytchmigrate.Config) {
+				c.Legacy[0] = stytchmigrate.SecureCookie(stytchmigrate.LegacyCookie{Name: "sid"}, []securecookie.Codec{right}, func(*http.Request, string) (s stytchmigrate.LegacySession, err error) {
+					return s, stytchmigrate.ErrNoSession
+				})
+			})
+		})
+	}
+}
