@@ -23,6 +23,7 @@ const (
 	kindNotKept    = "not_kept"
 
 	kindWrongCookie = "wrong_cookie"
+	kindNoOldCookie = "no_old_cookie"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -45,6 +46,8 @@ type Event struct {
 	//   - wrong_cookie: the first 20 values of an old cookie were all no session, so its name
 	//     or its keys are wrong; once in a process, as are the line in the log and the
 	//     events of the other common mistakes, whose Err says the remedy
+	//   - no_old_cookie: of the first 1000 requests with cookies none had an old cookie or a
+	//     live Stytch session, so the name of the old cookie is wrong
 	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read

@@ -56,6 +56,7 @@ type Middleware struct {
 	verifier *sessionjwt.Verifier // Explain's, as are the calls: it makes none
 	calls    *outbound.Transport
 
+	absence   *mistakes.Absence
 	anonymous *requestInfo // of every request without a session, made once
 }
 
@@ -111,7 +112,7 @@ func New(cfg Config) (*Middleware, error) {
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
 		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout, mistakes.NewCookies(policy.LegacyNames())},
 		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, report: report, log: cfg.Logger},
-		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, anonymous: &requestInfo{by: policy},
+		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, absence: mistakes.NewAbsence(len(cfg.Legacy) > 0), anonymous: &requestInfo{by: policy},
 	}, nil
 }
 
@@ -134,6 +135,11 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		start := time.Now()
 		received := m.cookies.Read(r)
 		found := m.decider.decide(r, &received)
+		if received.HasLegacy || found.session != nil {
+			m.absence.End()
+		} else if m.absence.Counts() {
+			m.noteOtherCookies(r.Context())
+		}
 		if found.gone && found.outcome == OutcomeAnonymous {
 			return // nothing was found out, and so there is nothing to report
 		}
@@ -169,7 +175,7 @@ func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.
 	if m.cfg.OnEvent != nil {
 		start = time.Now()
 	}
-	jwt, ok := m.cookies.ReadFast(r)
+	jwt, some, ok := m.cookies.ReadFast(r)
 	if !ok {
 		return false
 	}
@@ -180,6 +186,9 @@ func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.
 			return false
 		}
 		info = attachmentOf(entry).info
+		m.absence.End()
+	} else if some && m.absence.Counts() {
+		m.noteOtherCookies(r.Context())
 	}
 	ctx := r.Context()
 	if m.cfg.OnEvent != nil {
@@ -195,6 +204,14 @@ func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.
 	defer giveBack(r, passedOn)
 	next.ServeHTTP(w, passedOn)
 	return true
+}
+
+// noteOtherCookies notes a request that has cookies, and no session by them. In stage
+// Retired no old cookie has to come.
+func (m *Middleware) noteOtherCookies(ctx context.Context) {
+	if m.rollout.now().Stage != StageRetired && m.absence.Other() {
+		m.report.mistake(ctx, kindNoOldCookie, "Config.Legacy[0].Name")
+	}
 }
 
 // passesUnreported reports whether an anonymous request may be passed on as it is: no

@@ -28,6 +28,7 @@ func incidents() []goStep {
 		{chapter, `event mismatch: "(Stytch's user is somebody else)"`, somebodyElse},
 		{chapter, `event not_kept: "Browsers that do not keep the Stytch cookies"`, cookiesAreLost},
 		{chapter, `event wrong_cookie: "Mistake: the old cookie's name or keys are wrong, or only visitors have it"`, wrongCodecs},
+		{chapter, `event no_old_cookie: "Mistake: no old cookie comes, so its name is wrong"`, wrongName},
 		{chapter, `event revocation: "Session that nobody is to have could not be revoked"`, notRevoked},
 		{chapter, "somebody reports a takeover", takeover},
 		{chapter, "the record key has leaked", recordKeyLeaked},
@@ -192,6 +193,19 @@ func wrongCodecs(w *walk) {
 	w.shows("Mistake: the old cookie's name or keys are wrong, or only visitors have it")
 	w.says("setting", "auth.Explain(r)")
 	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.Legacy[0]"`), 1)
+}
+
+func wrongName(w *walk) {
+	w.deploy(w.T)
+	for range 1000 {
+		b := browserWith("")
+		b.jar.SetCookies(estateURL, []*http.Cookie{{Name: "sid", MaxAge: -1, Path: "/"}, {Name: "SESSIONID", Value: "1", Path: "/"}})
+		w.visit(0, b)
+	}
+	assert.Len(w, w.hears("no_old_cookie"), 1)
+	w.shows("Mistake: no old cookie comes, so its name is wrong")
+	w.says("setting", "auth.Explain(r)")
+	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.Legacy[0].Name"`), 1)
 }
 
 // lossy is a jar that the Stytch cookies do not get to.

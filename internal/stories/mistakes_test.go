@@ -143,3 +143,45 @@ func TestWrongKeysSayTheirName(t *testing.T) {
 		})
 	}
 }
+
+const noOldCookie = `no_old_cookie | none of the first 1000 requests with cookies had an old cookie: its name is not the old code's, or no user was signed in; Explain tells of a request which cookies it has | Config.Legacy[0].Name`
+
+// Each row is Cookie headers that come in order, and what is said then. A number stands for
+// that many requests with another cookie, and S for ada's Stytch cookies.
+func TestNoOldCookieSaysItsName(t *testing.T) {
+	for name, row := range map[string]struct {
+		requests string
+		change   func(*stytchmigrate.Config)
+		want     []string
+	}{
+		"999 requests":              {"999", nil, nil},
+		"1000 requests":             {"1000", nil, []string{noOldCookie}},
+		"it is said once":           {"2500", nil, []string{noOldCookie}},
+		"in stage Observe":          {"1000", apptest.Stage(stytchmigrate.StageObserve), []string{noOldCookie}},
+		"requests without cookies":  {"500 - - - 499 - -", nil, nil},
+		"the old cookie came":       {"999 sid=visitor-1 2000", nil, nil},
+		"users have moved":          {"999 S 2000", nil, nil},
+		"made-up Stytch cookies":    {"999 stytch_session_jwt=a.b 1", nil, []string{noOldCookie}},
+		"two names, and one comes":  {"999 sid=ada-1 2000", legacyEntries("old", "sid"), nil},
+		"in stage Retired":          {"1500", apptest.Stage(stytchmigrate.StageRetired), nil},
+		"no old cookie is expected": {"1500", func(c *stytchmigrate.Config) { c.Legacy = nil }, nil},
+		"skipped":                   {"1500", func(c *stytchmigrate.Config) { c.Skip = func(*http.Request) bool { return true } }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				stytch, _ := a.SignedIn(a.Ada)
+				for request := range strings.FieldsSeq(row.requests) {
+					times := 0
+					if _, err := fmt.Sscan(request, &times); err != nil {
+						a.Get(map[string]string{"S": stytch, "-": ""}[request] + strings.Trim(request, "S-"))
+						continue
+					}
+					for range times {
+						a.ParallelGet("theme=dark")
+					}
+				}
+				assert.Equal(t, row.want, mistakesSaid(t, a))
+			}, changes(row.change)...)
+		})
+	}
+}
