@@ -2,6 +2,7 @@ package stytchmigrate
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -24,11 +25,13 @@ type applier struct {
 	tombstones *tombstones.Tombstones
 	logouts    *logouts
 	unkept     *mistakes.Pages
+	again      *mistakes.Pages // see decider.again
 	report     *reporter
 	log        *slog.Logger
 
 	foreignHostReported latch.Latch // a warning about hosts outside of Cookies.Domain was logged
 	noRoomReported      latch.Latch // a warning about a header that leaves no room for the cookies was logged
+	comesAgainReported  latch.Latch
 	notKeptReported     latch.Latch // a warning about a browser that does not keep the cookies was logged
 }
 
@@ -62,6 +65,9 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	}
 	if write && d.cause == causeRecord {
 		defer a.givenAgain(w, r, d)
+	}
+	if write && d.session != nil && len(d.change.Expire) > 0 {
+		defer a.expiredAgain(w, r, d)
 	}
 	// Deferred, because a handler may panic after it has answered: the browser has
 	// obeyed its Set-Cookie lines by then.
@@ -102,8 +108,7 @@ func (a *applier) givenAgain(w http.ResponseWriter, r *http.Request, d *decision
 	if !slices.ContainsFunc(w.Header()["Set-Cookie"], func(line string) bool { return strings.Contains(line, token) }) {
 		return
 	}
-	mode := r.Header.Get("Sec-Fetch-Mode")
-	if !a.unkept.Given(d.legacy.key, d.given, mode != "" && mode != "navigate") {
+	if !a.unkept.Given(d.legacy.key, d.given, isFetch(r)) {
 		return
 	}
 	e := a.report.event(kindNotKept, &d.requestInfo)
@@ -115,6 +120,30 @@ func (a *applier) givenAgain(w http.ResponseWriter, r *http.Request, d *decision
 			slog.Any("event", e))
 	}
 	a.report.emit(r.Context(), e)
+}
+
+// comesAgainAfter is after how many pages in a row, whose responses expired a legacy cookie,
+// that cookie comes again whatever we do.
+const comesAgainAfter = 4
+
+// expiredAgain notes that a response has expired a legacy cookie beside a Stytch session.
+// Where the handler sets that cookie itself it is not expired, and nothing is noted.
+func (a *applier) expiredAgain(w http.ResponseWriter, r *http.Request, d *decision) {
+	entry := d.change.Expire[0]
+	name := a.legacy.cookies[entry].Name
+	isDeletion := func(line string) bool { return strings.HasPrefix(line, name+"=;") }
+	if !slices.ContainsFunc(w.Header()["Set-Cookie"], isDeletion) || !a.again.Given(d.session.SessionID, d.given, isFetch(r)) {
+		return
+	}
+	if a.comesAgainReported.Set() {
+		a.report.mistake(r.Context(), kindComesAgain, fmt.Sprintf("Config.Legacy[%d].Scopes", entry), name)
+	}
+}
+
+// isFetch reports what a page fetches besides itself, as far as the browser tells.
+func isFetch(r *http.Request) bool {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return mode != "" && mode != "navigate"
 }
 
 // handlerOf describes the handler of r to the cookies package: which legacy cookie

@@ -58,7 +58,7 @@ type decision struct {
 	requestInfo
 	change  cookies.Change
 	notable notable
-	given   int  // what mistakes.Pages.Of said when the request came
+	given   int  // what mistakes.Pages.Of said when the request came: of the cookies that it gets, or of those that it loses
 	gone    bool // the client left while the request waited; with OutcomeAnonymous nothing was found out
 }
 
@@ -104,8 +104,9 @@ type cachedRuling struct {
 
 // attachment is what the middleware keeps beside a Stytch session in memory.
 type attachment struct {
-	info   *requestInfo                 // of a request that is served from memory
-	ruling atomic.Pointer[cachedRuling] // on the legacy cookies that came with the session last
+	info    *requestInfo                 // of a request that is served from memory
+	expired atomic.Bool                  // a response has expired a legacy cookie; the next request shows what the browser did
+	ruling  atomic.Pointer[cachedRuling] // on the legacy cookies that came with the session last
 }
 
 // newAttachment returns the *attachment of a session: see session.Config.Attach.

@@ -24,6 +24,7 @@ const (
 
 	kindWrongCookie = "wrong_cookie"
 	kindNoOldCookie = "no_old_cookie"
+	kindComesAgain  = "comes_again"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -48,6 +49,8 @@ type Event struct {
 	//     events of the other common mistakes, whose Err says the remedy
 	//   - no_old_cookie: of the first 1000 requests with cookies none had an old cookie or a
 	//     live Stytch session, so the name of the old cookie is wrong
+	//   - comes_again: an old cookie came again after each of three responses that expired
+	//     it, so a middleware outside of Handler sets it, or LegacyCookie.Scopes is wrong
 	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read

@@ -29,6 +29,7 @@ func incidents() []goStep {
 		{chapter, `event not_kept: "Browsers that do not keep the Stytch cookies"`, cookiesAreLost},
 		{chapter, `event wrong_cookie: "Mistake: the old cookie's name or keys are wrong, or only visitors have it"`, wrongCodecs},
 		{chapter, `event no_old_cookie: "Mistake: no old cookie comes, so its name is wrong"`, wrongName},
+		{chapter, `event comes_again: "Mistake: the old cookie comes again after its deletion"`, oldCookieComesAgain},
 		{chapter, `event revocation: "Session that nobody is to have could not be revoked"`, notRevoked},
 		{chapter, "somebody reports a takeover", takeover},
 		{chapter, "the record key has leaked", recordKeyLeaked},
@@ -206,6 +207,20 @@ func wrongName(w *walk) {
 	w.shows("Mistake: no old cookie comes, so its name is wrong")
 	w.says("setting", "auth.Explain(r)")
 	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.Legacy[0].Name"`), 1)
+}
+
+func oldCookieComesAgain(w *walk) {
+	require.NoError(w, w.auth.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.StageReplace}))
+	p := w.people[0]
+	old := p.jar.Cookies(estateURL)
+	for range 6 {
+		w.everybodyIsThere(0)
+		p.jar.SetCookies(estateURL, old)
+	}
+	assert.Len(w, w.hears("comes_again"), 1)
+	w.shows("Mistake: the old cookie comes again after its deletion")
+	w.says("Handler", "setting", "auth.Handler(sm.LoadAndSave(mux))", "Scopes")
+	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.Legacy[0].Scopes"`), 1)
 }
 
 // lossy is a jar that the Stytch cookies do not get to.

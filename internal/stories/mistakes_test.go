@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/securecookie"
 	"github.com/stretchr/testify/assert"
@@ -184,4 +185,73 @@ func TestNoOldCookieSaysItsName(t *testing.T) {
 			}, changes(row.change)...)
 		})
 	}
+}
+
+const comesAgain = `comes_again | cookie "sid" comes again after each deletion: a session middleware outside of Handler sets it, and belongs inside, or Scopes does not name its Domain and Path | Config.Legacy[0].Scopes`
+
+// Each row is the requests of ada's browser after she has moved, and what is said then: "both"
+// brings the old cookie beside the Stytch cookies, "gone" the Stytch cookies alone, "fetch" is
+// what a page fetches, "image" may not change cookies, "new" is another sign-in by the old
+// login, "visitor" is a visitor's cookie, and a duration passes.
+func TestOldCookieThatComesAgainSaysItsName(t *testing.T) {
+	for name, row := range map[string]struct {
+		requests string
+		change   func(*stytchmigrate.Config)
+		want     []string
+	}{
+		"three times":                    {"both both both", nil, nil},
+		"four times":                     {"both both both both", nil, []string{comesAgain}},
+		"it is said once":                {"both both both both both both both both both both", nil, []string{comesAgain}},
+		"on several days":                {"both 20h both 20h both 20h both", nil, []string{comesAgain}},
+		"in a minute each":               {"both 1m both 1m both 1m both", nil, []string{comesAgain}},
+		"it was gone in between":         {"both both both gone both both both gone both", nil, nil},
+		"it was gone for a refresh":      {"both both both 6m gone both both both", nil, nil},
+		"gone, long after":               {"both both both 6m both gone both", nil, []string{comesAgain}},
+		"what a page fetches":            {"both fetch fetch fetch fetch fetch", nil, nil},
+		"images":                         {"both image image image image image", nil, nil},
+		"in stage Keep":                  {"both both both both both", apptest.Stage(stytchmigrate.StageKeep), nil},
+		"a visitor's":                    {"visitor visitor visitor visitor visitor", nil, nil},
+		"signed in again by the old one": {"both new gone new gone new gone new gone", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				stytch := strings.ReplaceAll(a.Get("sid=ada-1").Jar(""), "sid=ada-1; ", "")
+				for i, step := range strings.Fields(row.requests) {
+					pause, err := time.ParseDuration(step)
+					if err == nil {
+						time.Sleep(pause)
+						continue
+					}
+					old := map[string]string{"gone": "", "visitor": "; sid=visitor", "new": fmt.Sprint("; sid=ada-", i)}
+					cookie, other := old[step]
+					if !other {
+						cookie = "; sid=ada-1"
+					}
+					kind := "none navigate document"
+					switch step {
+					case "fetch":
+						kind = "same-origin cors empty"
+					case "image":
+						kind = "same-origin no-cors image"
+					}
+					jar := a.Get(stytch+cookie, apptest.FetchMetadata(kind)).Jar(stytch + cookie)
+					stytch = strings.ReplaceAll(jar, strings.TrimPrefix(cookie, "; ")+"; ", "")
+					stytch, _, _ = strings.Cut(stytch, "; sid=")
+				}
+				assert.Equal(t, row.want, mistakesSaid(t, a))
+			}, changes(row.change)...)
+		})
+	}
+}
+
+// Where the handler sets the cookie, it is not expired, and so it does not come again.
+func TestHandlerThatSetsTheOldCookieIsNoMistake(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		stytch := a.Get("sid=ada-1").Jar("")
+		a.Handler = apptest.SetCookie("sid=ada-1; Path=/")
+		for range 6 {
+			a.Get(stytch + "; sid=ada-1")
+		}
+		assert.Empty(t, mistakesSaid(t, a))
+	})
 }
