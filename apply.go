@@ -31,7 +31,8 @@ type applier struct {
 
 	foreignHostReported latch.Latch // a warning about hosts outside of Cookies.Domain was logged
 	noRoomReported      latch.Latch // a warning about a header that leaves no room for the cookies was logged
-	comesAgainReported  latch.Latch
+	comesAgainReported  latch.Latch // a common mistake was reported
+	plainHTTPReported   latch.Latch // another one was
 	notKeptReported     latch.Latch // a warning about a browser that does not keep the cookies was logged
 }
 
@@ -108,7 +109,14 @@ func (a *applier) givenAgain(w http.ResponseWriter, r *http.Request, d *decision
 	if !slices.ContainsFunc(w.Header()["Set-Cookie"], func(line string) bool { return strings.Contains(line, token) }) {
 		return
 	}
-	if !a.unkept.Given(d.legacy.key, d.given, isFetch(r)) {
+	notKept := a.unkept.Given(d.legacy.key, d.given, isFetch(r))
+	// A page that says that it is of plain HTTP need not come three times: this browser has
+	// been given the cookies before, and has not brought them.
+	saysSo := d.given > 0 && cookies.SchemeOfPage(r) == "http"
+	if (notKept || saysSo) && a.cookies.IsDroppedInClear(r) && a.plainHTTPReported.Set() {
+		a.report.mistake(r.Context(), kindPlainHTTP, "Config.Cookies.Insecure")
+	}
+	if !notKept {
 		return
 	}
 	e := a.report.event(kindNotKept, &d.requestInfo)

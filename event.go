@@ -25,6 +25,7 @@ const (
 	kindWrongCookie = "wrong_cookie"
 	kindNoOldCookie = "no_old_cookie"
 	kindComesAgain  = "comes_again"
+	kindPlainHTTP   = "plain_http"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -51,6 +52,8 @@ type Event struct {
 	//     live Stytch session, so the name of the old cookie is wrong
 	//   - comes_again: an old cookie came again after each of three responses that expired
 	//     it, so a middleware outside of Handler sets it, or LegacyCookie.Scopes is wrong
+	//   - plain_http: a browser does not keep the Stytch cookies, which are Secure, and its
+	//     requests come over plain HTTP. See CookieOptions.Insecure
 	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read

@@ -222,6 +222,9 @@ func (x *explanation) sayOutcome() {
 	default:
 		x.say("outcome: %s", x.legacyOutcome())
 	}
+	if x.m.cookies.IsDroppedInClear(x.r) {
+		x.say("response: browsers drop the Stytch cookies, which are Secure, if this request came over plain HTTP, as it seems")
+	}
 	if why := x.m.cookies.WhyNotWrite(x.r); why != "" {
 		x.say("response: it changes no cookie, because %s", why)
 	} else {

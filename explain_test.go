@@ -243,6 +243,7 @@ func TestExplainWhereCookiesMayChange(t *testing.T) {
 	}{
 		"a page":               {apptest.FetchMetadata("none navigate document"), may},
 		"no browser":           {func(*http.Request) {}, may},
+		"plain HTTP":           {func(r *http.Request) { r.TLS = nil }, "response: browsers drop the Stytch cookies, which are Secure, if this request came over plain HTTP, as it seems\n" + may},
 		"no URL":               {func(r *http.Request) { r.URL = nil }, "response: it changes no cookie, because its path is outside of Cookies.Path"},
 		"another host":         {host("10.0.0.1"), "response: it changes no cookie, because its host is outside of Cookies.Domain"},
 		"another path":         {path("/admin"), "response: it changes no cookie, because its path is outside of Cookies.Path"},

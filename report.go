@@ -68,6 +68,7 @@ var mistakeTexts = map[string]string{
 	kindWrongCookie: "the first 20 values of cookie %q were all no session: its name or its keys are not the old code's, unless all of them are visitors'; Explain tells of a request why",
 	kindNoOldCookie: "none of the first 1000 requests with cookies had an old cookie: its name is not the old code's, or no user was signed in; Explain tells of a request which cookies it has",
 	kindComesAgain:  "cookie %q comes again after each deletion: a session middleware outside of Handler sets it, and belongs inside, or Scopes does not name its Domain and Path",
+	kindPlainHTTP:   "a browser drops the Stytch cookies, which are Secure, because its requests come over plain HTTP: serve HTTPS, or set Cookies.Insecure in development; a proxy that ends TLS has to send X-Forwarded-Proto: https",
 }
 
 // mistake reports a common mistake, by one line in the log and one event.

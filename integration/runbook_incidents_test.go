@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ func incidents() []goStep {
 		{chapter, `event wrong_cookie: "Mistake: the old cookie's name or keys are wrong, or only visitors have it"`, wrongCodecs},
 		{chapter, `event no_old_cookie: "Mistake: no old cookie comes, so its name is wrong"`, wrongName},
 		{chapter, `event comes_again: "Mistake: the old cookie comes again after its deletion"`, oldCookieComesAgain},
+		{chapter, `event plain_http: "Mistake: Secure cookies over plain HTTP"`, secureOverPlainHTTP},
 		{chapter, `event revocation: "Session that nobody is to have could not be revoked"`, notRevoked},
 		{chapter, "somebody reports a takeover", takeover},
 		{chapter, "the record key has leaked", recordKeyLeaked},
@@ -221,6 +223,31 @@ func oldCookieComesAgain(w *walk) {
 	w.shows("Mistake: the old cookie comes again after its deletion")
 	w.says("Handler", "setting", "auth.Handler(sm.LoadAndSave(mux))", "Scopes")
 	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.Legacy[0].Scopes"`), 1)
+}
+
+func secureOverPlainHTTP(w *walk) {
+	page := func(header ...string) {
+		for range 5 {
+			r := httptest.NewRequest(http.MethodGet, "http://app.test/", nil)
+			r.AddCookie(&http.Cookie{Name: "sid", Value: "old-0"})
+			for i := 0; i < len(header); i += 2 {
+				r.Header.Set(header[i], header[i+1])
+			}
+			w.auth.Handler(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
+		}
+	}
+	keep := func(c *stytchmigrate.Config) { c.Rollout = stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep} }
+	w.says("X-Forwarded-Proto: https")
+	w.deploy(w.T, keep)
+	page("X-Forwarded-Proto", "https")
+	assert.Empty(w, w.told("plain_http"))
+	w.deploy(w.T, keep)
+	page()
+	assert.Len(w, w.hears("plain_http"), 1)
+	w.hears("not_kept")
+	w.shows("Mistake: Secure cookies over plain HTTP")
+	w.says("setting", "Config.Cookies.Insecure")
+	assert.Len(w, w.log.with(`"level":"WARN"`, `"setting":"Config.Cookies.Insecure"`), 1)
 }
 
 // lossy is a jar that the Stytch cookies do not get to.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -254,4 +255,50 @@ func TestHandlerThatSetsTheOldCookieIsNoMistake(t *testing.T) {
 		}
 		assert.Empty(t, mistakesSaid(t, a))
 	})
+}
+
+const plainHTTP = `plain_http | a browser drops the Stytch cookies, which are Secure, because its requests come over plain HTTP: serve HTTPS, or set Cookies.Insecure in development; a proxy that ends TLS has to send X-Forwarded-Proto: https | Config.Cookies.Insecure`
+
+// Each row is pages of a browser that does not keep the Stytch cookies, over plain HTTP, and
+// what is said then. Header fields of all of them are written as "Name: value".
+func TestSecureCookiesOverPlainHTTPSayTheirName(t *testing.T) {
+	for name, row := range map[string]struct {
+		pages  int
+		host   string
+		header string
+		change func(*stytchmigrate.Config)
+		want   []string
+	}{
+		"three pages":                       {3, "app.test", "", nil, nil},
+		"four pages":                        {4, "app.test", "", nil, []string{plainHTTP}},
+		"it is said once":                   {12, "app.test", "", nil, []string{plainHTTP}},
+		"on localhost":                      {4, "localhost:8080", "Sec-Fetch-Site: none", nil, []string{plainHTTP}},
+		"a page that says what it is":       {3, "app.test", "Referer: http://app.test/", nil, []string{plainHTTP}},
+		"a first and a second page":         {2, "app.test", "Referer: http://app.test/", nil, nil},
+		"a form":                            {3, "app.test", "Origin: http://app.test", nil, []string{plainHTTP}},
+		"behind a proxy that says https":    {8, "app.test", "X-Forwarded-Proto: https", nil, nil},
+		"behind a proxy that says nothing":  {8, "app.test", "Sec-Fetch-Site: same-origin", nil, nil},
+		"a browser that keeps the cookies":  {-8, "app.test", "", nil, nil},
+		"the same, of a page":               {-8, "app.test", "Referer: http://app.test/", nil, nil},
+		"the setting is right":              {8, "app.test", "", apptest.CookieOptions(func(o *stytchmigrate.CookieOptions) { o.Insecure = true }), nil},
+		"no cookies are written to a fetch": {8, "app.test", "Sec-Fetch-Dest: image", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				jar := "sid=ada-1"
+				for range max(row.pages, -row.pages) {
+					r := httptest.NewRequest(http.MethodGet, "http://"+row.host+"/page", nil)
+					r.Header.Set("Cookie", jar)
+					if name, value, ok := strings.Cut(row.header, ": "); ok {
+						r.Header.Set(name, value)
+					}
+					got := a.Do(r)
+					if row.pages < 0 {
+						jar = got.Jar(jar)
+					}
+				}
+				assert.Equal(t, row.want, mistakesSaid(t, a))
+			}, changes(row.change)...)
+		})
+	}
 }
