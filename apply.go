@@ -25,7 +25,7 @@ type applier struct {
 	tombstones *tombstones.Tombstones
 	logouts    *logouts
 	unkept     *mistakes.Pages
-	again      *mistakes.Pages // see decider.again
+	again      *mistakes.Pages // see migrator.again
 	report     *reporter
 	log        *slog.Logger
 
@@ -67,7 +67,7 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	if write && d.cause == causeRecord {
 		defer a.givenAgain(w, r, d)
 	}
-	if write && d.session != nil && len(d.change.Expire) > 0 {
+	if d.session != nil && len(d.change.Expire) > 0 {
 		defer a.expiredAgain(w, r, d)
 	}
 	// Deferred, because a handler may panic after it has answered: the browser has

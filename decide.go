@@ -28,7 +28,6 @@ type decider struct {
 	report     *reporter
 	timeout    time.Duration
 	came       *mistakes.Cookies
-	again      *mistakes.Pages // whose response expired a legacy cookie, by the id of the Stytch session
 }
 
 // decide returns the decision on a request with the cookies c.
@@ -101,10 +100,10 @@ func (d *decider) decideStytch(ctx context.Context, r *http.Request, c *cookies.
 		out.change.Set = tokensOf(st.Live)
 	}
 	if !c.HasLegacy {
-		d.again.Kept(st.Live.Session.ID)
+		d.migrator.again.Kept(st.Live.Session.ID)
 		return out
 	}
-	out.given = d.again.Of(st.Live.Session.ID)
+	out.given = d.migrator.again.Of(st.Live.Session.ID)
 	out = d.decideBoth(ctx, r, c, st.Live, out)
 	attachmentOf(st.Live).expired.Store(len(out.change.Expire) > 0)
 	return out

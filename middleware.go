@@ -106,13 +106,12 @@ func New(cfg Config) (*Middleware, error) {
 		API: api, Sessions: sessions, Records: recs, Tombstones: ended, Limiter: rollout, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: calls.LogError,
 	})
-	migrator := &migrator{&cfg, exchanges, ended, hmacs, rollout, mistakes.NewPages(notKeptAfter), report}
-	again := mistakes.NewPages(comesAgainAfter)
+	migrator := &migrator{&cfg, exchanges, ended, hmacs, rollout, mistakes.NewPages(notKeptAfter), mistakes.NewPages(comesAgainAfter), report}
 	logouts := &logouts{policy, legacy, sessions, ended, recs, api, report, cfg.Timeout}
 	return &Middleware{
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
-		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout, mistakes.NewCookies(policy.LegacyNames()), again},
-		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, again: again, report: report, log: cfg.Logger},
+		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout, mistakes.NewCookies(policy.LegacyNames())},
+		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, again: migrator.again, report: report, log: cfg.Logger},
 		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, absence: mistakes.NewAbsence(len(cfg.Legacy) > 0), anonymous: &requestInfo{by: policy},
 	}, nil
 }
@@ -191,7 +190,7 @@ func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.
 		m.absence.End()
 		if known.expired.Load() { // and the legacy cookie has not come again
 			known.expired.Store(false)
-			m.decider.again.Kept(entry.Session.ID)
+			m.decider.migrator.again.Kept(entry.Session.ID)
 		}
 	} else if some && m.absence.Counts() {
 		m.noteOtherCookies(r.Context())

@@ -33,7 +33,8 @@ type migrator struct {
 	tombstones *tombstones.Tombstones
 	names      *names.Names
 	rollout    *rollout
-	unkept     *mistakes.Pages
+	unkept     *mistakes.Pages // that gave a Stytch session again, by the key of the legacy session
+	again      *mistakes.Pages // that expired a legacy cookie again, by the id of the Stytch session
 	report     *reporter
 }
 
@@ -62,7 +63,7 @@ func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolved
 // foresee is decide in words, for Explain: what a legacy session would come to now, as far
 // as this process can tell without a call. held says that calls of exchanges are held back.
 func (m *migrator) foresee(now *rolloutInForce, legacy *resolvedSession, held *outbound.HeldBack) string {
-	why, until := m.exchanges.Refusal(legacy.key)
+	remembered, why := m.exchanges.Refusal(legacy.key)
 	switch isHeldBack := m.isHeldBack(now, legacy); {
 	case now.Stage == StageRetired && !isHeldBack:
 		return "anonymous; the old cookie is expired"
@@ -75,7 +76,7 @@ func (m *migrator) foresee(now *rolloutInForce, legacy *resolvedSession, held *o
 	case now.stopped():
 		return withCause(OutcomeLegacy, causeUntil)
 	case why != nil:
-		return foreseeError(why) + fmt.Sprintf("; this is remembered for %v", time.Until(until).Truncate(time.Second))
+		return foreseeError(why) + fmt.Sprintf("; this is remembered for %v", remembered.Truncate(time.Second))
 	}
 	const change = "; the Stytch cookies are set, and the old cookie stays"
 	switch err := m.cfg.checkMovable(legacy); {

@@ -40,11 +40,11 @@ func (c *Received) TooMany(r *http.Request) bool {
 // ReadFast is Read for what most requests carry: one JWT, with an opaque token or
 // without, or no session cookie at all. It returns the JWT, unchecked, or "" where
 // there is no session cookie. ok is false for every other request: call Read for it.
-// some tells with ok whether there is any cookie. ReadFast allocates nothing.
+// some tells whether there is a Cookie header. ReadFast allocates nothing.
 func (p *Policy) ReadFast(r *http.Request) (jwt string, some, ok bool) {
+	lines := r.Header["Cookie"]
 	token := false
-	for name, raw := range pairs(r.Header["Cookie"]) {
-		some = true
+	for name, raw := range pairs(lines) {
 		switch {
 		case raw == "" || !p.isRead(name):
 		case name == p.opts.SessionName:
@@ -52,10 +52,10 @@ func (p *Policy) ReadFast(r *http.Request) (jwt string, some, ok bool) {
 		case name == p.opts.JWTName && jwt == "":
 			jwt = raw
 		default:
-			return "", some, false
+			return "", true, false
 		}
 	}
-	return jwt, some, jwt != "" || !token
+	return jwt, len(lines) > 0, jwt != "" || !token
 }
 
 // Read collects the session cookies of r. It parses the header by the rules of

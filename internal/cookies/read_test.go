@@ -147,8 +147,9 @@ func TestReadFast(t *testing.T) {
 		"more pairs than allowed": {many(3000) + "jwt=x", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			jwt, some, ok := cookies.New(defaults(), sid).ReadFast(request(row.cookies))
-			assert.Equal(t, ok && strings.Trim(row.cookies, "; ") != "" && strings.Count(row.cookies, ";") < 3000, ok && some)
+			r := request(row.cookies)
+			jwt, some, ok := cookies.New(defaults(), sid).ReadFast(r)
+			assert.Equal(t, len(r.Header["Cookie"]) > 0, some)
 			assert.Equal(t, row.jwt, jwt)
 			assert.Equal(t, row.ok, ok)
 		})

@@ -165,14 +165,17 @@ func (m *Exchanger) knownRefusal(key string) *sharedResult {
 	return nil
 }
 
-// Refusal returns why this process would not exchange a legacy session now, and until
-// when it remembers that; zero: for good. nil: it would.
-func (m *Exchanger) Refusal(key string) (why error, until time.Time) {
+// Refusal returns why this process would not exchange a legacy session now, and for how
+// long it remembers that; zero: for good. A nil error: it would.
+func (m *Exchanger) Refusal(key string) (remembered time.Duration, why error) {
 	x := m.knownRefusal(key)
-	if x == nil {
-		return nil, time.Time{}
+	switch {
+	case x == nil:
+		return 0, nil
+	case x.until.IsZero():
+		return 0, x.Err
 	}
-	return x.Err, x.until
+	return time.Until(x.until), x.Err
 }
 
 // remember keeps a result that is not to be asked for again until its time is over.
