@@ -61,6 +61,9 @@ type visit struct {
 
 type visitKey struct{}
 
+// serve is newApp, or newSecureApp.
+type serve func(*testing.T, ...func(*stytchmigrate.Config)) *app
+
 // newApp serves an application over plain HTTP, where its cookies are Insecure.
 func newApp(t *testing.T, change ...func(*stytchmigrate.Config)) *app {
 	t.Helper()

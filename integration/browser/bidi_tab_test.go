@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// bidiTab is a tab of a user context, which is a cookie jar of its own.
+// bidiTab is a tab of a user context, which is a cookie jar of its own. It has a window
+// to itself: Firefox slows down what is behind others.
 type bidiTab struct {
 	*bidi
 	person, tab string
@@ -15,8 +16,10 @@ type bidiTab struct {
 }
 
 func (b *bidi) openTab(ctx context.Context, person string, first bool) (driver, error) {
+	b.windows.Lock()
+	defer b.windows.Unlock()
 	var opened struct{ Context string }
-	err := b.call(ctx, "browsingContext.create", params{"type": "tab", "userContext": person}, &opened)
+	err := b.call(ctx, "browsingContext.create", params{"type": "window", "userContext": person}, &opened)
 	if err != nil {
 		return nil, err
 	}
@@ -42,6 +45,8 @@ func (d *bidiTab) another(ctx context.Context) (driver, error) {
 func (d *bidiTab) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	d.windows.Lock()
+	defer d.windows.Unlock()
 	if d.first {
 		return d.call(ctx, "browser.removeUserContext", params{"userContext": d.person}, nil)
 	}

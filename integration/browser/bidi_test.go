@@ -16,6 +16,8 @@ type bidi struct {
 	conn *websocket.Conn
 	done chan struct{} // closed: nothing is read any more
 
+	windows sync.Mutex // held while one opens or closes: Firefox opens one beside another, which must not close meanwhile
+
 	mu      sync.Mutex // guards all below
 	last    int
 	waiting map[int]chan bidiMessage

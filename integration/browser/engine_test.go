@@ -33,11 +33,12 @@ type engine struct {
 
 // habits are what engines do differently where no rule of HTTP decides.
 type habits struct {
-	unsaid          string        // the SameSite that it reports for a cookie without the attribute
-	maxAge          time.Duration // the longest that it keeps a cookie for
-	secureLocally   bool          // takes Secure cookies on http://localhost and http://127.0.0.1
-	tellsConsole    bool          // its driver tells what pages write to the console
-	thirdPartyFrame bool          // sends cookies of SameSite=None in frames of other sites
+	unsaid        string        // the SameSite that it reports for a cookie without the attribute
+	maxAge        time.Duration // the longest that it keeps a cookie for
+	secureLocally bool          // takes Secure cookies on http://localhost and http://127.0.0.1
+	keepsPlain    bool          // shows pages of plain HTTP again that are no-store
+	partitions    bool          // keeps other cookies for a site's frames in pages of others
+	atOnce        int           // of forty requests, those that it sends at once over HTTP/2
 }
 
 // browser is a running one.
@@ -76,29 +77,26 @@ type driver interface {
 var (
 	chromium = &engine{
 		name: "Chromium", setting: "STYTCHMIGRATE_CHROMIUM", needs: []string{"chromium"}, launch: startChromium,
-		habits: habits{maxAge: maxAge, secureLocally: true, tellsConsole: true, thirdPartyFrame: true},
+		habits: habits{maxAge: maxAge, secureLocally: true, atOnce: 40},
 	}
 	firefox = &engine{
 		name: "Firefox", setting: "STYTCHMIGRATE_FIREFOX", needs: []string{"firefox-esr"}, launch: startFirefox,
-		habits: habits{maxAge: maxAge, secureLocally: true, tellsConsole: true},
+		habits: habits{maxAge: maxAge, secureLocally: true, partitions: true, atOnce: 40},
 	}
 	webkit = &engine{
 		name: "WebKit", setting: "STYTCHMIGRATE_WEBKIT", needs: []string{"WebKitWebDriver", "Xvfb"}, launch: startWebKit,
-		habits: habits{unsaid: "None", maxAge: math.MaxInt64},
+		habits: habits{unsaid: "None", maxAge: math.MaxInt64, keepsPlain: true, atOnce: 6},
 	}
 	engines = []*engine{chromium, firefox, webkit}
 )
 
-// inEngines runs a test in each engine, or in those that are named, and prints one
-// table of all. Firefox and WebKit take minutes on a small machine, so they run only if
-// their environment variable is set.
-func inEngines(t *testing.T, test func(*testing.T, *engine, *results), only ...*engine) {
+// inEngines runs a test in each engine, and prints one table of all. Firefox and WebKit
+// take minutes on a small machine, so they run only if their environment variable is
+// set.
+func inEngines(t *testing.T, test func(*testing.T, *engine, *results)) {
 	t.Parallel()
 	table := newResults(t)
-	if only == nil {
-		only = engines
-	}
-	for _, e := range only {
+	for _, e := range engines {
 		if e != chromium && os.Getenv(e.setting) == "" {
 			continue
 		}

@@ -14,9 +14,11 @@ import (
 
 // firefoxPreferences have the names of the tests lead to this machine, and nothing
 // else lead anywhere: there is no proxy on port 9. What Firefox asks its maker for
-// besides, its remote agent turns off.
+// besides, its remote agent turns off. It asks for no icons, which would be requests
+// that no test makes.
 const firefoxPreferences = `
 user_pref("network.dns.localDomains", "app.test,sub.app.test,other.test");
+user_pref("browser.chrome.site_icons", false);
 user_pref("network.proxy.type", 1);
 user_pref("network.proxy.http", "127.0.0.1");
 user_pref("network.proxy.http_port", 9);

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/stytchmigrate"
 	"example.com/stytchmigrate/stytchtest"
 )
 
@@ -45,14 +44,14 @@ func (a *app) comes(t *testing.T, path string, n int) {
 
 // A page from before the switch is open. All that it asks for comes at once, with
 // the old cookie: that is one exchange, and everything sees Ada.
-func TestPartsOfAPageComeAtOnce(t *testing.T) { inEngines(t, partsOfAPageComeAtOnce, chromium) }
+func TestPartsOfAPageComeAtOnce(t *testing.T) { inEngines(t, partsOfAPageComeAtOnce) }
 
 func partsOfAPageComeAtOnce(t *testing.T, e *engine, table *results) {
 	for _, tt := range []struct {
-		name   string
-		serve  func(*testing.T, ...func(*stytchmigrate.Config)) *app
-		atOnce int // what Chromium has under way to one host
-	}{{"over HTTP/1.1", newApp, 6}, {"over HTTP/2", newSecureApp, 40}} {
+		name string
+		serve
+		atOnce int // what browsers have under way to one host
+	}{{"over HTTP/1.1", newApp, 6}, {"over HTTP/2", newSecureApp, e.atOnce}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a, p := tt.serve(t), newTab(t, e)
@@ -112,7 +111,7 @@ func (a *app) sawAda(t *testing.T, n int) (by map[string]int) {
 }
 
 // Two tabs of one browser that are restored at the same time.
-func TestTwoTabsMoveOnce(t *testing.T) { inEngines(t, twoTabsMoveOnce, chromium) }
+func TestTwoTabsMoveOnce(t *testing.T) { inEngines(t, twoTabsMoveOnce) }
 
 func twoTabsMoveOnce(t *testing.T, e *engine, table *results) {
 	a, p := newApp(t), newTab(t, e)

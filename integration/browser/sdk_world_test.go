@@ -74,7 +74,7 @@ func (w *sdkWorld) listen(t *testing.T) {
 	behind.StartTLS()
 	t.Cleanup(behind.Close)
 	w.tls = behind.Listener.Addr().String()
-	w.proxy = serve(t, w)
+	w.proxy = listen(t, w)
 }
 
 // quiet is the log of servers that browsers hang up on.

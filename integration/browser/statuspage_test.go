@@ -14,7 +14,7 @@ import (
 	"example.com/stytchmigrate/statuspage"
 )
 
-func serve(t *testing.T, h http.Handler) string {
+func listen(t *testing.T, h http.Handler) string {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
@@ -47,7 +47,7 @@ func TestStatusPageLooks(t *testing.T) {
 		{"empty", printed(t, look, func(*statuspage.Page) {}), http.StatusOK},
 		{"wrong", printed(t, wrongForm(), busyDays), http.StatusUnprocessableEntity},
 	} {
-		url := serve(t, state.page)
+		url := listen(t, state.page)
 		small := screen{name: "small", width: 360, height: 740, phone: true}
 		for _, s := range []screen{desktop, phone, small, dark} {
 			t.Run(state.name+" "+s.name, func(t *testing.T) {
@@ -86,7 +86,7 @@ func TestStatusPageDial(t *testing.T) {
 	}{{"with scripts", false}, {"without scripts", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			rollout := stytchmigrate.Rollout{Stage: stytchmigrate.StageObserve, HoldBack: 99}
-			url := serve(t, statuspage.New(statuspage.Options{Dial: dialOf(&rollout)}))
+			url := listen(t, statuspage.New(statuspage.Options{Dial: dialOf(&rollout)}))
 			p := newChromiumTab(t, desktop)
 			p.do(call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: tt.noScripts}))
 			p.do(chromedp.Navigate(url + "/ops"))
@@ -106,7 +106,7 @@ func TestStatusPageDial(t *testing.T) {
 // What is wrong is said where it was typed, and nothing that was typed is lost.
 func TestStatusPageDialWrong(t *testing.T) {
 	rollout := stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 90}
-	url := serve(t, statuspage.New(statuspage.Options{Dial: dialOf(&rollout)}))
+	url := listen(t, statuspage.New(statuspage.Options{Dial: dialOf(&rollout)}))
 	p := newChromiumTab(t, phone)
 	p.do(chromedp.Navigate(url + "/ops"))
 

@@ -103,15 +103,23 @@ func leave(ctx context.Context, d driver, act func() error) error {
 	}
 	there := fmt.Sprintf(`window.leftAs !== %d && document.readyState === "complete"`, mark)
 	for {
-		if raw, err := d.eval(ctx, there); err == nil && string(raw) == "true" { // an error: one page is going, the other has not come
+		raw, err := glance(ctx, d, there)
+		if err == nil && string(raw) == "true" { // an error: one page is going, the other has not come
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for a page: %w", ctx.Err())
+			return fmt.Errorf("waiting for a page: %s, %w", raw, err)
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// glance evaluates what takes no time. A page that goes may take the answer with it.
+func glance(ctx context.Context, d driver, expression string) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return d.eval(ctx, expression)
 }
 
 // says is the heading of a page that has come whole.
@@ -119,9 +127,7 @@ func (p *tab) says() (text string) {
 	p.t.Helper()
 	const heading = `document.readyState === "complete" ? document.querySelector("h1")?.textContent ?? "" : ""`
 	require.Eventually(p.t, func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		raw, err := p.driver.eval(ctx, heading) // fails where the page has only just begun
+		raw, err := glance(context.Background(), p.driver, heading) // fails where the page has only just begun
 		return err == nil && json.Unmarshal(raw, &text) == nil && text != ""
 	}, patience, time.Millisecond)
 	return text

@@ -165,18 +165,9 @@ func (t *webdriverTab) travel(ctx context.Context, by int) error {
 }
 
 func (t *webdriverTab) eval(ctx context.Context, expression string) (json.RawMessage, error) {
-	script := "const done = arguments[0]; " + asJSON(expression) + ".then(value => done({value}), error => done({error: String(error)}))"
-	var r struct {
-		Value string
-		Error *string
-	}
-	if err := t.command(ctx, http.MethodPost, "/execute/async", params{"script": script, "args": []any{}}, &r); err != nil {
-		return nil, err
-	}
-	if r.Error != nil {
-		return nil, errors.New(*r.Error)
-	}
-	return json.RawMessage(r.Value), nil
+	var text string
+	err := t.command(ctx, http.MethodPost, "/execute/sync", params{"script": "return " + asJSON(expression), "args": []any{}}, &text)
+	return json.RawMessage(text), err
 }
 
 // cookies are those of all hosts that were opened. A driver tells only what is for
