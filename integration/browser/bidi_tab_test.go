@@ -53,8 +53,12 @@ func (d *bidiTab) close() error {
 	return d.call(ctx, "browsingContext.close", params{"context": d.tab}, nil)
 }
 
+// navigate waits as leave does: Firefox's own wait was seen to miss the page where the
+// one before had only just come.
 func (d *bidiTab) navigate(ctx context.Context, url string) error {
-	return d.call(ctx, "browsingContext.navigate", params{"context": d.tab, "url": url, "wait": "complete"}, nil)
+	return leave(ctx, d, func() error {
+		return d.call(ctx, "browsingContext.navigate", params{"context": d.tab, "url": url, "wait": "none"}, nil)
+	})
 }
 
 func (d *bidiTab) travel(ctx context.Context, by int) error {
