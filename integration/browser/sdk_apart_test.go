@@ -153,7 +153,8 @@ func TestSDKAndMiddlewareRefresh(t *testing.T) {
 	w := newSDKWorld(t, readable)
 	w.clock(-10 * time.Minute)
 	p := w.open(t, sdkSite)
-	p.moves()
+	p.signIn()
+	assert.Equal(t, "migrated ada@example.com", p.visit())
 	first := w.stytch.Sessions()[0]
 
 	w.clock(-9 * time.Minute)
