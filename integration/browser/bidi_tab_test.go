@@ -7,24 +7,46 @@ import (
 	"time"
 )
 
-// bidiTab is a tab of a user context, which is a cookie jar of its own. It has a window
-// to itself: Firefox slows down what is behind others.
+// bidiTab is a tab of a user context, which is a cookie jar of its own.
 type bidiTab struct {
 	*bidi
 	person, tab string
-	first       bool // its end is the end of the jar
+	beside      string // the blank tab that keeps its window open
+	first       bool   // its end is the end of the jar
 }
 
+// openTab opens a tab in a window in which no test has one: Firefox slows down what is
+// behind others. The windows stay open for the next tests, since one costs Firefox a
+// second of work.
 func (b *bidi) openTab(ctx context.Context, person string, first bool) (driver, error) {
-	b.windows.Lock()
-	defer b.windows.Unlock()
-	var opened struct{ Context string }
-	err := b.call(ctx, "browsingContext.create", params{"type": "window", "userContext": person}, &opened)
+	b.opening.Lock()
+	defer b.opening.Unlock()
+	window, err := b.window(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d := &bidiTab{b, person, opened.Context, first}
+	tab, err := b.create(ctx, params{"type": "tab", "userContext": person, "referenceContext": window})
+	if err != nil {
+		return nil, err
+	}
+	d := &bidiTab{b, person, tab, window, first}
 	return d, d.looks(ctx, desktop)
+}
+
+// window is one without a tab of a test. The caller holds opening.
+func (b *bidi) window(ctx context.Context) (string, error) {
+	if n := len(b.windows); n > 0 {
+		window := b.windows[n-1]
+		b.windows = b.windows[:n-1]
+		return window, nil
+	}
+	return b.create(ctx, params{"type": "window"})
+}
+
+func (b *bidi) create(ctx context.Context, p params) (string, error) {
+	var created struct{ Context string }
+	err := b.call(ctx, "browsingContext.create", p, &created)
+	return created.Context, err
 }
 
 func (d *bidiTab) looks(ctx context.Context, s screen) error {
@@ -45,8 +67,9 @@ func (d *bidiTab) another(ctx context.Context) (driver, error) {
 func (d *bidiTab) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	d.windows.Lock()
-	defer d.windows.Unlock()
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	d.windows = append(d.windows, d.beside)
 	if d.first {
 		return d.call(ctx, "browser.removeUserContext", params{"userContext": d.person}, nil)
 	}

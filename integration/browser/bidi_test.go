@@ -16,7 +16,8 @@ type bidi struct {
 	conn *websocket.Conn
 	done chan struct{} // closed: nothing is read any more
 
-	windows sync.Mutex // held while one opens or closes: Firefox opens one beside another, which must not close meanwhile
+	opening sync.Mutex // held while a tab opens or closes; guards windows
+	windows []string   // blank tabs, each in a window in which no test has a tab
 
 	mu      sync.Mutex // guards all below
 	last    int

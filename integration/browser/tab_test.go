@@ -102,15 +102,28 @@ func leave(ctx context.Context, d driver, act func() error) error {
 		return err
 	}
 	there := fmt.Sprintf(`window.leftAs !== %d && document.readyState === "complete"`, mark)
+	var raw json.RawMessage
+	err := until(ctx, func() (bool, error) {
+		var err error
+		raw, err = glance(ctx, d, there) // an error: one page is going, the other has not come
+		return err == nil && string(raw) == "true", nil
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for a page: %s, %w", raw, err)
+	}
+	return nil
+}
+
+// until asks again and again whether something is so, until it is or there is an error.
+func until(ctx context.Context, is func() (bool, error)) error {
 	for {
-		raw, err := glance(ctx, d, there)
-		if err == nil && string(raw) == "true" { // an error: one page is going, the other has not come
-			return nil
+		if yes, err := is(); yes || err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for a page: %s, %w", raw, err)
-		case <-time.After(time.Millisecond):
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond): // a question costs an engine as much
 		}
 	}
 }

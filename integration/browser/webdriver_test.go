@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -47,41 +49,86 @@ func (d *webdriver) call(ctx context.Context, method, path string, p params, val
 
 var webdriverClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 
-// webdriverSession is a browser with a jar. A driver has one tab in hand at a time,
-// so a command holds the session while it takes its own in hand.
+// webdriverSession is a browser with one jar, for one test at a time. A driver has one
+// tab in hand at a time, so a command holds the session while it takes its own in hand.
 type webdriverSession struct {
 	*webdriver
 	path    string
 	network *localNetwork
+	home    string // the tab that keeps the browser open
 	free    func()
 
 	mu     sync.Mutex // guards all below, and which tab is in hand
 	inHand string
-	hosts  map[string]bool // whose pages were opened
-	spare  string          // the tab that looks for cookies; empty: not open yet
+	hosts  map[string]bool   // whose pages the test opened
+	spares map[string]string // by host, a tab with a blank page of it
+	tabs   []string          // of the test
 }
 
 // webdriverTab is a tab of it.
 type webdriverTab struct {
 	*webdriverSession
 	tab   string
-	first bool // its end is the end of the session
+	first bool // its end is the end of the test
 }
 
-// begin begins a session. Its commands do not wait for pages, for other tabs have
+// begin starts the browser. Its commands do not wait for pages, for other tabs have
 // something to do meanwhile: leave waits.
-func (d *webdriver) begin(ctx context.Context, n *localNetwork, free func()) (driver, error) {
+func (d *webdriver) begin(ctx context.Context, n *localNetwork) (*webdriverSession, error) {
 	capabilities := params{"alwaysMatch": params{"acceptInsecureCerts": true, "pageLoadStrategy": "none"}}
 	var begun struct{ SessionID string }
 	if err := d.call(ctx, http.MethodPost, "/session", params{"capabilities": capabilities}, &begun); err != nil {
 		return nil, err
 	}
-	s := &webdriverSession{webdriver: d, path: "/session/" + begun.SessionID, network: n, free: free, hosts: map[string]bool{}}
-	if err := d.call(ctx, http.MethodGet, s.path+"/window", nil, &s.inHand); err != nil {
+	s := &webdriverSession{webdriver: d, path: "/session/" + begun.SessionID, network: n, hosts: map[string]bool{}, spares: map[string]string{}}
+	err := d.call(ctx, http.MethodGet, s.path+"/window", nil, &s.home)
+	s.inHand = s.home
+	return s, err
+}
+
+// openTab opens a tab for the test.
+func (s *webdriverSession) openTab(ctx context.Context, first bool) (driver, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	handle, err := s.newTab(ctx)
+	if err != nil {
 		return nil, err
 	}
-	t := &webdriverTab{s, s.inHand, true}
-	return t, errors.Join(t.looks(ctx, desktop), s.show(ctx, t.tab, "localhost"))
+	s.tabs = append(s.tabs, handle)
+	return &webdriverTab{s, handle, first}, s.show(ctx, handle, "localhost")
+}
+
+// newTab opens one in a window of its own: GTK shows no tab that is behind another. The
+// caller holds mu.
+func (s *webdriverSession) newTab(ctx context.Context) (string, error) {
+	var opened struct{ Handle string }
+	err := s.in(ctx, s.home, http.MethodPost, "/window/new", params{"type": "window"}, &opened)
+	return opened.Handle, err
+}
+
+func (t *webdriverTab) another(ctx context.Context) (driver, error) { return t.openTab(ctx, false) }
+
+// close closes the tabs of the test and empties the jar, for the next test.
+func (t *webdriverTab) close() error {
+	if !t.first {
+		return nil // it ends with the first
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := t.clear(ctx); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	for _, tab := range t.tabs {
+		if err := t.in(ctx, tab, http.MethodDelete, "/window", nil, nil); err != nil {
+			t.mu.Unlock()
+			return err
+		}
+	}
+	t.tabs, t.hosts = nil, map[string]bool{}
+	t.mu.Unlock()
+	t.free()
+	return nil
 }
 
 func (t *webdriverTab) looks(ctx context.Context, s screen) error {
@@ -108,32 +155,6 @@ func (t *webdriverTab) command(ctx context.Context, method, path string, p param
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.in(ctx, t.tab, method, path, p, value)
-}
-
-func (s *webdriverSession) newTab(ctx context.Context) (string, error) {
-	var opened struct{ Handle string }
-	err := s.call(ctx, http.MethodPost, s.path+"/window/new", params{"type": "tab"}, &opened)
-	return opened.Handle, err
-}
-
-func (t *webdriverTab) another(ctx context.Context) (driver, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	handle, err := t.newTab(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &webdriverTab{t.webdriverSession, handle, false}, t.show(ctx, handle, "localhost")
-}
-
-func (t *webdriverTab) close() error {
-	if !t.first {
-		return nil // it ends with the first
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	defer t.free()
-	return t.call(ctx, http.MethodDelete, t.path, nil, nil)
 }
 
 func (t *webdriverTab) navigate(ctx context.Context, to string) error {
@@ -171,16 +192,13 @@ func (t *webdriverTab) eval(ctx context.Context, expression string) (json.RawMes
 }
 
 // cookies are those of all hosts that were opened. A driver tells only what is for
-// the page in hand, so a tab of its own looks at a blank page of each.
+// the page in hand, so a tab with a blank page of the host is taken in hand.
 func (t *webdriverTab) cookies(ctx context.Context) (out []kept, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for host := range t.hosts {
-		if err := t.look(ctx, host); err != nil {
-			return nil, err
-		}
-		var all []webdriverCookie
-		if err := t.in(ctx, t.spare, http.MethodGet, "/cookie", nil, &all); err != nil {
+		all, err := t.cookiesOf(ctx, host)
+		if err != nil {
 			return nil, err
 		}
 		for _, c := range all {
@@ -190,14 +208,26 @@ func (t *webdriverTab) cookies(ctx context.Context) (out []kept, err error) {
 	return out, nil
 }
 
-// look opens a host's blank page in the spare tab. The caller holds mu.
-func (s *webdriverSession) look(ctx context.Context, host string) (err error) {
-	if s.spare == "" {
-		if s.spare, err = s.newTab(ctx); err != nil {
-			return err
-		}
+// cookiesOf are those of a host. The caller holds mu.
+func (s *webdriverSession) cookiesOf(ctx context.Context, host string) (all []webdriverCookie, err error) {
+	spare, err := s.spare(ctx, host)
+	if err != nil {
+		return nil, err
 	}
-	return s.show(ctx, s.spare, host)
+	err = s.in(ctx, spare, http.MethodGet, "/cookie", nil, &all)
+	return all, err
+}
+
+// spare is the tab with a host's blank page. The caller holds mu.
+func (s *webdriverSession) spare(ctx context.Context, host string) (tab string, err error) {
+	if tab, ok := s.spares[host]; ok {
+		return tab, nil
+	}
+	if tab, err = s.newTab(ctx); err != nil {
+		return "", err
+	}
+	s.spares[host] = tab
+	return tab, s.show(ctx, tab, host)
 }
 
 // show opens a host's blank page in a tab. A new tab is there for the tests once it
@@ -209,13 +239,12 @@ func (s *webdriverSession) show(ctx context.Context, tab, host string) error {
 		return err
 	}
 	there := params{"script": `return document.readyState === "complete" && location.href === arguments[0]`, "args": []string{at}}
-	for {
-		var is bool
-		if err := s.in(ctx, tab, http.MethodPost, "/execute/sync", there, &is); is || ctx.Err() != nil {
-			return err
+	return until(ctx, func() (is bool, err error) {
+		if err := s.in(ctx, tab, http.MethodPost, "/execute/sync", there, &is); err != nil {
+			return false, ctx.Err() // one page is going, the other has not come
 		}
-		time.Sleep(time.Millisecond)
-	}
+		return is, nil
+	})
 }
 
 type webdriverCookie struct {
@@ -232,19 +261,49 @@ func (c webdriverCookie) kept() kept {
 	return k
 }
 
-// clear deletes the cookies of all hosts that were opened.
+// clear deletes the cookies of all hosts that were opened, and of the domains above
+// them, which they may have set cookies for.
 func (t *webdriverTab) clear(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	all := map[string]bool{}
 	for host := range t.hosts {
-		if err := t.look(ctx, host); err != nil {
-			return err
+		all[host] = true
+		if _, parent, ok := strings.Cut(host, "."); ok && strings.Contains(parent, ".") && strings.HasSuffix(host, ".test") {
+			all[parent] = true
 		}
-		if err := t.in(ctx, t.spare, http.MethodDelete, "/cookie", nil, nil); err != nil {
-			return err
+	}
+	for host := range all {
+		if err := t.clearHost(ctx, host); err != nil {
+			return fmt.Errorf("deleting the cookies of %s: %w", host, err)
 		}
 	}
 	return nil
+}
+
+// clearHost waits until the cookies are gone. WebKit answers the command before it has
+// deleted them (WebAutomationSession::deleteAllCookies), and would then delete what the
+// next page sets. So a cookie of our own is set, which goes with the others. The caller
+// holds mu.
+func (s *webdriverSession) clearHost(ctx context.Context, host string) error {
+	spare, err := s.spare(ctx, host)
+	if err != nil {
+		return err
+	}
+	last := params{"cookie": params{"name": "last", "value": "x", "path": "/", "secure": true}}
+	if err := s.in(ctx, spare, http.MethodPost, "/cookie", last, nil); err != nil {
+		return err
+	}
+	if all, err := s.cookiesOf(ctx, host); err != nil || !slices.ContainsFunc(all, func(c webdriverCookie) bool { return c.Name == "last" }) {
+		return errors.Join(err, errors.New("the cookie was not set"))
+	}
+	if err := s.in(ctx, spare, http.MethodDelete, "/cookie", nil, nil); err != nil {
+		return err
+	}
+	return until(ctx, func() (bool, error) {
+		all, err := s.cookiesOf(ctx, host)
+		return len(all) == 0, err
+	})
 }
 
 // said is nothing: the protocol has no command for it.

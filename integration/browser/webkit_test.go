@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // webkitProcesses are a screen in memory, a proxy that knows the names of
@@ -25,7 +24,7 @@ type webkitProcesses struct {
 	network *localNetwork
 
 	mu      sync.Mutex // guards all below
-	free    []*webdriver
+	free    []*webdriverSession
 	started []*exec.Cmd
 }
 
@@ -62,27 +61,41 @@ func (w *webkitProcesses) stop() error {
 	return nil
 }
 
-// open begins a session, with a driver that has none.
+// open opens a tab in a browser that no test has, or starts one.
 func (w *webkitProcesses) open(ctx context.Context) (driver, error) {
-	d, err := w.driver(ctx)
+	s, err := w.session(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return d.begin(ctx, w.network, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.free = append(w.free, d)
-	})
+	return s.openTab(ctx, true)
 }
 
-func (w *webkitProcesses) driver(ctx context.Context) (*webdriver, error) {
+func (w *webkitProcesses) session(ctx context.Context) (*webdriverSession, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n := len(w.free); n > 0 {
-		d := w.free[n-1]
+		s := w.free[n-1]
 		w.free = w.free[:n-1]
-		return d, nil
+		return s, nil
 	}
+	d, err := w.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := d.begin(ctx, w.network)
+	if err != nil {
+		return nil, err
+	}
+	s.free = func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.free = append(w.free, s)
+	}
+	return s, nil
+}
+
+// start starts a driver. The caller holds mu.
+func (w *webkitProcesses) start(ctx context.Context) (*webdriver, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -115,11 +128,7 @@ func freePort() (int, error) {
 
 // listens waits until a driver that was started does.
 func (d *webdriver) listens(ctx context.Context) error {
-	for {
-		err := d.call(ctx, http.MethodGet, "/status", nil, nil)
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	return until(ctx, func() (bool, error) {
+		return d.call(ctx, http.MethodGet, "/status", nil, nil) == nil, nil
+	})
 }
