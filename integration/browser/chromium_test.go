@@ -38,6 +38,8 @@ func startChromium() (browser, error) {
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-features", "Translate,BlinkGenPropertyTrees,SpareRendererForSitePerProcess"),                 // chromedp's, and no process in reserve
+		chromedp.Flag("renderer-process-limit", "1"),                                                                        // for pages of one site and one test
 		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"), // whatever it asks for besides
 		chromedp.Flag("ignore-certificate-errors-spki-list", keyOfHTTPTest()),
 	)

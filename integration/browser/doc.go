@@ -3,13 +3,13 @@
 // API.
 //
 // There are three engines: Chromium, Firefox, and WebKit, which is Safari's. The tests
-// of cookies run in each, through one interface (driver). What engines do differently
-// is in their habits, or a row of the test says so. The tests of Stytch's SDK and of
-// the status page run in Chromium.
+// of cookies, of roads over several pages and of the example run in each, through one
+// interface (driver). What engines do differently is in their habits, or a row of the
+// test says so. The tests of Stytch's SDK and of the status page run in Chromium.
 //
-// Tests are skipped where chromium is missing, and what needs a package of npm where
-// `npm ci` was not run here. With STYTCHMIGRATE_CHROMIUM=required they fail instead.
-// Firefox (firefox-esr) and WebKit (WebKitWebDriver and Xvfb) run with
-// STYTCHMIGRATE_FIREFOX=required and STYTCHMIGRATE_WEBKIT=required. The tests write what they saw to the
+// Tests are skipped where a browser is missing (chromium, firefox-esr, or WebKitWebDriver
+// with Xvfb), and what needs a package of npm where `npm ci` was not run here. With
+// STYTCHMIGRATE_CHROMIUM=required, STYTCHMIGRATE_FIREFOX=required and
+// STYTCHMIGRATE_WEBKIT=required they fail instead. The tests write what they saw to the
 // folder that STYTCHMIGRATE_SCREENSHOTS names, if it is set.
 package browser

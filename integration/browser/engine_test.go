@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"math"
-	"os"
 	"os/exec"
 	"sync"
 	"testing"
@@ -90,16 +89,11 @@ var (
 	engines = []*engine{chromium, firefox, webkit}
 )
 
-// inEngines runs a test in each engine, and prints one table of all. Firefox and WebKit
-// take minutes on a small machine, so they run only if their environment variable is
-// set.
+// inEngines runs a test in each engine, and prints one table of all.
 func inEngines(t *testing.T, test func(*testing.T, *engine, *results)) {
 	t.Parallel()
 	table := newResults(t)
 	for _, e := range engines {
-		if e != chromium && os.Getenv(e.setting) == "" {
-			continue
-		}
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, e, table)

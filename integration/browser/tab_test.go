@@ -114,16 +114,17 @@ func leave(ctx context.Context, d driver, act func() error) error {
 	return nil
 }
 
-// until asks again and again whether something is so, until it is or there is an error.
+// until asks whether something is so, until it is or there is an error. It asks less and
+// less often: on a busy machine the questions would take the time of what they ask for.
 func until(ctx context.Context, is func() (bool, error)) error {
-	for {
+	for wait := 2 * time.Millisecond; ; wait = min(wait*3/2, 50*time.Millisecond) {
 		if yes, err := is(); yes || err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(5 * time.Millisecond): // a question costs an engine as much
+		case <-time.After(wait):
 		}
 	}
 }
