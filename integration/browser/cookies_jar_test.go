@@ -180,7 +180,7 @@ func newResults(t *testing.T) *results {
 			lines = append(lines, fmt.Sprintf("%-75s %-24s %s", before, strings.Join(engines, " "), after))
 		}
 		slices.Sort(lines)
-		t.Log("\n" + strings.Join(lines, "\n"))
+		t.Log(t.Name() + "\n" + strings.Join(lines, "\n"))
 	})
 	return r
 }

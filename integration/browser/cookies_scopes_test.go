@@ -121,4 +121,5 @@ func cookiesOfALongJWT(t *testing.T, e *engine, table *results) {
 	assert.Equal(t, []string{tokenCookie}, next.names())
 	assert.Zero(t, a.stytch.Count(stytchtest.Authenticate), "the token is known until the JWT would expire")
 	assert.Equal(t, 1, a.stytch.Count(stytchtest.Migrate))
+	table.say(t, "the token is kept, and the old JWT goes with the old cookie")
 }
