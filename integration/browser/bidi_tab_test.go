@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -126,7 +127,10 @@ func (d *bidiTab) click(ctx context.Context, css string) error {
 		{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0},
 	}
 	mouse := params{"type": "pointer", "id": "mouse", "actions": steps}
-	return d.call(ctx, "input.performActions", params{"context": d.tab, "actions": []params{mouse}}, nil)
+	if err := d.call(ctx, "input.performActions", params{"context": d.tab, "actions": []params{mouse}}, nil); err != nil {
+		return fmt.Errorf("%w: %w", errGoing, err) // Firefox waits for the page to have dealt with the click
+	}
+	return nil
 }
 
 // jarOf names the cookies of a person. Those that a site has in frames of others

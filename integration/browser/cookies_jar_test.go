@@ -134,11 +134,20 @@ func (a *app) hears(p *tab, url string, what does) visit {
 	slices.Sort(want)
 	before := len(a.seen("/"))
 	p.do(what)
-	seen := a.seen("/")
-	require.Greater(p.t, len(seen), before, "no request came")
-	v := seen[before]
+	v := a.request(p.t, url, before)
 	assert.Equal(p.t, want, v.carried, "what the browser has for %s, and what it sent", url)
 	return v
+}
+
+// request is the first for an address, after those that had come before.
+func (a *app) request(t *testing.T, to string, before int) visit {
+	t.Helper()
+	u, err := url.Parse(to)
+	require.NoError(t, err)
+	after := a.seen("/")[before:]
+	i := slices.IndexFunc(after, func(v visit) bool { return v.host == u.Hostname() && v.path == u.RequestURI() })
+	require.GreaterOrEqual(t, i, 0, "no request for %s came", to)
+	return after[i]
 }
 
 // belongs says whether a cookie goes with a request (RFC 6265 section 5.4), if the

@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -90,26 +91,32 @@ func evaluate[T any](p *tab, expression string) (v T) {
 
 var marks atomic.Int64
 
+// errGoing is what a driver says of an act when it has no answer, because the page went
+// with it.
+var errGoing = errors.New("the page is going")
+
 // leave waits until an act has brought another page, and that has loaded. The page
 // that is left gets a mark of its own: one that the back/forward cache brings back
-// has the mark of another time.
+// has the mark of another time. A new tab may load its first page, about:blank, once
+// more, which is none that an act brings.
 func leave(ctx context.Context, d driver, act func() error) error {
 	mark := marks.Add(1)
 	if _, err := d.eval(ctx, fmt.Sprintf("window.leftAs = %d", mark)); err != nil {
-		return err
+		return fmt.Errorf("marking the page: %w", err)
 	}
-	if err := act(); err != nil {
-		return err
+	lost := act()
+	if lost != nil && !errors.Is(lost, errGoing) {
+		return lost
 	}
-	there := fmt.Sprintf(`window.leftAs !== %d && document.readyState === "complete"`, mark)
+	there := fmt.Sprintf(`window.leftAs !== %d && location.href !== "about:blank" && document.readyState === "complete"`, mark)
 	var raw json.RawMessage
+	var unknown error // one page is going, the other has not come
 	err := until(ctx, func() (bool, error) {
-		var err error
-		raw, err = glance(ctx, d, there) // an error: one page is going, the other has not come
-		return err == nil && string(raw) == "true", nil
+		raw, unknown = glance(ctx, d, there)
+		return unknown == nil && string(raw) == "true", nil
 	})
 	if err != nil {
-		return fmt.Errorf("waiting for a page: %s, %w", raw, err)
+		return fmt.Errorf("waiting for a page: %s, %w", raw, errors.Join(err, unknown, lost))
 	}
 	return nil
 }

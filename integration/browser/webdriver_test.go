@@ -115,19 +115,26 @@ func (t *webdriverTab) close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	if err := t.closeTabs(ctx); err != nil {
+		return err
+	}
 	if err := t.clear(ctx); err != nil {
 		return err
 	}
-	t.mu.Lock()
-	for _, tab := range t.tabs {
-		if err := t.in(ctx, tab, http.MethodDelete, "/window", nil, nil); err != nil {
-			t.mu.Unlock()
+	t.hosts = map[string]bool{}
+	t.free()
+	return nil
+}
+
+func (s *webdriverSession) closeTabs(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, tab := range s.tabs {
+		if err := s.in(ctx, tab, http.MethodDelete, "/window", nil, nil); err != nil {
 			return err
 		}
 	}
-	t.tabs, t.hosts = nil, map[string]bool{}
-	t.mu.Unlock()
-	t.free()
+	s.tabs = nil
 	return nil
 }
 
@@ -143,6 +150,7 @@ func (t *webdriverTab) picture(ctx context.Context) (png []byte, err error) {
 // in takes a tab in hand and gives a command. The caller holds mu.
 func (s *webdriverSession) in(ctx context.Context, tab, method, path string, p params, value any) error {
 	if s.inHand != tab {
+		s.inHand = "" // unknown, if there is no answer in time
 		if err := s.call(ctx, http.MethodPost, s.path+"/window", params{"handle": tab}, nil); err != nil {
 			return err
 		}
