@@ -12,6 +12,7 @@ import (
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/latch"
 	"example.com/stytchmigrate/internal/mistakes"
+	"example.com/stytchmigrate/internal/oldcode"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/tombstones"
 )
@@ -26,6 +27,8 @@ type applier struct {
 	logouts    *logouts
 	unkept     *mistakes.Pages
 	again      *mistakes.Pages // see migrator.again
+	oldCode    *oldcode.Watch
+	rollout    *rollout
 	report     *reporter
 	log        *slog.Logger
 
@@ -168,14 +171,7 @@ func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, w
 	}
 	stays := d.change.Watch
 	h.Classify = func(entry int, value string) cookies.Action {
-		set, several, err := a.legacy.find(entry, r, []string{value})
-		switch {
-		case err != nil || several || set != nil && (current == nil || !isRenewed(set, current, stays)):
-			return cookies.Overruled
-		case set != nil:
-			return cookies.Renewed
-		}
-		return cookies.NoAction
+		return a.classify(r, entry, value, current, stays)
 	}
 	if write {
 		ctx := context.WithoutCancel(r.Context())
@@ -184,6 +180,25 @@ func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, w
 		}
 	}
 	return h
+}
+
+// classify says which session is in a legacy cookie that the handler set: see
+// cookies.Handler.Classify. current is the session that moved or stays; nil: none.
+func (a *applier) classify(r *http.Request, entry int, value string, current *resolvedSession, stays bool) cookies.Action {
+	set, err := a.legacy.resolve(entry, r, value)
+	switch {
+	case err != nil && current == nil && a.rollout.now().Stage == StageRetired:
+		return cookies.NoAction // Resolve may have lost its store for good, and the Stytch session must live on
+	case err != nil:
+		return cookies.Overruled
+	case set == nil:
+		return cookies.NoAction
+	}
+	a.oldCode.Set()
+	if current == nil || !isRenewed(set, current, stays) {
+		return cookies.Overruled
+	}
+	return cookies.Renewed
 }
 
 // goneOf returns cookies.Handler.Gone: whether Resolve has no session for the cookie any

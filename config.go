@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/userinfo"
 )
@@ -292,4 +293,53 @@ type Store interface {
 	// Release gives the claim on key back, if owner has it. Else it does nothing,
 	// and that is no error.
 	Release(ctx context.Context, key, owner string) error
+}
+
+func (o *CookieOptions) check(p *redact.Problems) {
+	for _, f := range []struct{ field, name string }{{"Cookies.SessionName", o.SessionName}, {"Cookies.JWTName", o.JWTName}} {
+		checkName(p, f.field, f.name)
+		demands := cookies.DemandsOf(f.name)
+		p.Add(demands.HostOnly && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
+		p.Add(demands.Secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
+		p.Add(demands.HTTPOnly && o.ReadableByScripts, "%s %q: a browser refuses this name with Cookies.ReadableByScripts", f.field, f.name)
+	}
+	p.Add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)
+	p.Add(o.SameSite == http.SameSiteNoneMode && o.Insecure, "Cookies.SameSite: a browser refuses None with Cookies.Insecure")
+	p.Add(o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode, "Cookies.SameSite %d: unknown", o.SameSite)
+	checkScope(p, "Cookies", CookieScope{o.Domain, o.Path})
+	for i, s := range o.OldScopes {
+		checkScope(p, fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
+		p.Add(s.normal() == (CookieScope{o.Domain, o.Path}).normal(), "Cookies.OldScopes[%d]: is the scope in use", i)
+	}
+}
+
+func (l *LegacyCookie) check(p *redact.Problems, field string, o *CookieOptions) {
+	at := field + ".Name"
+	for j, name := range l.names() {
+		if j > 0 {
+			at = fmt.Sprintf("%s.Also[%d]", field, j-1)
+		}
+		checkName(p, at, name)
+		p.Add(name == o.SessionName || name == o.JWTName, "%s %q: is a Stytch cookie's name", at, name)
+	}
+	p.Add(l.Resolve == nil, "%s.Resolve: must not be nil", field)
+	for _, w := range l.wrong {
+		p.Add(true, "%s: %s", field, w)
+	}
+	for j, s := range l.Scopes {
+		checkScope(p, fmt.Sprintf("%s.Scopes[%d]", field, j), s)
+	}
+}
+
+// checkName requires a token (RFC 6265 section 4.1.1).
+func checkName(p *redact.Problems, field, name string) {
+	p.Add((&http.Cookie{Name: name, Value: "v"}).Valid() != nil, "%s %q: is no cookie name", field, name)
+}
+
+func checkScope(p *redact.Problems, field string, s CookieScope) {
+	valid := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
+	p.Add(!valid, "%s: Domain %q is no domain", field, s.Domain)
+	bare := strings.Trim(s.Domain, ".")
+	p.Add(valid && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
+	p.Add(s.Path != "" && (s.Path[0] != '/' || (&http.Cookie{Name: "n", Value: "v", Path: s.Path}).Valid() != nil), "%s: Path %q is no path", field, s.Path)
 }

@@ -96,10 +96,11 @@ const (
 // beside the Stytch session, so that the next request costs one comparison and no
 // call of Resolve.
 type cachedRuling struct {
-	values [sha256.Size]byte // see hashLegacy
-	legacy *resolvedSession  // nil if the cookies hold no session
-	ruling ruling
-	until  time.Time
+	values  [sha256.Size]byte // see hashLegacy
+	legacy  *resolvedSession  // nil if the cookies hold no session, or those of several people
+	ruling  ruling
+	several bool // the cookies hold sessions of several people
+	until   time.Time
 }
 
 // attachment is what the middleware keeps beside a Stytch session in memory.

@@ -184,55 +184,6 @@ func legacyCookies(list []LegacyCookie) []cookies.Legacy {
 	return old
 }
 
-func (o *CookieOptions) check(p *redact.Problems) {
-	for _, f := range []struct{ field, name string }{{"Cookies.SessionName", o.SessionName}, {"Cookies.JWTName", o.JWTName}} {
-		checkName(p, f.field, f.name)
-		demands := cookies.DemandsOf(f.name)
-		p.Add(demands.HostOnly && (o.Domain != "" || o.Path != "/"), "%s %q: a __Host- cookie has no Domain, and Path=/", f.field, f.name)
-		p.Add(demands.Secure && o.Insecure, "%s %q: a browser refuses this name with Cookies.Insecure", f.field, f.name)
-		p.Add(demands.HTTPOnly && o.ReadableByScripts, "%s %q: a browser refuses this name with Cookies.ReadableByScripts", f.field, f.name)
-	}
-	p.Add(o.SessionName == o.JWTName, "Cookies.JWTName %q: must differ from Cookies.SessionName", o.JWTName)
-	p.Add(o.SameSite == http.SameSiteNoneMode && o.Insecure, "Cookies.SameSite: a browser refuses None with Cookies.Insecure")
-	p.Add(o.SameSite < http.SameSiteDefaultMode || o.SameSite > http.SameSiteNoneMode, "Cookies.SameSite %d: unknown", o.SameSite)
-	checkScope(p, "Cookies", CookieScope{o.Domain, o.Path})
-	for i, s := range o.OldScopes {
-		checkScope(p, fmt.Sprintf("Cookies.OldScopes[%d]", i), s)
-		p.Add(s.normal() == (CookieScope{o.Domain, o.Path}).normal(), "Cookies.OldScopes[%d]: is the scope in use", i)
-	}
-}
-
-func (l *LegacyCookie) check(p *redact.Problems, field string, o *CookieOptions) {
-	at := field + ".Name"
-	for j, name := range l.names() {
-		if j > 0 {
-			at = fmt.Sprintf("%s.Also[%d]", field, j-1)
-		}
-		checkName(p, at, name)
-		p.Add(name == o.SessionName || name == o.JWTName, "%s %q: is a Stytch cookie's name", at, name)
-	}
-	p.Add(l.Resolve == nil, "%s.Resolve: must not be nil", field)
-	for _, w := range l.wrong {
-		p.Add(true, "%s: %s", field, w)
-	}
-	for j, s := range l.Scopes {
-		checkScope(p, fmt.Sprintf("%s.Scopes[%d]", field, j), s)
-	}
-}
-
-// checkName requires a token (RFC 6265 section 4.1.1).
-func checkName(p *redact.Problems, field, name string) {
-	p.Add((&http.Cookie{Name: name, Value: "v"}).Valid() != nil, "%s %q: is no cookie name", field, name)
-}
-
-func checkScope(p *redact.Problems, field string, s CookieScope) {
-	valid := (&http.Cookie{Name: "n", Value: "v", Domain: s.Domain}).Valid() == nil
-	p.Add(!valid, "%s: Domain %q is no domain", field, s.Domain)
-	bare := strings.Trim(s.Domain, ".")
-	p.Add(valid && bare != "" && bare != "localhost" && !strings.Contains(bare, "."), "%s: Domain %q: browsers keep no cookie for a whole top-level domain", field, s.Domain)
-	p.Add(s.Path != "" && (s.Path[0] != '/' || (&http.Cookie{Name: "n", Value: "v", Path: s.Path}).Valid() != nil), "%s: Path %q is no path", field, s.Path)
-}
-
 // resolvedSession is a legacy session of a request.
 type resolvedSession struct {
 	entry   int // of Config.Legacy
@@ -240,6 +191,7 @@ type resolvedSession struct {
 	session LegacySession
 	key     string // of its record
 
+	mixed       bool   // another value of that cookie, in the same request, is a visitor's
 	fingerprint string // filled in only for a session that stays in memory, see decider.ruleOn
 }
 
@@ -250,19 +202,56 @@ type legacyResolver struct {
 }
 
 // first returns the legacy session that counts: the first entry of Config.Legacy that
-// has one decides. It returns nil if there is none. An error means that it can't be
-// told; its text is fit for a log.
-func (l *legacyResolver) first(r *http.Request, c *cookies.Received) (*resolvedSession, error) {
+// has one decides. It returns nil if there is none, or if there are those of several
+// people. An error means that it can't be told; its text is fit for a log.
+func (l *legacyResolver) first(r *http.Request, c *cookies.Received) (one *resolvedSession, several bool, err error) {
 	if !c.HasLegacy {
-		return nil, nil
+		return nil, false, nil
 	}
 	for i := range l.cookies {
 		s, several, err := l.find(i, r, c.Legacy[i])
 		if s != nil || several || err != nil {
-			return s, err
+			return s, several, err
 		}
 	}
-	return nil, nil
+	return nil, false, nil
+}
+
+// full returns the entries of Config.Legacy whose values in a request are all sessions,
+// and those sessions. An entry with a visitor's value beside a session is left out, and so
+// is one with a value that can't be told: a deletion goes by name and scope, and a browser
+// does not say which value is in which scope.
+func (l *legacyResolver) full(r *http.Request, c *cookies.Received) (entries []int, all []*resolvedSession, err error) {
+	for i, values := range c.Legacy {
+		found, failed := 0, error(nil)
+		visitors := len(values) > cookies.MaxDuplicates
+		for _, v := range values {
+			s, e := l.resolve(i, r, v)
+			if failed = errors.Join(failed, e); s != nil {
+				all, found = append(all, s), found+1
+			} else {
+				visitors = visitors || l.isVisitors(i, r, v)
+			}
+		}
+		if err = errors.Join(err, failed); failed == nil && found > 0 && !visitors {
+			entries = append(entries, i)
+		}
+	}
+	return entries, all, err
+}
+
+// isVisitors reports whether a value that is no session by one entry is none by the
+// others that read the same name either.
+func (l *legacyResolver) isVisitors(entry int, r *http.Request, value string) bool {
+	for i := range l.cookies {
+		if i == entry || l.cookies[i].Name != l.cookies[entry].Name {
+			continue
+		}
+		if s, err := l.resolve(i, r, value); s != nil || err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // every returns every legacy session that a request carries, and the errors of those
@@ -287,17 +276,22 @@ func (l *legacyResolver) find(entry int, r *http.Request, values []string) (one 
 	if len(values) > cookies.MaxDuplicates {
 		return nil, true, nil
 	}
+	var none []string
 	for _, v := range values {
 		s, err := l.resolve(entry, r, v)
 		switch {
 		case err != nil:
 			return nil, false, err
 		case s == nil:
+			none = append(none, v)
 		case one == nil:
 			one = s
 		case !sameSession(one.session, s.session):
 			return nil, true, nil
 		}
+	}
+	if one != nil {
+		one.mixed = slices.ContainsFunc(none, func(v string) bool { return l.isVisitors(entry, r, v) })
 	}
 	return one, false, nil
 }

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/mistakes"
+	"example.com/stytchmigrate/internal/oldcode"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/stytch"
 	"example.com/stytchmigrate/internal/tombstones"
@@ -114,15 +116,17 @@ func (d *decider) decideStytch(ctx context.Context, r *http.Request, c *cookies.
 // in every outage. The old code goes on serving the user by it.
 func (d *decider) unavailable(r *http.Request, c *cookies.Received, st *session.State) decision {
 	out := decision{requestInfo: requestInfo{outcome: OutcomeUnavailable, err: st.Err}}
-	if d.migrator.rollout.now().retired() {
-		return out
-	}
-	var err error
-	if out.legacy, err = d.first(r, c); err != nil && hasLeft(r) {
+	legacy, _, err := d.first(r, c)
+	if err != nil && hasLeft(r) {
 		out.gone = true
 	} else if err != nil {
 		d.report.logError(r.Context(), err)
 		out.cause = causeApplication // an old cookie that can't be resolved must show on the status page
+	}
+	if legacy != nil {
+		if _, retired := d.retire(r, c, legacy); !retired {
+			out.legacy = legacy
+		}
 	}
 	out.notForHandlers = out.legacy != nil && st.Stale != nil && st.Stale.LegacySession != out.legacy.key
 	return out
@@ -131,32 +135,31 @@ func (d *decider) unavailable(r *http.Request, c *cookies.Received, st *session.
 // decideLegacy decides by the legacy session of a request that has no live Stytch
 // session.
 func (d *decider) decideLegacy(ctx context.Context, r *http.Request, c *cookies.Received) decision {
-	if d.migrator.rollout.now().retired() {
-		return decision{change: d.migrator.retire(c)}
-	}
-	legacy, err := d.first(r, c)
+	legacy, several, err := d.first(r, c)
 	switch {
 	case err != nil && hasLeft(r):
 		return decision{gone: true}
 	case err != nil:
 		d.report.logError(r.Context(), err)
 		return decision{requestInfo: requestInfo{outcome: OutcomeUnavailable, err: err}}
-	case legacy == nil:
+	case legacy == nil && !several:
 		return decision{}
+	}
+	if change, retired := d.retire(r, c, legacy); retired || legacy == nil {
+		return decision{change: change}
 	}
 	return d.migrator.decide(ctx, r, legacy)
 }
 
 // first is legacyResolver.first, and learns from it whether the names and the keys of the
 // legacy cookies are right. A request with several values of one name says nothing.
-func (d *decider) first(r *http.Request, c *cookies.Received) (*resolvedSession, error) {
-	legacy, err := d.legacy.first(r, c)
-	switch {
-	case err != nil:
-		return nil, err
-	case legacy != nil:
+func (d *decider) first(r *http.Request, c *cookies.Received) (legacy *resolvedSession, several bool, err error) {
+	legacy, several, err = d.legacy.first(r, c)
+	if legacy != nil {
 		d.came.Good(legacy.entry)
-		return legacy, nil
+	}
+	if err != nil || legacy != nil || d.migrator.rollout.now().Stage == StageRetired { // only visitors' may be left
+		return legacy, several, err
 	}
 	for i, values := range c.Legacy {
 		if len(values) != 1 || d.came.Decided(i) {
@@ -168,17 +171,44 @@ func (d *decider) first(r *http.Request, c *cookies.Received) (*resolvedSession,
 			d.report.mistake(r.Context(), kindWrongCookie, fmt.Sprintf("Config.Legacy[%d]", i), d.legacy.cookies[i].Name)
 		}
 	}
-	return nil, nil
+	return nil, several, nil
+}
+
+// retire returns the change that expires the legacy sessions of a request in StageRetired,
+// and hides them from the handler. legacy is the one that counts; nil: they are of several
+// people. It returns false where the stage acts as StageObserve: a session is held back, or
+// the old code may still set its cookie. Then these cookies may be all that a user has.
+func (d *decider) retire(r *http.Request, c *cookies.Received, legacy *resolvedSession) (cookies.Change, bool) {
+	m := d.migrator
+	now, ctx := m.rollout.now(), context.WithoutCancel(r.Context())
+	if now.Stage != StageRetired || legacy != nil && m.isHeldBack(now, legacy) {
+		return cookies.Change{}, false
+	}
+	if m.oldCode.Lives() { // known without a call of Resolve
+		m.stillSet(ctx, legacy)
+		return cookies.Change{}, false
+	}
+	entries, all, err := m.legacy.full(r, c)
+	m.report.logError(ctx, err)
+	for _, s := range all {
+		m.oldCode.Started(s.session.StartedAt)
+		if m.isHeldBack(now, s) {
+			entries = slices.DeleteFunc(entries, func(i int) bool { return i == s.entry })
+		}
+	}
+	switch m.oldCode.Ask(ctx) {
+	case oldcode.Yes:
+		m.stillSet(ctx, legacy)
+		return cookies.Change{}, false
+	case oldcode.CantTell:
+		return cookies.Change{}, false
+	}
+	return cookies.Change{Expire: entries, Hide: len(entries) > 0}, true
 }
 
 // decideBoth decides on a request with a live Stytch session and a legacy cookie.
 // out is the decision on the Stytch session alone.
 func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Received, live *session.Entry, out decision) decision {
-	now := d.migrator.rollout.now()
-	if now.retired() {
-		out.changeLegacy(d.migrator.retire(c))
-		return out
-	}
 	ruled, err := d.ruleOn(r, c, live)
 	if err != nil {
 		if !hasLeft(r) {
@@ -187,14 +217,15 @@ func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Re
 		return out
 	}
 	legacy := ruled.legacy
-	if legacy == nil {
+	if legacy == nil && !ruled.several {
+		return out
+	}
+	if change, retired := d.retire(r, c, legacy); retired || legacy == nil {
+		out.changeLegacy(change)
 		return out
 	}
 	out.legacy = legacy
-	if now.Stage == StageRetired && !d.migrator.isHeldBack(now, legacy) {
-		out.changeLegacy(d.migrator.retire(c))
-		return out
-	}
+	now := d.migrator.rollout.now()
 	switch ruled.ruling {
 	case samePerson:
 		d.migrator.unkept.Kept(legacy.key)
@@ -228,11 +259,11 @@ func (d *decider) ruleOn(r *http.Request, c *cookies.Received, live *session.Ent
 	if ruled := cache.Load(); ruled != nil && ruled.values == values && now.Before(ruled.until) && isSafe(r) {
 		return ruled, nil
 	}
-	legacy, err := d.first(r, c)
+	legacy, several, err := d.first(r, c)
 	if err != nil {
 		return nil, err
 	}
-	ruled := &cachedRuling{values: values, legacy: legacy, until: now.Add(time.Minute)}
+	ruled := &cachedRuling{values: values, legacy: legacy, several: several, until: now.Add(time.Minute)}
 	if legacy != nil {
 		ruled.ruling, legacy.fingerprint = ruleBetween(live.Session, legacy), d.report.fingerprint(legacy)
 		if at := legacy.session.ExpiresAt; !at.IsZero() && at.Before(ruled.until) {

@@ -21,6 +21,7 @@ const (
 	kindBreaker    = "breaker"
 	kindPaused     = "paused"
 	kindNotKept    = "not_kept"
+	kindStillSet   = "still_set"
 
 	kindWrongCookie = "wrong_cookie"
 	kindNoOldCookie = "no_old_cookie"
@@ -54,6 +55,8 @@ type Event struct {
 	//     it, so a middleware outside of Handler sets it, or LegacyCookie.Scopes is wrong
 	//   - plain_http: a browser does not keep the Stytch cookies, which are Secure, and its
 	//     requests come over plain HTTP. See CookieOptions.Insecure
+	//   - still_set: a handler still sets the old cookie in StageRetired, which therefore acts
+	//     as StageObserve; at most once a minute
 	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read
@@ -74,7 +77,7 @@ type Event struct {
 	//     the JWT's signature was; asked, where Stytch was
 	//   - of migrated: exchange, or record, where it had become a session before
 	//   - of legacy: observe, shadow, held_back, until and per_second, which are the
-	//     rollout's; in_flight, where there was no place for one more exchange, or another
+	//     rollout's; still_set, where StageRetired acts as StageObserve; in_flight, where there was no place for one more exchange, or another
 	//     machine exchanges this session
 	//   - of refused: logged_out; identity, whom nothing verifies; another_person, whom
 	//     Stytch knows under that email or id; unverified, whose email Stytch has not

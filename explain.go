@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/stytchmigrate/internal/cookies"
+	"example.com/stytchmigrate/internal/oldcode"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/redact"
 	"example.com/stytchmigrate/internal/session"
@@ -269,20 +270,17 @@ func (x *explanation) liveOutcome(p *session.Preview) string {
 	if !x.received.HasLegacy {
 		return out
 	}
-	if x.rollout.retired() {
-		return out + expiresCookie
+	legacy, several, err := x.first()
+	if becomes, retired := x.retires(legacy, several); retired {
+		return out + becomes
 	}
-	legacy, _, err := x.first()
 	if err != nil || legacy == nil {
 		return out + keepsCookie
-	}
-	if x.rollout.Stage == StageRetired && !m.isHeldBack(x.rollout, legacy) {
-		return out + expiresCookie
 	}
 	switch ruleBetween(live, legacy) {
 	case samePerson:
 		becomes := keepsCookie
-		if m.stageForCookie(x.rollout, legacy) == StageReplace {
+		if m.stageForCookie(x.rollout, legacy) == StageReplace && !legacy.mixed {
 			becomes = expiresCookie
 		}
 		return out + ", the same person as the old session" + becomes
@@ -296,16 +294,39 @@ func (x *explanation) liveOutcome(p *session.Preview) string {
 	return out + "; it can't be told whether the old session is the same person's" + keepsCookie
 }
 
+// retires reports whether StageRetired retires legacy sessions, and what becomes of their
+// cookies: see decider.retire. It does not ask the store whether another machine has heard
+// the old code.
+func (x *explanation) retires(legacy *resolvedSession, several bool) (becomes string, retired bool) {
+	m := x.m.decider.migrator
+	if x.rollout.Stage != StageRetired || m.oldCode.Lives() || legacy == nil && !several || legacy != nil && m.isHeldBack(x.rollout, legacy) {
+		return "", false
+	}
+	entries, all, _ := x.resolver.full(x.r, &x.received)
+	for _, s := range all {
+		if oldcode.IsNew(s.session.StartedAt) {
+			return "", false
+		}
+		if m.isHeldBack(x.rollout, s) {
+			entries = slices.DeleteFunc(entries, func(i int) bool { return i == s.entry })
+		}
+	}
+	if len(entries) == 0 {
+		return keepsCookie, true
+	}
+	return expiresCookie, true
+}
+
 // legacyOutcome is the outcome of a request without a live Stytch session.
 func (x *explanation) legacyOutcome() string {
 	m, now := x.m.decider.migrator, x.rollout
-	if now.retired() && x.received.HasLegacy {
-		return OutcomeAnonymous.String() + expiresCookie
-	}
 	legacy, several, err := x.first()
+	becomes, retired := x.retires(legacy, several)
 	switch {
 	case err != nil:
 		return withCause(OutcomeUnavailable, causeApplication)
+	case retired:
+		return OutcomeAnonymous.String() + becomes
 	case several:
 		return "anonymous: the old cookies are of several people, and none counts"
 	case legacy == nil:

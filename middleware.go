@@ -28,6 +28,7 @@ import (
 	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/mistakes"
 	"example.com/stytchmigrate/internal/names"
+	"example.com/stytchmigrate/internal/oldcode"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/redact"
@@ -106,12 +107,12 @@ func New(cfg Config) (*Middleware, error) {
 		API: api, Sessions: sessions, Records: recs, Tombstones: ended, Limiter: rollout, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: calls.LogError,
 	})
-	migrator := &migrator{&cfg, exchanges, ended, hmacs, rollout, mistakes.NewPages(notKeptAfter), mistakes.NewPages(comesAgainAfter), report}
+	migrator := &migrator{&cfg, policy, exchanges, ended, hmacs, rollout, mistakes.NewPages(notKeptAfter), mistakes.NewPages(comesAgainAfter), oldcode.New(store, hmacs.OldCode()), legacy, report}
 	logouts := &logouts{policy, legacy, sessions, ended, recs, api, report, cfg.Timeout}
 	return &Middleware{
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
 		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout, mistakes.NewCookies(policy.LegacyNames())},
-		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, again: migrator.again, report: report, log: cfg.Logger},
+		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, again: migrator.again, oldCode: migrator.oldCode, rollout: rollout, report: report, log: cfg.Logger},
 		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, absence: mistakes.NewAbsence(len(cfg.Legacy) > 0), anonymous: &requestInfo{by: policy},
 	}, nil
 }
@@ -128,6 +129,9 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		if m.excluded(r) {
 			next.ServeHTTP(w, r)
 			return
+		}
+		if m.rollout.now().Stage == StageRetired {
+			defer m.decider.migrator.heard(r, w.Header()) // net/http copies the header for who asks when it was sent
 		}
 		if m.fastPath(w, r, next) {
 			return

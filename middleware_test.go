@@ -143,7 +143,8 @@ func TestAnonymousRequestIsPassedOnAsItCame(t *testing.T) {
 		"a legacy cookie, no session":    {replace, "sid=nobody", true},
 		"a JWT that is rubbish":          {replace, "stytch_session_jwt=a.b.c", true},
 		"retired, a JWT that is rubbish": {retired, "stytch_session_jwt=a.b.c", true},
-		"retired, a legacy cookie":       {retired, "sid=nobody", false},
+		"retired, a legacy cookie":       {retired, "sid=ada-1", false},
+		"retired, a visitor's cookie":    {retired, "sid=nobody", true},
 		"a legacy session":               {replace, "sid=ada-1", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"example.com/stytchmigrate/internal/exchange"
 	"example.com/stytchmigrate/internal/mistakes"
 	"example.com/stytchmigrate/internal/names"
+	"example.com/stytchmigrate/internal/oldcode"
 	"example.com/stytchmigrate/internal/outbound"
 	"example.com/stytchmigrate/internal/records"
 	"example.com/stytchmigrate/internal/redact"
@@ -29,23 +30,26 @@ const notKeptAfter = 3
 // exchanged that move.
 type migrator struct {
 	cfg        *Config
+	cookies    *cookies.Policy
 	exchanges  *exchange.Exchanger
 	tombstones *tombstones.Tombstones
 	names      *names.Names
 	rollout    *rollout
 	unkept     *mistakes.Pages // that gave a Stytch session again, by the key of the legacy session
 	again      *mistakes.Pages // that expired a legacy cookie again, by the id of the Stytch session
+	oldCode    *oldcode.Watch
+	legacy     *legacyResolver
 	report     *reporter
 }
 
-// decide returns the decision on the legacy session that counts.
+// decide returns the decision on the legacy session that counts, unless it is retired.
 func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolvedSession) decision {
 	now := m.rollout.now()
 	switch {
 	case m.isHeldBack(now, legacy):
 		return m.leaveAlone(ctx, legacy, causeHeldBack, nil)
-	case now.Stage == StageRetired:
-		return decision{change: cookies.Change{Expire: []int{legacy.entry}, Hide: true}}
+	case now.Stage == StageRetired: // see retire
+		return m.leaveAlone(ctx, legacy, causeStillSet, nil)
 	case now.Stage == StageObserve:
 		return m.leaveAlone(ctx, legacy, now.Stage.String(), nil)
 	case now.stopped():
@@ -65,12 +69,12 @@ func (m *migrator) decide(ctx context.Context, r *http.Request, legacy *resolved
 func (m *migrator) foresee(now *rolloutInForce, legacy *resolvedSession, held *outbound.HeldBack) string {
 	remembered, why := m.exchanges.Refusal(legacy.key)
 	switch isHeldBack := m.isHeldBack(now, legacy); {
-	case now.Stage == StageRetired && !isHeldBack:
-		return "anonymous; the old cookie is expired"
 	case m.tombstones.LegacyEndedLocal(legacy.key):
 		return withCause(OutcomeRefused, "logged_out")
 	case isHeldBack:
 		return withCause(OutcomeLegacy, causeHeldBack)
+	case now.Stage == StageRetired: // see decider.retire
+		return withCause(OutcomeLegacy, causeStillSet)
 	case now.Stage == StageObserve || now.Stage == StageShadow && !now.stopped():
 		return withCause(OutcomeLegacy, now.Stage.String())
 	case now.stopped():
@@ -174,9 +178,10 @@ var exchangeKinds = [...]string{exchange.NoEvent: "", exchange.Mismatch: kindMis
 
 // legacyCookieChange returns what becomes of a legacy cookie beside a live Stytch
 // session of the same person. The request shows that the browser keeps that session's
-// cookies, so StageReplace expires the old one.
+// cookies, so StageReplace expires the old one. A visitor's cookie of the same name, in
+// another scope, would be hidden or expired with it.
 func legacyCookieChange(s Stage, legacy *resolvedSession) cookies.Change {
-	if s == StageReplace {
+	if s == StageReplace && !legacy.mixed {
 		return cookies.Change{Expire: []int{legacy.entry}}
 	}
 	return cookies.Change{Watch: true}
@@ -286,14 +291,31 @@ func (c *Config) claims(s LegacySession, key string) (json.RawMessage, error) {
 	return encoded, nil
 }
 
-// retire returns the change that expires every legacy cookie of a request and hides
-// it from the handler. Resolve is not called: the store that it reads may be gone.
-func (m *migrator) retire(c *cookies.Received) (ch cookies.Change) {
-	for i, values := range c.Legacy {
-		if len(values) > 0 {
-			ch.Expire = append(ch.Expire, i)
-		}
+// stillSet tells the other machines and the operator that the old code is alive in
+// StageRetired.
+func (m *migrator) stillSet(ctx context.Context, legacy *resolvedSession) {
+	m.oldCode.Share(ctx)
+	if m.oldCode.TellNow() {
+		m.report.stillSet(ctx, legacy)
 	}
-	ch.Hide, ch.IgnoreLegacy = len(ch.Expire) > 0, m.rollout.now().retired()
-	return ch
+}
+
+// heard looks in StageRetired at what a handler has set, in the header of a response that
+// may be under way. A legacy cookie with a session in it shows that the old code is alive.
+func (m *migrator) heard(r *http.Request, h http.Header) {
+	for entry, value := range m.cookies.LegacySet(h) {
+		var set *resolvedSession
+		if !m.oldCode.JustSet() {
+			var err error
+			if set, err = m.legacy.resolve(entry, r, value); err != nil {
+				m.oldCode.MaySet()
+				continue
+			} else if set == nil {
+				continue
+			}
+			m.oldCode.Set()
+		}
+		m.stillSet(context.WithoutCancel(r.Context()), set)
+		return
+	}
 }

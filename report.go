@@ -180,6 +180,7 @@ const (
 	causeHeldBack    = "held_back"
 	causeUntil       = "until"
 	causeApplication = "application"
+	causeStillSet    = "still_set"
 
 	causeFailed     = "failed"
 	causeUnreadable = "unreadable"
@@ -242,6 +243,15 @@ func (t *reporter) jwksFetched(err error, keys int) {
 	t.keysFailed.Set()
 	t.log.LogAttrs(ctx, slog.LevelWarn, "stytchmigrate: key set could not be fetched", slog.String("reason", err.Error()))
 	t.queue.Add(func() { t.emit(ctx, Event{Kind: kindJWKS, Cause: causeFailed, Err: err}) })
+}
+
+// stillSet reports that a handler still sets the old cookie in StageRetired. legacy is
+// the session in it, or one that started lately.
+func (t *reporter) stillSet(ctx context.Context, legacy *resolvedSession) {
+	t.log.LogAttrs(ctx, slog.LevelError, "stytchmigrate: a handler still sets the old cookie; StageRetired acts as StageObserve until none has for a day",
+		slog.String("setting", "Rollout.Stage"),
+		slog.String("look_at", "the old login, and whatever saves the old session again: replace them, or go back to StageReplace"))
+	t.emit(ctx, t.event(kindStillSet, &requestInfo{outcome: OutcomeLegacy, legacy: legacy}))
 }
 
 // condition reports that something failed that concerns no single request, or, with a

@@ -49,7 +49,17 @@ const (
 	// StageObserve calls nothing. The outcomes tell how many legacy sessions there are.
 	StageObserve
 
-	// StageRetired exchanges nothing any more, and expires the legacy cookies.
+	// StageRetired exchanges nothing any more, and expires the cookies of legacy
+	// sessions. It is for when no handler sets them any more. While one does, it acts as
+	// StageObserve: the log says so at ERROR, and the event is "still_set". That ends when
+	// no handler has set a legacy cookie with a session in it for a day, and no session has
+	// come whose StartedAt is less than a day ago. A machine knows of its own handlers, and
+	// by Config.Store of those of the others. Without a Store and StartedAt, it does not
+	// know of a sign-in on another machine.
+	//
+	// A value that is no session, by Resolve, stays. So does one beside it under the same
+	// name: a deletion can't tell two values apart. If Resolve can't tell, the outcome is
+	// OutcomeUnavailable, and the cookie stays: keep what Resolve reads until Legacy is nil.
 	StageRetired
 )
 
@@ -219,6 +229,3 @@ func (r *Rollout) describe() string {
 	}
 	return strings.Join(facts, ", ")
 }
-
-// retired reports whether no legacy session counts any more.
-func (r *Rollout) retired() bool { return r.Stage == StageRetired && r.HoldBack == 0 }

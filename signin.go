@@ -140,13 +140,11 @@ func (s *signIn) signIn(live *session.Entry) (failed, err error) {
 }
 
 // legacySessions returns the legacy sessions of the request, and which legacy cookies
-// are to be expired. A cookie that holds no session stays: it is a visitor's. In stage
-// Retired Resolve is not called, because the store that it reads may be gone.
+// are to be expired. A cookie that holds no session stays: it is a visitor's.
 func (s *signIn) legacySessions(c *cookies.Received) (all []*resolvedSession, expire []int, err error) {
-	retired := s.rollout.now().retired()
 	for i := range s.cfg.Legacy {
 		var values []string
-		if c.Legacy != nil && !retired {
+		if c.Legacy != nil {
 			values = c.Legacy[i]
 		}
 		holds := len(values) == 0

@@ -62,7 +62,7 @@ func TestObserveAndRetiredExchangeNothing(t *testing.T) {
 		"retired, a form":                {retired, "sid=ada", post, taken, ""},
 		"retired, an image":              {retired, "sid=ada", image, apptest.Anonymous, ""},
 		"retired, another site's frame":  {retired, "sid=ada", apptest.FetchMetadata("cross-site navigate iframe"), apptest.Anonymous, ""},
-		"retired, no session":            {retired, "sid=nobody", post, taken, ""},
+		"retired, no session":            {retired, "sid=nobody", post, apptest.Anonymous, "sid=nobody"},
 		"retired, no cookie":             {retired, "sid=; theme=x", post, apptest.Anonymous, "sid= theme=x"},
 		"retired, two cookies":           {retired, "sid=ada; older=bob", post, "anonymous | -sid -older | no-store | -", ""},
 		"retired, a Stytch session":      {retired, "S", post, apptest.Authenticated, "S"},
@@ -221,50 +221,68 @@ func heardOf(a *apptest.App) (out []string) {
 
 const taken = "anonymous | -sid | no-store | -"
 
-// The database behind Resolve may be gone by then. Only HoldBack needs Resolve: a
-// session that is held back is not retired.
-func TestRetiredDoesNotCallResolve(t *testing.T) {
+// StageRetired asks Resolve, as the other stages do. What Resolve can't tell stays: the
+// database may be down for a moment, or be gone for good.
+func TestRetiredWithoutAnAnswerOfResolve(t *testing.T) {
 	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
 		stytch, _ := a.SignedIn(a.Ada)
 		a.LearnSession(t, stytch)
-		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("Resolve is called") }
-		assert.Equal(t, taken, a.Get("sid=ada-1").String())
-		assert.Equal(t, apptest.Replaced, a.Get(stytch+"; sid=ada-1").String())
+		down := func(string) (stytchmigrate.LegacySession, error) {
+			return stytchmigrate.LegacySession{}, errors.New("down")
+		}
+		for _, held := range []float64{0, 1e-9, 100} {
+			a.Resolve = down
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: held})
+			assert.Equal(t, apptest.UnavailableUntouched+"-", a.Get("sid=ada-1").String())
+			assert.Equal(t, apptest.Authenticated, a.Get(stytch+"; sid=ada-1").String())
+			assert.Contains(t, a.CookiesSeen[len(a.CookiesSeen)-1], "sid=ada-1")
+		}
+		a.Resolve = nil
+		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").String(), "held back")
+		for _, held := range []float64{0, 1e-9} {
+			a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: held})
+			assert.Equal(t, taken, a.Get("sid=ada-1").String())
+			assert.Equal(t, apptest.Anonymous, a.Get("sid=ada-1", apptest.FetchMetadata("same-origin no-cors image")).String())
+			assert.Empty(t, a.CookiesSeen[len(a.CookiesSeen)-1], "hidden, also where no cookie may change")
+		}
 		time.Sleep(6 * time.Minute)
 		assert.Equal(t, "authenticated ada | +stytch_session +stytch_session_jwt -sid | no-store | authenticate", a.Get(stytch+"; sid=ada-1").String())
-
 		time.Sleep(6 * time.Minute)
 		a.Stytch.FailAll(stytchtest.Authenticate, stytchtest.Error(503, "down"))
 		assert.Equal(t, apptest.UnavailableUntouched+"authenticate authenticate", a.Get(stytch+"; sid=ada-1").String(), "an outage expires no cookie")
-		a.Stytch.Heal(stytchtest.Any)
-
-		a.Resolve = nil
-		a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 100})
-		assert.Equal(t, apptest.Legacy, a.Get("sid=ada-1").String())
-		a.SetRollout(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired, HoldBack: 1e-9})
-		assert.Equal(t, taken, a.Get("sid=ada-1").String())
-		assert.Equal(t, apptest.Anonymous, a.Get("sid=ada-1", apptest.FetchMetadata("same-origin no-cors image")).String())
-		assert.Empty(t, a.CookiesSeen[len(a.CookiesSeen)-1], "hidden, also where no cookie may change")
-		a.Resolve = func(string) (stytchmigrate.LegacySession, error) {
-			return stytchmigrate.LegacySession{}, errors.New("down")
-		}
-		assert.Equal(t, apptest.UnavailableUntouched+"-", a.Get("sid=ada-1").String(), "HoldBack can't be decided without Resolve")
-	}, apptest.Stage(stytchmigrate.StageRetired))
+	})
 }
 
-// A site may give a cookie of the same name to every visitor. What a handler sets is
-// kept, and Resolve is not called for it.
+// A site may give a cookie of the same name to every visitor. What a handler sets is kept.
+// The Stytch session is renewed also where Resolve can't tell what that is.
 func TestRetiredKeepsAVisitorsCookie(t *testing.T) {
-	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
-		stytch, _ := a.SignedIn(a.Ada)
-		a.LearnSession(t, stytch)
-		a.Resolve = func(string) (stytchmigrate.LegacySession, error) { panic("Resolve is called") }
-		a.Handler = apptest.SetCookie("sid=visitor; Path=/")
-		assert.Equal(t, "anonymous | +sid | no-store | -", a.Get("sid=ada-1").String())
-		assert.Equal(t, "authenticated ada | +sid | no-store | -", a.Get(stytch+"; sid=ada-1").String())
-		time.Sleep(6 * time.Minute)
-		assert.Equal(t, "authenticated ada | +sid +stytch_session +stytch_session_jwt | no-store | authenticate", a.Get(stytch+"; sid=ada-1").String())
-	}, apptest.Stage(stytchmigrate.StageRetired))
+	for _, known := range []bool{true, false} {
+		apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+			stytch, _ := a.SignedIn(a.Ada)
+			a.LearnSession(t, stytch)
+			a.Resolve = func(value string) (stytchmigrate.LegacySession, error) {
+				switch {
+				case value == "ada-1":
+					return apptest.LegacySession("ada", value), nil
+				case known:
+					return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+				}
+				return stytchmigrate.LegacySession{}, errors.New("down")
+			}
+			a.Handler = apptest.SetCookie("sid=visitor; Path=/")
+			assert.Equal(t, "anonymous | +sid | no-store | -", a.Get("sid=ada-1").String())
+			if known {
+				assert.Equal(t, "authenticated ada | +sid | no-store | -", a.Get(stytch+"; sid=ada-1").String())
+			} else {
+				assert.Equal(t, "legacy | +sid | - | -", a.Get("sid=ada-1").String(), "it may have been a sign-in")
+			}
+			time.Sleep(6 * time.Minute)
+			assert.Equal(t, "authenticated ada | +sid +stytch_session +stytch_session_jwt | no-store | authenticate", a.Get(stytch+"; sid=visitor").String())
+			for _, e := range a.SettledEvents() {
+				assert.NotEqual(t, "still_set", e.Kind)
+			}
+		}, apptest.Stage(stytchmigrate.StageRetired))
+	}
 }
 
 // Each row is a legacy cookie beside ada's Stytch session, in StageRetired with a

@@ -32,6 +32,7 @@ func incidents() []goStep {
 		{chapter, `event no_old_cookie: "Mistake: no old cookie comes, so its name is wrong"`, wrongName},
 		{chapter, `event comes_again: "Mistake: the old cookie comes again after its deletion"`, oldCookieComesAgain},
 		{chapter, `event plain_http: "Mistake: Secure cookies over plain HTTP"`, secureOverPlainHTTP},
+		{chapter, `event still_set: "Old cookie still set: stage retired leaves all alone"`, oldLoginIsThere},
 		{chapter, `event revocation: "Session that nobody is to have could not be revoked"`, notRevoked},
 		{chapter, "somebody reports a takeover", takeover},
 		{chapter, "the record key has leaked", recordKeyLeaked},
@@ -175,6 +176,33 @@ func storeIsDown(w *walk) {
 	told := w.told("store")
 	assert.ErrorContains(w, told[len(told)-1].Err, "can't be read")
 	assert.False(w, w.failing("store"))
+}
+
+// oldLoginIsThere takes the step to StageRetired while the old login is there.
+func oldLoginIsThere(w *walk) {
+	login := w.auth.Handler(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		http.SetCookie(rw, &http.Cookie{Name: "sid", Value: "old-9.new", Path: "/"})
+	}))
+	signIn := func() *person {
+		p := browserWith("old-9.old")
+		send(p.jar, http.MethodPost, login)
+		assert.True(w, p.has("sid"))
+		return p
+	}
+	require.NoError(w, w.auth.SetRollout(stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired}))
+	signIn()
+	for range 3 {
+		time.Sleep(time.Minute)
+		assert.Equal(w, 1, w.visit(0, signIn()))
+		w.everybodyIsThere(0)
+	}
+	w.hears("still_set")
+	w.shows("Old cookie still set: stage retired leaves all alone")
+	w.says("setting")
+	assert.Len(w, w.log.with(`"level":"ERROR"`, `"setting":"Rollout.Stage"`), len(w.told("still_set")))
+	assert.False(w, w.status().Removal.Safe)
+	w.set("")
+	assert.Equal(w, 1, w.visit(0, signIn()))
 }
 
 // forge writes to the store what nobody can read.

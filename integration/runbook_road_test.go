@@ -309,6 +309,9 @@ func retire(w *walk) {
 	away, asWell := w.comes("old-2.away"), w.comes("old-3.away")
 	w.people = slices.DeleteFunc(w.people, func(p *person) bool { return p == away || p == asWell })
 	w.set("Stage: stytchmigrate.StageRetired")
+	w.says("Resolve")
+	assert.Empty(w, w.told("still_set"))
+	w.says("still_set")
 	w.everybodyIsThere(0)
 	anonymous := w.status().Requests["anonymous"]
 	assert.Zero(w, w.visit(0, away), "signs in anew")

@@ -17,6 +17,7 @@ package prommetrics
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,7 @@ const (
 	namespace = "stytchmigrate"
 	outcomes  = int(stytchmigrate.OutcomeUnavailable) + 1
 	other     = "other"
+	mistake   = "mistake" // any of mistakes
 )
 
 // Metrics are the counters. Make them with [New]. They are safe for concurrent
@@ -52,9 +54,12 @@ type Metrics struct {
 // The values that labels have, besides "other".
 var (
 	kinds = []string{
-		"mismatch", "created", "conflict", "logout", "revocation", "jwks", "store", "brake", "breaker", "paused", "not_kept", "signin",
-		"wrong_cookie", "no_old_cookie", "comes_again", "plain_http",
+		"mismatch", "created", "conflict", "logout", "revocation", "jwks", "store", "brake", "breaker", "paused", "not_kept", "signin", "still_set", mistake,
 	}
+
+	// mistakes are the kinds that come once in a process. They are one series: the event
+	// and the log say which it was.
+	mistakes = []string{"wrong_cookie", "no_old_cookie", "comes_again", "plain_http"}
 
 	// What Stytch answers to exchanges and session calls. "none" is for errors
 	// without a type: no answer, or a rule of the middleware's.
@@ -158,7 +163,11 @@ func (m *Metrics) Observe(_ context.Context, e stytchmigrate.Event) {
 		count(m.shadow, e.Outcome.String())
 		return
 	}
-	if e.Cause != "recovered" { // which deserves no look
+	switch {
+	case e.Cause == "recovered": // which deserves no look
+	case slices.Contains(mistakes, e.Kind):
+		count(m.kinds, mistake)
+	default:
 		count(m.kinds, e.Kind)
 	}
 	if gauge := m.failing[e.Kind]; gauge != nil {

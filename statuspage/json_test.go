@@ -21,7 +21,8 @@ const wholeJSON = `{
 		{"holds": true, "text": "Last request of any kind: 30 seconds ago. Without requests nothing can be told."},
 		{"holds": false, "text": "Last legacy session: 30 seconds ago. None may have come for 14 days."},
 		{"holds": false, "text": "Last one that did not move (left alone, refused or unavailable): 30 seconds ago."},
-		{"holds": true, "text": "Last request whose old cookie the application could not read: never. Its user has a day to come again."}]},
+		{"holds": true, "text": "Last request whose old cookie the application could not read: never. Its user has a day to come again."},
+		{"holds": true, "text": "Last time that a handler set the old cookie in stage retired: never. The old login must be gone."}]},
 	"legacy_sessions": {"seen": 4, "migrated": 1, "left_alone": 1, "refused": 1, "unavailable": 1, "to_move": 3, "moved_percent": 25, "error_percent": 1.6},
 	"stages": [{"stage": "replace", "seen": 4, "migrated": 1, "left_alone": 1, "refused": 1, "unavailable": 1}],
 	"last_legacy_session": "2000-01-01T01:00:00Z",
@@ -33,7 +34,7 @@ const wholeJSON = `{
 	"events": [
 		{"kind": "created", "count": 1, "last": "2000-01-01T01:00:00Z"}, {"kind": "mismatch", "count": 0}, {"kind": "conflict", "count": 0},
 		{"kind": "not_kept", "count": 0}, {"kind": "wrong_cookie", "count": 0}, {"kind": "no_old_cookie", "count": 0}, {"kind": "comes_again", "count": 0}, {"kind": "plain_http", "count": 0},
-		{"kind": "logout", "count": 0}, {"kind": "signin", "count": 0}, {"kind": "revocation", "count": 0}, {"kind": "jwks", "count": 0}, {"kind": "store", "count": 0},
+		{"kind": "still_set", "count": 0}, {"kind": "logout", "count": 0}, {"kind": "signin", "count": 0}, {"kind": "revocation", "count": 0}, {"kind": "jwks", "count": 0}, {"kind": "store", "count": 0},
 		{"kind": "brake", "count": 0}, {"kind": "other", "count": 1, "last": "2000-01-01T01:00:00Z"}],
 	"dial": {"stage": "keep", "hold_back": 12.5, "per_second": 3}}`
 

@@ -82,6 +82,7 @@ var kinds = [...]struct{ name, title string }{
 	{"no_old_cookie", "Mistake: no old cookie comes, so its name is wrong"},
 	{"comes_again", "Mistake: the old cookie comes again after its deletion"},
 	{"plain_http", "Mistake: Secure cookies over plain HTTP"},
+	{"still_set", "Old cookie still set: stage retired leaves all alone"},
 	{"logout", "Calls of Logout: a login makes one too"},
 	{"signin", "Calls of SignIn, refused ones too"},
 	{"revocation", "Session that nobody is to have could not be revoked"},

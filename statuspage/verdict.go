@@ -46,6 +46,9 @@ func (p *Page) verdict(now time.Time) verdict {
 	untold := p.untold.when()
 	say(untold.IsZero() || now.Sub(untold) >= day,
 		"Last request whose old cookie the application could not read: %s. Its user has a day to come again.", ago(now, untold))
+
+	set := p.kinds[kindOf("still_set")].when()
+	say(p.quietSince(now, set), "Last time that a handler set the old cookie in stage retired: %s. The old login must be gone.", ago(now, set))
 	return v
 }
 

@@ -36,6 +36,8 @@ func TestSafeToRemove(t *testing.T) {
 		{"of one nobody knows", nil, week, []stytchmigrate.Event{request(stytchmigrate.OutcomeUnavailable, "")}, []int{4}},
 		{"whose old cookie can't be told", nil, week, []stytchmigrate.Event{caused("application")}, []int{4}},
 		{"of rubbish Stytch cookies", nil, week, []stytchmigrate.Event{caused("held_back"), caused("stytch"), caused("no_answer"), caused("timed_out"), caused("brake")}, nil},
+		{"the old login is there", nil, week, []stytchmigrate.Event{anonymous, {Kind: "still_set"}}, []int{5}},
+		{"the old login was there", []stytchmigrate.Event{{Kind: "still_set"}}, week, []stytchmigrate.Event{anonymous}, nil},
 		{"that was long ago", []stytchmigrate.Event{request(stytchmigrate.OutcomeUnavailable, "")}, week, []stytchmigrate.Event{anonymous}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

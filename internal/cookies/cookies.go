@@ -92,12 +92,11 @@ type Tokens struct {
 // Change is what one response does to the browser's cookies. The zero value does
 // nothing. It belongs to one request.
 type Change struct {
-	Set          *Tokens // set the Stytch cookies; nil: they stay
-	Clear        bool    // expire the Stytch cookies, where Set is nil
-	Expire       []int   // expire these legacy cookies
-	Hide         bool    // hide the cookies of Expire from the handler, whatever the method is
-	Watch        bool    // the legacy cookie stays, and a handler that expires it has logged the user out
-	IgnoreLegacy bool    // a legacy cookie that the handler sets signs no user in: Classify is not called
+	Set    *Tokens // set the Stytch cookies; nil: they stay
+	Clear  bool    // expire the Stytch cookies, where Set is nil
+	Expire []int   // expire these legacy cookies
+	Hide   bool    // hide the cookies of Expire from the handler, whatever the method is
+	Watch  bool    // the legacy cookie stays, and a handler that expires it has logged the user out
 }
 
 // None reports that no cookie changes.

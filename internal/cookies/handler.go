@@ -1,6 +1,7 @@
 package cookies
 
 import (
+	"iter"
 	"maps"
 	"net/http"
 	"slices"
@@ -32,7 +33,7 @@ type Handler struct {
 
 	// Classify says which session is in a value that the handler set for a legacy
 	// cookie: NoAction for no session, Renewed for the one that moves or stays,
-	// Overruled for another. It may be nil with Change.IgnoreLegacy only.
+	// Overruled for another.
 	Classify func(legacy int, value string) Action
 
 	// Gone reports whether the legacy session of Shown is no session any more: old code
@@ -97,16 +98,9 @@ func (pd *Pending) actionOf(c *http.Cookie) Action {
 }
 
 // classify says which session is in a legacy cookie, by each entry that reads its name.
-// An expired or empty cookie has none.
 func (pd *Pending) classify(c *http.Cookie) Action {
-	if pd.ignoreLegacy || isExpired(c) || c.Value == "" {
-		return NoAction
-	}
 	found := NoAction
-	for i := range pd.policy.legacy {
-		if pd.policy.legacy[i].Name != c.Name {
-			continue
-		}
+	for i := range pd.policy.entriesSet(c) {
 		switch pd.handler.Classify(i, c.Value) {
 		case Overruled:
 			return Overruled
@@ -115,4 +109,33 @@ func (pd *Pending) classify(c *http.Cookie) Action {
 		}
 	}
 	return found
+}
+
+// entriesSet yields the legacy cookies of which c may hold a session. An expired or empty
+// cookie has none.
+func (p *Policy) entriesSet(c *http.Cookie) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		if isExpired(c) || c.Value == "" {
+			return
+		}
+		for i := range p.legacy {
+			if p.legacy[i].Name == c.Name && !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// LegacySet yields the values in the header of a response that may be legacy sessions,
+// each under the index of its legacy cookie.
+func (p *Policy) LegacySet(h http.Header) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		for _, c := range p.sessionCookiesOf(h) {
+			for i := range p.entriesSet(c) {
+				if !yield(i, c.Value) {
+					return
+				}
+			}
+		}
+	}
 }

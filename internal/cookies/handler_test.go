@@ -1,6 +1,7 @@
 package cookies_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -152,13 +153,26 @@ func TestRenamedCookie(t *testing.T) {
 	assert.Equal(t, cookies.NoAction, pending.Action())
 }
 
-// Where legacy sessions do not count any more, values of their cookies are not classified.
-func TestIgnoreLegacy(t *testing.T) {
-	for shown, want := range map[int]string{-1: "+sid +token +jwt -csrf", 0: "+sid -token -jwt -csrf"} {
-		ch := swap()
-		ch.IgnoreLegacy = true
-		got, _ := answer(cookies.New(defaults(), sid), request("sid=ada-1", method("POST")), ch, cookies.Handler{Shown: shown}, "sid=bob-1")
-		assert.Equal(t, want, names(got))
+// A legacy cookie with a value may be a session, by each entry that reads its name.
+func TestLegacySet(t *testing.T) {
+	p := cookies.New(defaults(), []cookies.Legacy{{Name: "sid", Also: []string{"csrf"}}, {Name: "old"}, {Name: "sid"}})
+	for lines, want := range map[string]string{
+		"":                               "",
+		"theme=dark":                     "",
+		"sid=ada-1; Path=/app|old=bob-1": "0 ada-1, 2 ada-1, 1 bob-1",
+		"sid=; Path=/":                   "",
+		"sid=ada-1; Max-Age=0":           "",
+		"csrf=1|token=T|jwt=J":           "",
+	} {
+		h := http.Header{}
+		for line := range strings.SplitSeq(lines, "|") {
+			h["set-cookie"] = append(h["set-cookie"], line)
+		}
+		var got []string
+		for i, v := range p.LegacySet(h) {
+			got = append(got, fmt.Sprint(i, " ", v))
+		}
+		assert.Equal(t, want, strings.Join(got, ", "), lines)
 	}
 }
 

@@ -12,10 +12,9 @@ import (
 // sign-in of its own, or by a panic. Make it by [Policy.Prepare]. Several goroutines may
 // use it, as they may a ResponseWriter: calls that touch the header must not overlap.
 type Pending struct {
-	policy       *Policy
-	handler      Handler
-	ignoreLegacy bool
-	tunnel       bool // the request asks for a tunnel: CONNECT, also by RFC 8441
+	policy  *Policy
+	handler Handler
+	tunnel  bool // the request asks for a tunnel: CONNECT, also by RFC 8441
 
 	mu        sync.Mutex // guards the rest: httputil.ReverseProxy flushes from a goroutine of its own
 	plan      plan
@@ -30,7 +29,7 @@ type Pending struct {
 // handler: its cookies are those that the browser's next request will have, if the
 // response has room for them. A handshake keeps the cookies that it has.
 func (p *Policy) Prepare(r *http.Request, ch *Change, h Handler) (*Pending, *http.Request) {
-	pd := &Pending{policy: p, handler: h, ignoreLegacy: ch.IgnoreLegacy, tunnel: r.Method == http.MethodConnect}
+	pd := &Pending{policy: p, handler: h, tunnel: r.Method == http.MethodConnect}
 	if ch.Watch && ch.None() {
 		return pd, r
 	}

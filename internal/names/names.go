@@ -39,6 +39,12 @@ func (n *Names) Session(id string) string {
 	return base64.RawURLEncoding.EncodeToString(n.mac("session", version, id))
 }
 
+// OldCode is the key under which the store keeps that the application's old code still
+// sets its cookie.
+func (n *Names) OldCode() string {
+	return base64.RawURLEncoding.EncodeToString(n.mac("old code", version, n.Project))
+}
+
 // Fingerprint identifies a legacy session in logs and events. It is short, and so it is
 // the key of nothing.
 func (n *Names) Fingerprint(cookie, id string) string {

@@ -93,15 +93,21 @@ func (s *Store) Mark(ctx context.Context, key string, ttl time.Duration) error {
 // HasMark reports whether Mark was called for a key, here or on another machine. A mark
 // that can't be read counts as no mark, and is reported. So does an error.
 func (s *Store) HasMark(ctx context.Context, key string) bool {
+	marked, _ := s.Marked(ctx, key)
+	return marked
+}
+
+// Marked is HasMark where an error does not count as no mark.
+func (s *Store) Marked(ctx context.Context, key string) (bool, error) {
 	sealed, found, err := s.Get(ctx, key)
 	if err != nil || !found {
-		return false
+		return false, err
 	}
 	if _, err := s.Open(key, "", sealed); err != nil {
 		s.ReportUnreadable()
-		return false
+		return false, ErrUnreadable
 	}
-	return true
+	return true, nil
 }
 
 // ErrUnreadable is what is reported of a value that does not open.
