@@ -275,6 +275,7 @@ func TestRetiredKeepsAVisitorsCookie(t *testing.T) {
 				assert.Equal(t, "authenticated ada | +sid | no-store | -", a.Get(stytch+"; sid=ada-1").String())
 			} else {
 				assert.Equal(t, "legacy | +sid | - | -", a.Get("sid=ada-1").String(), "it may have been a sign-in")
+				assert.Equal(t, "authenticated ada | +sid | no-store | -", a.Get(stytch+"; sid=ada-1").Settled(), "and is no logout")
 			}
 			time.Sleep(6 * time.Minute)
 			assert.Equal(t, "authenticated ada | +sid +stytch_session +stytch_session_jwt | no-store | authenticate", a.Get(stytch+"; sid=visitor").String())

@@ -202,3 +202,53 @@ func TestRetiredWithVisitors(t *testing.T) {
 		assert.Zero(t, events(a, "still_set"))
 	}, retiredStage)
 }
+
+// Two entries read one cookie, in the formats of before and after a change. A session in
+// either format is no visitor's.
+func TestTwoFormatsOfOneCookie(t *testing.T) {
+	for cookies, want := range map[string]string{
+		"sid=ada-1":                            "-sid",
+		"sid=v2.ada-1":                         "-sid",
+		"sid=v2.ada-1; sid=ada-1":              "-sid",
+		"sid=ada-1; sid=v2.ada-1":              "-sid",
+		"sid=ada-1; sid=v2.ada-1; sid=visitor": "",
+	} {
+		for _, stage := range []stytchmigrate.Stage{stytchmigrate.StageReplace, stytchmigrate.StageRetired} {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				stytch, _ := a.SignedIn(a.Ada)
+				a.LearnSession(t, stytch)
+				assert.Equal(t, want, strings.Join(a.Get(stytch+"; "+cookies).Cookies(), " "), "%s: %s", stage, cookies)
+			}, apptest.Stage(stage), func(c *stytchmigrate.Config) {
+				old := c.Legacy[0]
+				c.Legacy = append(c.Legacy, stytchmigrate.LegacyCookie{Name: "sid", Resolve: func(r *http.Request, v string) (stytchmigrate.LegacySession, error) {
+					v, found := strings.CutPrefix(v, "v2.")
+					if !found {
+						return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+					}
+					return old.Resolve(r, v)
+				}})
+			})
+		}
+	}
+}
+
+// Of two people's sessions the one that is held back stays.
+func TestRetiredBesideOneThatIsHeldBack(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		isHeld := func(sid string) bool { return a.Get(sid).Saw == "legacy" }
+		rollout := stytchmigrate.Rollout{Stage: stytchmigrate.StageRetired}
+		for isHeld("sid=ada-1") == isHeld("sid=bob-1") {
+			rollout.HoldBack++
+			a.SetRollout(t, rollout)
+		}
+		stays, goes := "ada-1", "bob-1"
+		if isHeld("sid=bob-1") {
+			stays, goes = goes, stays
+		}
+		assert.Equal(t, "anonymous | -sid | no-store | -", a.Get("sid="+goes+"; older="+stays).Settled())
+		assert.Equal(t, "older="+stays, a.CookiesSeen[len(a.CookiesSeen)-1])
+		assert.Equal(t, apptest.Legacy, a.Get("sid="+stays+"; older="+goes).Settled())
+	}, retiredStage, func(c *stytchmigrate.Config) {
+		c.Legacy = append(c.Legacy, stytchmigrate.LegacyCookie{Name: "older", Resolve: c.Legacy[0].Resolve})
+	})
+}
