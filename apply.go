@@ -36,14 +36,16 @@ type applier struct {
 	noRoomReported      latch.Latch // a warning about a header that leaves no room for the cookies was logged
 	comesAgainReported  latch.Latch // a common mistake was reported
 	plainHTTPReported   latch.Latch // another one was
+	unheardReported     latch.Latch // a warning about a logout that may have been meant was logged
 	notKeptReported     latch.Latch // a warning about a browser that does not keep the cookies was logged
 }
 
 // apply passes the request on to next, with the decision in its context, and changes
 // the cookies of the response if they may change there.
 func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Received, d *decision, next http.Handler) {
-	came := r
+	came, header := r, w.Header()
 	shareTrailer(came)
+	defer a.savedAgain(r, header, d.legacy)
 	write := !d.change.None() && a.cookies.MayWrite(r)
 	if d.change.Set != nil && !a.cookies.CoversHost(r) && a.foreignHostReported.Set() {
 		a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
@@ -51,20 +53,14 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	// Where no cookie may be written, the handler sees a legacy cookie that would be
 	// expired without being hidden. A logout of the old code counts there too.
 	if !write && (d.change.Watch || !d.change.Hide && len(d.change.Expire) > 0) {
-		d.change = cookies.Change{Watch: true}
+		d.change = cookies.Change{Watch: true, Conceal: d.change.Conceal}
 	}
-	if write || d.change.Hide || d.change.Watch {
-		var pending *cookies.Pending
-		d.original = r
-		pending, r = a.cookies.Prepare(r, &d.change, a.handlerOf(r, c, d, write))
-		if write || d.change.Watch {
-			d.pending = pending
-		}
-	}
+	absent := a.absent(r, c, d)
+	pending, r := a.prepare(r, c, d, write, absent)
 	r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &d.requestInfo))
 	defer giveBack(came, r)
-	if d.pending == nil {
-		next.ServeHTTP(w, r)
+	if pending == nil {
+		a.passOn(w, r, next, absent, &d.requestInfo)
 		return
 	}
 	if write && d.cause == causeRecord {
@@ -76,32 +72,115 @@ func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Recei
 	// Deferred, because a handler may panic after it has answered: the browser has
 	// obeyed its Set-Cookie lines by then.
 	defer func() {
-		if d.pending.Action() == cookies.LoggedOut {
+		switch pending.Action() {
+		case cookies.LoggedOut:
 			a.logouts.legacyLogout(r.Context(), c, &d.requestInfo)
+		case cookies.Unheard:
+			a.tellUnheard(r, &d.requestInfo)
 		}
 	}()
-	next.ServeHTTP(d.pending.Wrap(w), r)
-	d.pending.Finish(w) // if the handler wrote nothing, net/http sends a 200 after this
-	if d.pending.Postponed() && a.noRoomReported.Set() {
+	next.ServeHTTP(pending.Wrap(w), r)
+	pending.Finish(w) // if the handler wrote nothing, net/http sends a 200 after this
+	if pending.Postponed() && a.noRoomReported.Set() {
 		a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: a response has no room for the session cookies; they wait for another one",
 			slog.String("look_at", "the handler's header: with our cookies it is over 4 KB, which proxies answer with 502"))
 	}
 }
 
-// shareTrailer makes the copies of r have the trailer of a chunked request that
-// announces none: net/http sets it on the request that it made, unless there is a map.
-func shareTrailer(r *http.Request) {
-	if r.Trailer == nil && r.ContentLength < 0 {
-		r.Trailer = http.Header{}
+// prepare returns what changes the response, and the request for the handler. The
+// response is left alone where no cookie changes and no logout can be heard. absent is
+// the names of the legacy cookies that the handler does not see.
+func (a *applier) prepare(r *http.Request, c *cookies.Received, d *decision, write bool, absent []string) (*cookies.Pending, *http.Request) {
+	watch := d.change.Watch || len(absent) > 0 && !isSafe(r)
+	if !write && !watch && d.change.IsNothing() {
+		return nil, r
+	}
+	h := a.handlerOf(r, c, d, write)
+	if h.Absent, h.AbsentMeans = absent, cookies.LoggedOut; isSafe(r) {
+		h.AbsentMeans = cookies.Unheard
+	}
+	d.original = r
+	pending, next := a.cookies.Prepare(r, &d.change, h)
+	if write || d.change.Watch {
+		d.pending = pending // what Logout replaces
+	}
+	if !write && !watch {
+		pending = nil
+	}
+	return pending, next
+}
+
+// absent returns the names of the legacy cookies that the handler does not see, of a
+// request that a Stytch session authenticates and no legacy session beside it.
+func (a *applier) absent(r *http.Request, c *cookies.Received, d *decision) (names []string) {
+	hidden := len(d.change.Expire) > 0 && !d.change.Shows(r)
+	if d.outcome != OutcomeAuthenticated || d.legacy != nil && !hidden {
+		return nil
+	}
+	for i := range a.legacy.cookies {
+		if c.Legacy == nil || len(c.Legacy[i]) == 0 || hidden && slices.Contains(d.change.Expire, i) {
+			names = append(names, a.legacy.cookies[i].Name)
+		}
+	}
+	return names
+}
+
+// passOn passes a request on whose response no Pending changes. absent is the names of the
+// legacy cookies that the handler does not see beside a Stytch session, by a safe method:
+// what the handler sets then may have been meant as a logout.
+func (a *applier) passOn(w http.ResponseWriter, r *http.Request, next http.Handler, absent []string, info *requestInfo) {
+	if len(absent) == 0 {
+		next.ServeHTTP(w, r)
+		return
+	}
+	h := w.Header()
+	next.ServeHTTP(w, r)
+	if a.cookies.ExpiresAbsent(h, absent) {
+		a.tellUnheard(r, info)
 	}
 }
 
-// giveBack gives the request that came what the handler has left in its copy. net/http
-// removes the files of a MultipartForm from the request that it made, and middlewares
-// outside of this one name traces by Pattern, and log forms.
-func giveBack(came, passedOn *http.Request) {
-	came.MultipartForm, came.Form, came.PostForm = passedOn.MultipartForm, passedOn.Form, passedOn.PostForm
-	came.Pattern = passedOn.Pattern
+// tellUnheard reports, once, that a handler may have meant a logout that ended no Stytch
+// session. It is no more than a hint: some applications expire what is stale on each page.
+func (a *applier) tellUnheard(r *http.Request, info *requestInfo) {
+	if !a.unheardReported.Set() {
+		return
+	}
+	e := a.report.event(kindUnheardLogout, info)
+	a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: a handler expired the old cookie, which did not come, in answer to a GET; if that was a logout, the user is still signed in",
+		slog.String("look_at", "the old logout handler: call Middleware.Logout in it, or let it answer to POST alone"),
+		slog.String("handler", r.Pattern), slog.Any("event", e))
+	a.report.emit(r.Context(), e)
+}
+
+// savedAgain marks as logged out what a handler has saved again of a legacy session that
+// was logged out, in this request or before: under a new value it would be a new session.
+// ended is nil where the request has no legacy session. What is set beside a call of
+// Logout or SignIn is kept.
+func (a *applier) savedAgain(r *http.Request, h http.Header, ended *resolvedSession) {
+	if ended == nil || !a.tombstones.LegacyEndedLocal(ended.key) || a.cookies.TouchesStytch(h) {
+		return
+	}
+	page := isSafe(r) && h.Get("Location") == "" // not the end of a sign-in
+	for entry, value := range a.cookies.LegacySet(h) {
+		if set, err := a.legacy.resolve(entry, r, value); err == nil && set != nil && isCopy(set, ended, page) {
+			_ = a.tombstones.MarkLegacy(r.Context(), set.key)
+		}
+	}
+}
+
+// isCopy reports whether a session that a handler set is one that was logged out, and no
+// sign-in after it. A sign-in is another person's, so far as is known, or has a later
+// StartedAt. If that is not
+// known, what a page saves is a copy. What a form or a redirect sets may be a sign-in.
+func isCopy(set, ended *resolvedSession, page bool) bool {
+	x, y := set.session, ended.session
+	known := !x.StartedAt.IsZero() && !y.StartedAt.IsZero()
+	switch {
+	case x.Identity.Subject == "", x.Identity.Subject != y.Identity.Subject, known && x.StartedAt.After(y.StartedAt):
+		return false
+	}
+	return page || known && set.byValue && x.StartedAt.Equal(y.StartedAt)
 }
 
 // givenAgain notes that a browser was given a session that it was given before, if the

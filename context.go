@@ -189,7 +189,8 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // handlers serve such a user as the old code did.
 //
 // It returns none for a session that Logout ended, if its StartedAt is known.
-// Without that it may be a new sign-in under the id of the old one. Nor does it
+// Without that it may be a new sign-in under the id of the old one; the cookie is hidden
+// from handlers all the same. Nor does it
 // where an expired JWT beside it, about which Stytch can't be asked, came from
 // another session.
 func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
@@ -228,4 +229,20 @@ func NewContext(ctx context.Context, u *User, s *Session) context.Context {
 // returns no user.
 func NewLegacyContext(ctx context.Context, s LegacySession) context.Context {
 	return context.WithValue(ctx, contextKey{}, &requestInfo{outcome: OutcomeLegacy, legacy: &resolvedSession{session: s}})
+}
+
+// shareTrailer makes the copies of r have the trailer of a chunked request that
+// announces none: net/http sets it on the request that it made, unless there is a map.
+func shareTrailer(r *http.Request) {
+	if r.Trailer == nil && r.ContentLength < 0 {
+		r.Trailer = http.Header{}
+	}
+}
+
+// giveBack gives the request that came what the handler has left in its copy. net/http
+// removes the files of a MultipartForm from the request that it made, and middlewares
+// outside of this one name traces by Pattern, and log forms.
+func giveBack(came, passedOn *http.Request) {
+	came.MultipartForm, came.Form, came.PostForm = passedOn.MultipartForm, passedOn.Form, passedOn.PostForm
+	came.Pattern = passedOn.Pattern
 }

@@ -120,13 +120,16 @@ func (l *LegacyCookie) names() []string { return append([]string{l.Name}, l.Also
 // to be part of it too, as a JWT's sub beside its sid: nothing else tells two
 // people apart.
 //
-// StartedAt, in whole seconds as in a JWT, is the earlier one of two that fall into
-// one second.
+// StartedAt is when the user signed in, and never when the cookie was written: an
+// application that writes its cookie again with each response would sign its user in
+// again with each, also with a copy of a cookie that was logged out. Leave it zero if the
+// cookie tells the time of its writing alone. In whole seconds, as in a JWT, the session
+// is the earlier one of two that fall into one second.
 type LegacySession struct {
 	ID        Secret            // which session it is, see above
 	Token     Secret            // sent to Stytch, which shows it to the UserInfo endpoint; empty: a ticket is minted from Identity
 	Identity  userinfo.Identity // whose session it is
-	StartedAt time.Time         // when the user signed in; zero: unknown
+	StartedAt time.Time         // when the user signed in, not when the cookie was written; zero: unknown
 	ExpiresAt time.Time         // zero: unknown; past: no session; else the Stytch session lives at least that long
 
 	// UntilBrowserCloses is for a cookie that goes when the browser is closed: MaxAge 0 in
@@ -191,6 +194,7 @@ type resolvedSession struct {
 	session LegacySession
 	key     string // of its record
 
+	byValue     bool   // its ID is the cookie's value
 	mixed       bool   // another value of that cookie, in the same request, is a visitor's
 	fingerprint string // filled in only for a session that stays in memory, see decider.ruleOn
 }
@@ -317,7 +321,7 @@ func (l *legacyResolver) resolve(entry int, r *http.Request, value string) (*res
 		s.ID = Secret(value)
 	}
 	key := l.names.Record(c.Name, string(s.ID), s.Identity.Subject, s.StartedAt)
-	return &resolvedSession{entry: entry, cookie: c, session: s, key: key}, nil
+	return &resolvedSession{entry: entry, cookie: c, session: s, key: key, byValue: string(s.ID) == value}, nil
 }
 
 // sameSession compares the people if both are known: some applications keep a

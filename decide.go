@@ -45,7 +45,10 @@ func (d *decider) decide(r *http.Request, c *cookies.Received) decision {
 	}
 	out := d.decideStytch(ctx, r, c)
 	loggedOut := d.isLoggedOut(ctx, &out)
-	out.notForHandlers = out.notForHandlers || loggedOut
+	if loggedOut {
+		out.change.Conceal = []int{out.legacy.entry}
+		out.notForHandlers = out.notForHandlers || !out.legacy.session.StartedAt.IsZero()
+	}
 
 	// Without a Stytch session the old code serves this user, and may log them out by
 	// expiring its own cookie, the only one that it knows. The Stytch cookies must end
@@ -62,12 +65,12 @@ func (d *decider) decide(r *http.Request, c *cookies.Received) decision {
 func hasLeft(r *http.Request) bool { return errors.Is(r.Context().Err(), context.Canceled) }
 
 // isLoggedOut reports whether the legacy session of a decision was logged out, on
-// this machine or another one. LegacyFromContext then hides it from handlers. A
-// session without StartedAt is not looked up: it may be a new sign-in under the id
-// of the old one.
+// this machine or another one. Its cookie is then hidden from the handler, which may save
+// it again under a value that nothing knows. LegacyFromContext hides a session with
+// StartedAt. One without may be a new sign-in under the id of the old one.
 func (d *decider) isLoggedOut(ctx context.Context, out *decision) bool {
 	served := out.outcome == OutcomeRefused || out.outcome == OutcomeUnavailable
-	return served && out.legacy != nil && !out.legacy.session.StartedAt.IsZero() &&
+	return served && out.legacy != nil &&
 		d.tombstones.LegacyEnded(context.WithoutCancel(ctx), out.legacy.key)
 }
 
@@ -124,7 +127,9 @@ func (d *decider) unavailable(r *http.Request, c *cookies.Received, st *session.
 		out.cause = causeApplication // an old cookie that can't be resolved must show on the status page
 	}
 	if legacy != nil {
-		if _, retired := d.retire(r, c, legacy); !retired {
+		if change, retired := d.retire(r, c, legacy); retired {
+			out.change.Conceal = change.Expire // an outage expires no cookie
+		} else {
 			out.legacy = legacy
 		}
 	}

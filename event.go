@@ -23,10 +23,11 @@ const (
 	kindNotKept    = "not_kept"
 	kindStillSet   = "still_set"
 
-	kindWrongCookie = "wrong_cookie"
-	kindNoOldCookie = "no_old_cookie"
-	kindComesAgain  = "comes_again"
-	kindPlainHTTP   = "plain_http"
+	kindWrongCookie   = "wrong_cookie"
+	kindNoOldCookie   = "no_old_cookie"
+	kindComesAgain    = "comes_again"
+	kindPlainHTTP     = "plain_http"
+	kindUnheardLogout = "unheard_logout"
 )
 
 // Event tells what happened, for metrics and audit. It holds no secret and no
@@ -57,6 +58,9 @@ type Event struct {
 	//     requests come over plain HTTP. See CookieOptions.Insecure
 	//   - still_set: a handler still sets the old cookie in StageRetired, which therefore acts
 	//     as StageObserve; at most once a minute
+	//   - unheard_logout: a handler answered a GET by expiring the old cookie, which did not
+	//     come. If it is the old logout, it has ended no Stytch session: call Logout in it.
+	//     Once in a process
 	//   - revocation: a session that nobody is to have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read

@@ -1,9 +1,13 @@
 package stytchmigrate_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 
 	"example.com/stytchmigrate"
 )
@@ -96,4 +100,55 @@ func Example_healthChecks() {
 	// ok
 	// calls: 0
 	// migrated
+}
+
+// The old application can't be changed, so the middleware stands in a proxy before it. Its
+// logout gets a handler of its own: Logout, then the old logout page. End deletes the old
+// session where the application keeps it, because the browser may no longer have the cookie
+// by which the page would.
+func ExampleMiddleware_Logout_reverseProxy() {
+	rows := map[string]bool{"f0e1d2c3b4a59687": true} // the application's table of sessions
+	old := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "page of the old application")
+	}))
+	defer old.Close()
+
+	auth, stytch := newExample(stytchmigrate.LegacyCookie{
+		Name: "sid",
+		Resolve: func(r *http.Request, value string) (stytchmigrate.LegacySession, error) {
+			if !rows[value] {
+				return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+			}
+			return resolvePeople(r, value)
+		},
+		End: func(_ context.Context, s stytchmigrate.LegacySession) error {
+			delete(rows, string(s.ID))
+			return nil
+		},
+	})
+	defer stytch.Close()
+
+	application, _ := url.Parse(old.URL)
+	proxy := httputil.NewSingleHostReverseProxy(application)
+	mux := http.NewServeMux()
+	mux.Handle("/", proxy)
+	mux.HandleFunc("/logout", func(w http.ResponseWriter, r *http.Request) {
+		if err := auth.Logout(w, r); err != nil {
+			slog.Warn("logout", "error", err)
+		}
+		proxy.ServeHTTP(w, r)
+	})
+	app := auth.Handler(mux)
+
+	browser := map[string]string{"sid": "f0e1d2c3b4a59687"}
+	browse(app, "/", browser)
+	browse(app, "/", browser) // replaces the old cookie
+	_, kept := browser["sid"]
+	fmt.Println("old cookie:", kept, "old session:", len(rows))
+	fmt.Println(browse(app, "/logout", browser).Body)
+	fmt.Println(len(browser), "cookies, old session:", len(rows))
+	// Output:
+	// old cookie: false old session: 1
+	// page of the old application
+	// 0 cookies, old session: 0
 }

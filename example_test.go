@@ -142,7 +142,11 @@ func ExampleMiddleware_Logout() {
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
-		if err := auth.Logout(w, r); err != nil { // the user who was signed in before
+		if r.FormValue("password") != "correct" {
+			http.Error(w, "Wrong password.", http.StatusForbidden) // the user who was signed in before stays
+			return
+		}
+		if err := auth.Logout(w, r); err != nil { // now that one goes
 			slog.Warn("old session", "error", err)
 		}
 		http.SetCookie(w, &http.Cookie{Name: "sid", Value: "f0e1d2c3b4a59687", Path: "/"})
@@ -159,7 +163,7 @@ func ExampleMiddleware_Logout() {
 	app := auth.Handler(mux)
 
 	browser := map[string]string{}
-	browse(app, "/login", browser)
+	browse(app, "/login?password=correct", browser)
 	stolen := map[string]string{"sid": browser["sid"]}
 	fmt.Println(browse(app, "/", browser).Body)
 	browse(app, "/logout", browser)

@@ -128,8 +128,9 @@ var errTooMany = errors.New("stytchmigrate: more cookies than Logout looks at: a
 func (e *logouts) legacyLogout(ctx context.Context, c *cookies.Received, info *requestInfo) {
 	ctx = context.WithoutCancel(ctx)
 	noWait, cancel := context.WithCancel(ctx)
-	cancel() // a JWT whose key is not here is not waited for: Stytch is asked to revoke it
-	all := e.endLocal(noWait, info, []*resolvedSession{info.legacy}, c, nil)
+	cancel()                                                                                                        // a JWT whose key is not here is not waited for: Stytch is asked to revoke it
+	legacy := slices.DeleteFunc([]*resolvedSession{info.legacy}, func(s *resolvedSession) bool { return s == nil }) // nil: the old cookie did not come
+	all := e.endLocal(noWait, info, legacy, c, nil)
 	_ = e.endShared(ctx, all)
 	background.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, 3*e.timeout)

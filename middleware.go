@@ -58,6 +58,7 @@ type Middleware struct {
 	calls    *outbound.Transport
 
 	absence   *mistakes.Absence
+	names     []string     // of Config.Legacy
 	anonymous *requestInfo // of every request without a session, made once
 }
 
@@ -113,7 +114,7 @@ func New(cfg Config) (*Middleware, error) {
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
 		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout, mistakes.NewCookies(policy.LegacyNames())},
 		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, again: migrator.again, oldCode: migrator.oldCode, rollout: rollout, report: report, log: cfg.Logger},
-		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, absence: mistakes.NewAbsence(len(cfg.Legacy) > 0), anonymous: &requestInfo{by: policy},
+		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, absence: mistakes.NewAbsence(len(cfg.Legacy) > 0), names: policy.LegacyNames(), anonymous: &requestInfo{by: policy},
 	}, nil
 }
 
@@ -186,7 +187,7 @@ func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.
 	info := m.anonymous
 	if jwt != "" {
 		entry := m.sessions.LookupJWT(jwt)
-		if entry == nil {
+		if entry == nil || len(m.names) > 0 && !isSafe(r) { // the old logout may be heard, and then cookies change
 			return false
 		}
 		known := attachmentOf(entry)
@@ -211,7 +212,11 @@ func (m *Middleware) fastPath(w http.ResponseWriter, r *http.Request, next http.
 	shareTrailer(r)
 	passedOn := r.WithContext(context.WithValue(ctx, contextKey{}, info))
 	defer giveBack(r, passedOn)
-	next.ServeHTTP(w, passedOn)
+	var absent []string
+	if jwt != "" {
+		absent = m.names
+	}
+	m.applier.passOn(w, passedOn, next, absent, info)
 	return true
 }
 
@@ -234,8 +239,18 @@ func (m *Middleware) passesUnreported(ctx context.Context) bool {
 // calls LegacyCookie.End. Call it before the response's first write.
 //
 // Call it in the old logout handler, in addition to what that does. Call it in
-// the old login handler too, before that sets its cookie: what it sets then is
-// kept.
+// the old login handler too, when the password has been checked and before the cookie is
+// set: what it sets then is kept. Earlier, a sign-in that fails would sign out the user
+// who is there.
+//
+// A copy of the legacy cookie is refused from then on, and handlers do not see it. What
+// they save of that session again is refused too: a legacy cookie of the same person that
+// a page sets in answer to a copy, unless its StartedAt is later.
+//
+// An old logout handler that does not call Logout is heard if it expires its cookie, seen
+// or not, in answer to another method than GET and HEAD, or in answer to a GET that
+// brought the cookie. So an application must not expire LegacyCookie.Name in answer to
+// each POST that comes without it.
 //
 // The cookies are expired in any case, if nothing was written yet. Do not set a cacheable
 // Cache-Control after it. An error means that Stytch, or the old session's source, may not

@@ -14,7 +14,7 @@ func cookieStore(*testing.T) oldApp {
 	store, users := sessions.NewCookieStore(hashKey, blockKey), new(table)
 	store.Options.Secure, store.Options.SameSite = false, http.SameSiteLaxMode
 	old := gorillaSessions(store)
-	old.cookie, old.outage, old.afterLogout = cookieStoreCookie(store, users), users.outage, "refused user 17"
+	old.cookie, old.outage, old.afterLogout = cookieStoreCookie(store, users), users.outage, "refused user "
 	return old
 }
 

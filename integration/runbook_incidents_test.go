@@ -33,6 +33,7 @@ func incidents() []goStep {
 		{chapter, `event comes_again: "Mistake: the old cookie comes again after its deletion"`, oldCookieComesAgain},
 		{chapter, `event plain_http: "Mistake: Secure cookies over plain HTTP"`, secureOverPlainHTTP},
 		{chapter, `event still_set: "Old cookie still set: stage retired leaves all alone"`, oldLoginIsThere},
+		{chapter, `event unheard_logout: "Logout by GET that ended no Stytch session, if it was one"`, logoutByLink},
 		{chapter, `event revocation: "Session that nobody is to have could not be revoked"`, notRevoked},
 		{chapter, "somebody reports a takeover", takeover},
 		{chapter, "the record key has leaked", recordKeyLeaked},
@@ -203,6 +204,33 @@ func oldLoginIsThere(w *walk) {
 	assert.False(w, w.status().Removal.Safe)
 	w.set("")
 	assert.Equal(w, 1, w.visit(0, signIn()))
+}
+
+// logoutByLink sends users who have no old cookie any more to the old logout.
+func logoutByLink(w *walk) {
+	moved, _ := w.halfway(stytchmigrate.StageReplace)
+	old := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		http.SetCookie(rw, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
+	})
+	for _, p := range moved[1:] {
+		send(p.jar, http.MethodGet, w.auth.Handler(old))
+	}
+	assert.Len(w, w.hears("unheard_logout"), 1)
+	w.shows("Logout by GET that ended no Stytch session, if it was one")
+	assert.Len(w, w.log.with(`"level":"WARN"`, "Middleware.Logout"), 1)
+	w.everybodyIsThere(0)
+
+	w.says("Logout")
+	leaves := func(p *person, method string, h http.Handler) {
+		send(p.jar, method, h)
+		assert.False(w, p.has("stytch_session"))
+		w.people = slices.DeleteFunc(w.people, func(other *person) bool { return other == p })
+	}
+	leaves(moved[1], http.MethodPost, w.auth.Handler(old))
+	leaves(moved[2], http.MethodGet, w.auth.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		assert.NoError(w, w.auth.Logout(rw, r))
+		old(rw, r)
+	})))
 }
 
 // forge writes to the store what nobody can read.

@@ -59,7 +59,7 @@ var (
 
 	// mistakes are the kinds that come once in a process. They are one series: the event
 	// and the log say which it was.
-	mistakes = []string{"wrong_cookie", "no_old_cookie", "comes_again", "plain_http"}
+	mistakes = []string{"wrong_cookie", "no_old_cookie", "comes_again", "plain_http", "unheard_logout"}
 
 	// What Stytch answers to exchanges and session calls. "none" is for errors
 	// without a type: no answer, or a rule of the middleware's.

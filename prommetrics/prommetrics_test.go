@@ -161,10 +161,10 @@ func TestConventions(t *testing.T) {
 // What comes once in a process is one series.
 func TestMistakes(t *testing.T) {
 	reg, m := newMetrics()
-	for _, kind := range []string{"wrong_cookie", "no_old_cookie", "comes_again", "plain_http", "still_set"} {
+	for _, kind := range []string{"wrong_cookie", "no_old_cookie", "comes_again", "plain_http", "unheard_logout", "still_set"} {
 		observe(m, stytchmigrate.Event{Kind: kind})
 	}
-	assert.Equal(t, map[string]float64{"events_total mistake": 4, "events_total still_set": 1}, series(t, reg))
+	assert.Equal(t, map[string]float64{"events_total mistake": 5, "events_total still_set": 1}, series(t, reg))
 }
 
 // All series are there from the start, and none is added by what comes.

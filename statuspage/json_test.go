@@ -34,7 +34,7 @@ const wholeJSON = `{
 	"events": [
 		{"kind": "created", "count": 1, "last": "2000-01-01T01:00:00Z"}, {"kind": "mismatch", "count": 0}, {"kind": "conflict", "count": 0},
 		{"kind": "not_kept", "count": 0}, {"kind": "wrong_cookie", "count": 0}, {"kind": "no_old_cookie", "count": 0}, {"kind": "comes_again", "count": 0}, {"kind": "plain_http", "count": 0},
-		{"kind": "still_set", "count": 0}, {"kind": "logout", "count": 0}, {"kind": "signin", "count": 0}, {"kind": "revocation", "count": 0}, {"kind": "jwks", "count": 0}, {"kind": "store", "count": 0},
+		{"kind": "still_set", "count": 0}, {"kind": "unheard_logout", "count": 0}, {"kind": "logout", "count": 0}, {"kind": "signin", "count": 0}, {"kind": "revocation", "count": 0}, {"kind": "jwks", "count": 0}, {"kind": "store", "count": 0},
 		{"kind": "brake", "count": 0}, {"kind": "other", "count": 1, "last": "2000-01-01T01:00:00Z"}],
 	"dial": {"stage": "keep", "hold_back": 12.5, "per_second": 3}}`
 

@@ -83,6 +83,7 @@ var kinds = [...]struct{ name, title string }{
 	{"comes_again", "Mistake: the old cookie comes again after its deletion"},
 	{"plain_http", "Mistake: Secure cookies over plain HTTP"},
 	{"still_set", "Old cookie still set: stage retired leaves all alone"},
+	{"unheard_logout", "Logout by GET that ended no Stytch session, if it was one"},
 	{"logout", "Calls of Logout: a login makes one too"},
 	{"signin", "Calls of SignIn, refused ones too"},
 	{"revocation", "Session that nobody is to have could not be revoked"},

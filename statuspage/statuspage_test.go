@@ -208,7 +208,7 @@ func TestWhatIsHeldBack(t *testing.T) {
 
 func TestKindsAreCounted(t *testing.T) {
 	page := statuspage.New(statuspage.Options{})
-	for i, kind := range []string{"created", "mismatch", "conflict", "logout", "jwks", "store", "brake", "revocation", "not_kept", "wrong_cookie", "no_old_cookie", "comes_again", "plain_http", "signin", "still_set", "new", "newer"} {
+	for i, kind := range []string{"created", "mismatch", "conflict", "logout", "jwks", "store", "brake", "revocation", "not_kept", "wrong_cookie", "no_old_cookie", "comes_again", "plain_http", "signin", "still_set", "unheard_logout", "new", "newer"} {
 		for range i + 1 {
 			observe(page, stytchmigrate.Event{Kind: kind, Fingerprint: "a"})
 		}
@@ -217,7 +217,7 @@ func TestKindsAreCounted(t *testing.T) {
 	for _, k := range read(t, page).Kinds {
 		got[k.Kind] = k.Count
 	}
-	assert.Equal(t, map[string]uint64{"created": 1, "mismatch": 2, "conflict": 3, "logout": 4, "jwks": 5, "store": 6, "brake": 7, "revocation": 8, "not_kept": 9, "wrong_cookie": 10, "no_old_cookie": 11, "comes_again": 12, "plain_http": 13, "signin": 14, "still_set": 15, "other": 33}, got)
+	assert.Equal(t, map[string]uint64{"created": 1, "mismatch": 2, "conflict": 3, "logout": 4, "jwks": 5, "store": 6, "brake": 7, "revocation": 8, "not_kept": 9, "wrong_cookie": 10, "no_old_cookie": 11, "comes_again": 12, "plain_http": 13, "signin": 14, "still_set": 15, "unheard_logout": 16, "other": 35}, got)
 	assert.Zero(t, read(t, page).Sessions.Seen, "the event of the request counts its session")
 }
 

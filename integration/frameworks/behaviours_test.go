@@ -131,7 +131,7 @@ func signsOut(t *testing.T, _ frame, s *shop) {
 	assert.Equal(t, "200 bye"+cleared+"revoke", b.post("/logout", ""))
 	assert.False(t, s.stytch.Sessions()[0].Live)
 	assert.Equal(t, "200 anonymous"+untouched+"-", b.get("/"))
-	assert.Equal(t, "200 refused sid"+untouched+"-", tab.get("/"), "a copy of the old cookie")
+	assert.Equal(t, "200 refused"+untouched+"-", tab.get("/"), "a copy of the old cookie")
 
 	b = s.newBrowser(oldSession("ada"))
 	assert.Equal(t, "200 bye"+cleared+"migrate revoke", b.post("/logout", ""))

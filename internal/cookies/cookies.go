@@ -92,14 +92,18 @@ type Tokens struct {
 // Change is what one response does to the browser's cookies. The zero value does
 // nothing. It belongs to one request.
 type Change struct {
-	Set    *Tokens // set the Stytch cookies; nil: they stay
-	Clear  bool    // expire the Stytch cookies, where Set is nil
-	Expire []int   // expire these legacy cookies
-	Hide   bool    // hide the cookies of Expire from the handler, whatever the method is
-	Watch  bool    // the legacy cookie stays, and a handler that expires it has logged the user out
+	Set     *Tokens // set the Stytch cookies; nil: they stay
+	Clear   bool    // expire the Stytch cookies, where Set is nil
+	Expire  []int   // expire these legacy cookies
+	Hide    bool    // hide the cookies of Expire from the handler, whatever the method is
+	Conceal []int   // hide these legacy cookies from the handler; the browser keeps them
+	Watch   bool    // the legacy cookie stays, and a handler that expires it has logged the user out
 }
 
-// None reports that no cookie changes.
+// IsNothing reports that no cookie changes, in the browser or in the handler's request.
+func (ch *Change) IsNothing() bool { return ch.None() && !ch.Hide && len(ch.Conceal) == 0 }
+
+// None reports that no cookie changes in the browser.
 func (ch *Change) None() bool { return ch.Set == nil && !ch.Clear && len(ch.Expire) == 0 }
 
 // Shows reports whether the handler sees the legacy cookie of the session that ch is

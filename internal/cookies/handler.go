@@ -16,6 +16,7 @@ const (
 	Renewed                 // it saved the session that counts again, under whatever name and scope
 	LoggedOut               // it logged the user out by code from before the migration
 	Overruled               // it signed a user in, or manages the Stytch cookies itself
+	Unheard                 // it may have logged the user out: see Handler.AbsentMeans
 )
 
 // Handler says how to judge the Set-Cookie lines of a handler. It belongs to one
@@ -30,6 +31,13 @@ type Handler struct {
 	// handler that sends Clear-Site-Data has logged it out, seen or not: browsers drop
 	// its cookie.
 	Session bool
+
+	// Absent is the names of legacy cookies that the handler did not see, of a request with
+	// a Stytch session. A logout by code from before the migration expires them all the
+	// same. AbsentMeans is what that is: LoggedOut or Unheard. An application may also
+	// expire a cookie that did not come for another reason.
+	Absent      []string
+	AbsentMeans Action
 
 	// Classify says which session is in a value that the handler set for a legacy
 	// cookie: NoAction for no session, Renewed for the one that moves or stays,
@@ -51,40 +59,52 @@ type Handler struct {
 //     cookies that the browser then holds.
 //  2. One is Renewed: NoAction. A handler that moves its cookie to another scope or
 //     name expires it in the old place, which is no logout.
-//  3. One is LoggedOut: so is the user.
+//  3. One is LoggedOut: so is the user. One is Unheard: so is the logout.
 //
 // Of several lines for one name and scope the last one counts, as in a browser. Rule 1
 // alone goes by every line.
-func (pd *Pending) handlerAction(handlerCookies []*http.Cookie) Action {
+//
+// A handler that clears every cookie of the site has expired those that it did not see,
+// too.
+func (pd *Pending) handlerAction(handlerCookies []*http.Cookie, cleared bool) Action {
 	type key struct {
 		name  string
 		scope Scope
 	}
 	last := map[key]Action{}
 	for _, c := range handlerCookies {
-		action := pd.actionOf(c)
+		action := pd.actionOf(c, handlerCookies)
 		if action == Overruled {
 			return Overruled
 		}
 		last[key{c.Name, Scope{c.Domain, c.Path}.Normal()}] = action
 	}
 	actions := slices.Collect(maps.Values(last))
-	if !slices.Contains(actions, Renewed) && slices.Contains(actions, LoggedOut) {
+	switch {
+	case slices.Contains(actions, Renewed):
+		return NoAction
+	case slices.Contains(actions, LoggedOut):
 		return LoggedOut
+	case slices.Contains(actions, Unheard):
+		return Unheard
+	case cleared && len(pd.handler.Absent) > 0:
+		return pd.handler.AbsentMeans
 	}
 	return NoAction
 }
 
-// actionOf is what one cookie of the handler does. The first rule that applies counts:
+// actionOf is what one cookie of the handler does, of all that it sets. The first rule that applies counts:
 //
 //  1. It is a Stytch cookie: Overruled.
 //  2. It is a legacy cookie with a session in it: what Classify says.
 //  3. It is the legacy cookie that the handler saw: LoggedOut. Old code logs a user out
 //     by expiring that cookie, or by a cookie of a visitor in its place.
-//  4. Otherwise: NoAction. A handler from which the cookie was hidden took the user for
+//  4. It expires or empties one of Absent, and no line gives that name a value:
+//     AbsentMeans.
+//  5. Otherwise: NoAction. A handler from which the cookie was hidden took the user for
 //     a new visitor. On a site that gives a cookie to each of those, rule 3 would sign
 //     out every user who moves.
-func (pd *Pending) actionOf(c *http.Cookie) Action {
+func (pd *Pending) actionOf(c *http.Cookie, all []*http.Cookie) Action {
 	if pd.policy.isStytch(c.Name) {
 		return Overruled
 	}
@@ -94,7 +114,29 @@ func (pd *Pending) actionOf(c *http.Cookie) Action {
 	if shown := pd.handler.Shown; shown >= 0 && c.Name == pd.policy.legacy[shown].Name {
 		return LoggedOut
 	}
+	if isDeletion(c) && slices.Contains(pd.handler.Absent, c.Name) && !slices.ContainsFunc(all, func(o *http.Cookie) bool { return o.Name == c.Name && !isDeletion(o) }) {
+		return pd.handler.AbsentMeans
+	}
 	return NoAction
+}
+
+func isDeletion(c *http.Cookie) bool { return isExpired(c) || c.Value == "" }
+
+// ExpiresAbsent reports whether the header of a response expires a legacy cookie that did
+// not come, by one of the given names, and neither sets a legacy cookie nor touches the
+// Stytch cookies, as Logout does. It is for a response that no Pending changes.
+func (p *Policy) ExpiresAbsent(h http.Header, absent []string) bool {
+	set := p.sessionCookiesOf(h)
+	if len(set) == 0 {
+		return clearsCookies(h)
+	}
+	return !slices.ContainsFunc(set, func(c *http.Cookie) bool { return p.isStytch(c.Name) || !isDeletion(c) }) &&
+		slices.ContainsFunc(set, func(c *http.Cookie) bool { return slices.Contains(absent, c.Name) })
+}
+
+// TouchesStytch reports whether the header of a response sets or expires a Stytch cookie.
+func (p *Policy) TouchesStytch(h http.Header) bool {
+	return slices.ContainsFunc(p.sessionCookiesOf(h), func(c *http.Cookie) bool { return p.isStytch(c.Name) })
 }
 
 // classify says which session is in a legacy cookie, by each entry that reads its name.
@@ -115,7 +157,7 @@ func (pd *Pending) classify(c *http.Cookie) Action {
 // cookie has none.
 func (p *Policy) entriesSet(c *http.Cookie) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		if isExpired(c) || c.Value == "" {
+		if isDeletion(c) {
 			return
 		}
 		for i := range p.legacy {

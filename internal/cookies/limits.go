@@ -34,7 +34,7 @@ func (p *Policy) fits(r *http.Request, ch *Change, set, deletions []*http.Cookie
 	for _, c := range slices.Concat(set, deletions) {
 		sum += len(c.String())
 	}
-	next := editCookieHeader(r, func(name string) bool { return p.isStytch(name) || p.expires(ch, name) }, set)
+	next := editCookieHeader(r, func(name string) bool { return p.isStytch(name) || p.hasName(ch.Expire, name) }, set)
 	return sum <= maxLines && len(next) <= maxCookieHeader
 }
 

@@ -48,14 +48,14 @@ func (p *Policy) plan(r *http.Request, ch *Change) (pl plan, cookieHeader string
 		}
 	}
 	cookieHeader = editCookieHeader(r, func(name string) bool {
-		return (ch.Set != nil || ch.Clear) && p.isStytch(name) || ch.hides(r) && p.expires(ch, name)
+		return (ch.Set != nil || ch.Clear) && p.isStytch(name) || ch.hides(r) && p.hasName(ch.Expire, name) || p.hasName(ch.Conceal, name)
 	}, set)
 	return pl, cookieHeader
 }
 
-// expires reports whether name is a legacy cookie that ch expires.
-func (p *Policy) expires(ch *Change, name string) bool {
-	return slices.ContainsFunc(ch.Expire, func(i int) bool { return p.legacy[i].hasName(name) })
+// hasName reports whether name is that of one of some legacy cookies.
+func (p *Policy) hasName(entries []int, name string) bool {
+	return slices.ContainsFunc(entries, func(i int) bool { return p.legacy[i].hasName(name) })
 }
 
 // cookie is a Stytch cookie that lives as long as its session. Max-Age counts from

@@ -30,12 +30,12 @@ type Pending struct {
 // response has room for them. A handshake keeps the cookies that it has.
 func (p *Policy) Prepare(r *http.Request, ch *Change, h Handler) (*Pending, *http.Request) {
 	pd := &Pending{policy: p, handler: h, tunnel: r.Method == http.MethodConnect}
-	if ch.Watch && ch.None() {
+	if ch.IsNothing() {
 		return pd, r
 	}
 	var cookieHeader string
 	pd.plan, cookieHeader = p.plan(r, ch)
-	if isHandshake(r) && !ch.Hide {
+	if isHandshake(r) && !ch.Hide && len(ch.Conceal) == 0 {
 		return pd, r
 	}
 	next := *r
@@ -62,8 +62,8 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	}
 	h := w.Header()
 	handlerCookies := pd.policy.sessionCookiesOf(h)
-	action := pd.handlerAction(handlerCookies) // runs code of the application, so not under the lock
 	cleared := clearsCookies(h)
+	action := pd.handlerAction(handlerCookies, cleared) // runs code of the application, so not under the lock
 	ended := pd.hasEnded()
 
 	pd.mu.Lock()
