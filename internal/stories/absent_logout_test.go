@@ -35,6 +35,7 @@ func TestOldLogoutWithoutItsCookie(t *testing.T) {
 		"a visitor's":                   {http.MethodPost, "", "sid=visitor; Path=/", "authenticated ada | +sid | no-store | -", false},
 		"a visitor's, by a link":        {http.MethodGet, "", "sid=visitor; Path=/", "authenticated ada | +sid | - | -", false},
 		"a visitor's in its place":      {http.MethodPost, "", "sid=; Path=/; Max-Age=0 | sid=visitor; Path=/", "authenticated ada | -sid +sid | no-store | -", false},
+		"a visitor's in another scope":  {http.MethodPost, "", "sid=visitor; Path=/ | sid=; Path=/app; Max-Age=0", "authenticated ada | +sid -sid | no-store | -", false},
 		"a sign-in":                     {http.MethodPost, "", "sid=; Path=/; Max-Age=0 | sid=bob-1; Path=/app", "authenticated ada | -sid +sid | no-store | -", false},
 		"a visitor's cookie came":       {http.MethodPost, "sid=visitor", "sid=; Path=/; Max-Age=0", "authenticated ada | -sid | no-store | -", false},
 		"a visitor's came, by a link":   {http.MethodGet, "sid=visitor", "sid=; Path=/; Max-Age=0", "authenticated ada | -sid | - | -", false},

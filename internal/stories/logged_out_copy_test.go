@@ -53,6 +53,15 @@ func TestCopyOfALoggedOutCookieNeverReachesTheHandler(t *testing.T) {
 	}
 }
 
+// Nor does it reach the handler of a WebSocket.
+func TestCopyOfALoggedOutCookieOpensNoWebSocket(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		a.LogOut("sid=ada-1")
+		assert.Equal(t, apptest.Refused, a.Get("sid=ada-1", apptest.Header("Upgrade", "websocket")).Settled())
+		assert.Empty(t, a.CookiesSeen[1])
+	})
+}
+
 // Each row is what the handler sets in answer to a copy of a session that was logged out,
 // where the ID is only the value: the same session, saved again, or a sign-in. "+1h" began
 // an hour later than the one that was logged out.
@@ -68,6 +77,8 @@ func TestWhatIsSetInAnswerToALoggedOutCopy(t *testing.T) {
 		"saved again":                           {"ada+0h", "ada-0h", get, false, false},
 		"saved again, in a form":                {"ada+0h", "ada-0h", post, false, false},
 		"saved again, and it is not known when": {"ada", "ada-x", get, false, false},
+		"another row, in a form":                {"ada+0h", "ada-0h", post, false, true},
+		"another row, by a page":                {"ada+0h", "ada-0h", get, false, false},
 		"an earlier one":                        {"ada+0h", "ada-1h", get, false, false},
 		"another person signs in":               {"ada+0h", "bob+0h", post, false, true},
 		"another person, and not known when":    {"ada", "bob", get, false, true},
@@ -78,7 +89,11 @@ func TestWhatIsSetInAnswerToALoggedOutCopy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			apptest.InCluster(t, func(t *testing.T, a *apptest.App, m []*stytchmigrate.Middleware, _ *storetest.Memory) {
-				a.Resolve = apptest.ResolveWithStart(began, nil)
+				a.Resolve = apptest.ResolveWithStart(began, func(s *stytchmigrate.LegacySession) {
+					if strings.Contains(name, "row") {
+						s.ID = "row of " + s.ID
+					}
+				})
 				a.On(m[0]).LogOut("sid=" + row.copied)
 				a.Handler = func(w http.ResponseWriter, _ *http.Request) {
 					http.SetCookie(w, &http.Cookie{Name: "sid", Value: row.set, Path: "/"})
