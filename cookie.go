@@ -194,9 +194,10 @@ type resolvedSession struct {
 	session LegacySession
 	key     string // of its record
 
-	byValue     bool   // its ID is the cookie's value
-	mixed       bool   // another value of that cookie, in the same request, is a visitor's
-	fingerprint string // filled in only for a session that stays in memory, see decider.ruleOn
+	more        []string // keys of the other values of that cookie, of the same person
+	byValue     bool     // its ID is the cookie's value
+	mixed       bool     // another value of that cookie, in the same request, is a visitor's
+	fingerprint string   // filled in only for a session that stays in memory, see decider.ruleOn
 }
 
 // legacyResolver finds the legacy sessions of requests.
@@ -292,10 +293,13 @@ func (l *legacyResolver) find(entry int, r *http.Request, values []string) (one 
 			one = s
 		case !sameSession(one.session, s.session):
 			return nil, true, nil
+		default:
+			one.more = append(one.more, s.key)
 		}
 	}
+	mixed := slices.ContainsFunc(none, func(v string) bool { return one != nil && l.isVisitors(entry, r, v) })
 	if one != nil {
-		one.mixed = slices.ContainsFunc(none, func(v string) bool { return l.isVisitors(entry, r, v) })
+		one.mixed = mixed
 	}
 	return one, false, nil
 }

@@ -271,12 +271,24 @@ func (d *decider) ruleOn(r *http.Request, c *cookies.Received, live *session.Ent
 	ruled := &cachedRuling{values: values, legacy: legacy, several: several, until: now.Add(time.Minute)}
 	if legacy != nil {
 		ruled.ruling, legacy.fingerprint = ruleBetween(live.Session, legacy), d.report.fingerprint(legacy)
+		if ruled.ruling == samePerson {
+			d.tie(r.Context(), live.Session, append(legacy.more, legacy.key))
+		}
 		if at := legacy.session.ExpiresAt; !at.IsZero() && at.Before(ruled.until) {
 			ruled.until = at
 		}
 	}
 	cache.Store(ruled)
 	return ruled, nil
+}
+
+// tie notes the legacy sessions of a user that their Stytch session did not come from, so
+// that a logout ends them all.
+func (d *decider) tie(ctx context.Context, s *stytch.Session, keys []string) {
+	keys = slices.DeleteFunc(keys, func(key string) bool { return key == s.Origin })
+	if len(keys) > 0 {
+		d.tombstones.Tie(ctx, s.ID, keys)
+	}
 }
 
 // hashLegacy returns the SHA-256 of the legacy cookies of a request, each under its

@@ -207,7 +207,7 @@ func (e *logouts) endShared(ctx context.Context, all *logoutSet) (err error) {
 		}
 	}
 	for id := range all.stytch {
-		err = errors.Join(err, e.tombstones.MarkSessionShared(ctx, id))
+		err = errors.Join(err, e.tombstones.MarkSessionShared(ctx, id), e.tombstones.MarkTied(ctx, id))
 	}
 	return err
 }
@@ -309,7 +309,7 @@ func (e *logouts) endEach(ctx context.Context, all *logoutSet, sessions []stytch
 		e.sessions.End(s.ID)
 	}
 	marked := forEach(sessions, func(s stytch.Session) error {
-		err := e.tombstones.MarkSessionShared(ctx, s.ID)
+		err := errors.Join(e.tombstones.MarkSessionShared(ctx, s.ID), e.tombstones.MarkTied(ctx, s.ID))
 		if s.Origin != "" {
 			err = errors.Join(err, e.tombstones.MarkLegacy(ctx, s.Origin))
 		}

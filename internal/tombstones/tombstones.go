@@ -44,6 +44,8 @@ type Tombstones struct {
 	legacy   *lru.Cache[string, struct{}] // keys of legacy sessions' records
 	sessions *lru.Cache[string, struct{}] // ids of Stytch sessions
 
+	tied *lru.Cache[string, []string] // ids of Stytch sessions to keys of legacy sessions that end with them
+
 	// cookies are tokens and JWTs that were logged out before their session's id was
 	// known here. Strangers can fill it.
 	cookies *lru.Cache[CookieHash, struct{}]
@@ -56,6 +58,7 @@ type Tombstones struct {
 func New(store *sealedstore.Store, n *names.Names) *Tombstones {
 	return &Tombstones{
 		store: store, names: n,
+		tied:   cache.LRU[string, []string](maxOfEach),
 		legacy: cache.LRU[string, struct{}](maxOfEach), sessions: cache.LRU[string, struct{}](maxOfEach), cookies: cache.LRU[CookieHash, struct{}](maxOfEach),
 		replaced: cache.NewTTL[CookieHash, struct{}](maxOfEach), users: cache.NewTTL[string, struct{}](maxOfEach),
 	}
