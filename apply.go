@@ -15,6 +15,7 @@ import (
 	"example.com/stytchmigrate/internal/oldcode"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/tombstones"
+	"example.com/stytchmigrate/internal/vanished"
 )
 
 // applier carries decisions out: it passes the request on and changes the cookies of
@@ -32,6 +33,7 @@ type applier struct {
 	report     *reporter
 	log        *slog.Logger
 
+	vanished            vanished.Sessions
 	foreignHostReported latch.Latch // a warning about hosts outside of Cookies.Domain was logged
 	noRoomReported      latch.Latch // a warning about a header that leaves no room for the cookies was logged
 	comesAgainReported  latch.Latch // a common mistake was reported
@@ -246,7 +248,9 @@ func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, w
 	h := cookies.Handler{Shown: -1, Session: current != nil}
 	if current != nil && d.change.Shows(r) {
 		h.Shown = current.entry
-		h.Gone = a.goneOf(r, c, current)
+		if d.samePerson || !c.HasStytch() {
+			h.Gone = a.goneOf(r, c, current)
+		}
 	}
 	stays := d.change.Watch
 	h.Classify = func(entry int, value string) cookies.Action {
@@ -282,24 +286,32 @@ func (a *applier) classify(r *http.Request, entry int, value string, current *re
 
 // goneOf returns cookies.Handler.Gone: whether Resolve has no session for the cookie any
 // more, for which it had one before the handler ran. A safe method ends no session (RFC
-// 9110 section 9.2.1). A session that has run out meanwhile was not logged out. The client
-// may have left by now, and Resolve goes on.
+// 9110 section 9.2.1). The client may have left by now, and Resolve goes on. What has
+// another reason is no logout: the session may have run out, or a sign-in or a logout by
+// another request may have ended it.
 func (a *applier) goneOf(r *http.Request, c *cookies.Received, shown *resolvedSession) func() bool {
 	if isSafe(r) {
 		return nil
 	}
+	began := time.Now()
 	return func() bool {
-		if at := shown.session.ExpiresAt; !at.IsZero() && !time.Now().Before(at) {
+		if at := shown.session.ExpiresAt; !at.IsZero() && !time.Now().Before(at) || time.Since(began) > idle {
 			return false
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), a.logouts.timeout)
 		defer cancel()
-		again, several, err := a.legacy.find(shown.entry, r.WithContext(ctx), c.Legacy[shown.entry])
-		return err == nil && again == nil && !several
+		gone := func() bool {
+			again, several, err := a.legacy.find(shown.entry, r.WithContext(ctx), c.Legacy[shown.entry])
+			return err == nil && again == nil && !several
+		}
+		return a.vanished.IsLogout(ctx, shown.key, gone) &&
+			!a.tombstones.LegacyEnded(ctx, shown.key) && !a.sessions.IsReplaced(ctx, c.Tokens, c.JWTs)
 	}
 }
 
-func isSafe(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+// idle is how long a handler may take for goneOf. A session without a known ExpiresAt may
+// run out during a longer one, because it was not used.
+const idle = 30 * time.Second
 
 // isRenewed reports whether the session that a handler set is the current one. If the
 // current cookie stays, a session of the same person counts too, whatever its ID:

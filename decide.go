@@ -233,6 +233,7 @@ func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Re
 	now := d.migrator.rollout.now()
 	switch ruled.ruling {
 	case samePerson:
+		out.samePerson = true
 		d.migrator.unkept.Kept(legacy.key)
 		out.changeLegacy(legacyCookieChange(d.migrator.stageForCookie(now, legacy), legacy))
 	case unrelated:
@@ -290,6 +291,8 @@ func (d *decider) tie(ctx context.Context, s *stytch.Session, keys []string) {
 		d.tombstones.Tie(ctx, s.ID, keys)
 	}
 }
+
+func isSafe(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
 // hashLegacy returns the SHA-256 of the legacy cookies of a request, each under its
 // entry of Config.Legacy. The cookies themselves may be long, and the ruling stays

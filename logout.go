@@ -111,7 +111,7 @@ func (e *logouts) end(ctx context.Context, info *requestInfo, legacy []*resolved
 	errs = append(errs, err)
 	reported = errors.Join(errs...)
 	for _, s := range append(legacy, sources...) {
-		if err := e.endAtSource(ctx, s); err != nil {
+		if err := e.endAtSource(context.WithoutCancel(ctx), s); err != nil {
 			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", s.cookie.Name, err))
 			reported = errors.Join(reported, fmt.Errorf("stytchmigrate: End of cookie %q failed (%T)", s.cookie.Name, err))
 		}
@@ -253,7 +253,7 @@ func (e *logouts) endAtSource(ctx context.Context, legacy *resolvedSession) erro
 	if legacy.cookie.End == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.timeout)
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	return legacy.cookie.End(ctx, legacy.session)
 }
@@ -279,7 +279,10 @@ func (e *logouts) everywhere(ctx context.Context, userID string) error {
 	}
 	sources, err := e.sources(ctx, all)
 	errs = append(errs, err)
-	for _, s := range sources {
+	for i, s := range sources {
+		if ctx.Err() != nil {
+			return errors.Join(append(errs, fmt.Errorf("stytchmigrate: EndSessions: no time was left to call End for %d sessions", len(sources)-i))...)
+		}
 		if err := e.endAtSource(ctx, s); err != nil {
 			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", s.cookie.Name, err))
 		}
@@ -324,8 +327,7 @@ func (e *logouts) endEach(ctx context.Context, all *logoutSet, sessions []stytch
 
 var errPanicked = errors.New("stytchmigrate: a function of the application panicked")
 
-// forEach calls end for each session, four at a time. Its error counts those that failed,
-// and has the first of their errors: thousands may fail for one reason.
+// forEach calls end for each session, four at a time. Its error has the first of theirs.
 func forEach(sessions []stytch.Session, end func(stytch.Session) error) error {
 	errs := make([]error, len(sessions))
 	slots := make(chan struct{}, 4) // of the 32 calls that may end sessions at a time

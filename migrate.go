@@ -155,7 +155,7 @@ func (m *migrator) migrate(ctx context.Context, r *http.Request, legacy *resolve
 		if out.cause = causeExchange; result.Recorded {
 			out.cause = causeRecord
 		}
-		out.change, out.given = cookies.Change{Set: tokensOf(result.Entry), Watch: true}, given
+		out.change, out.given, out.samePerson = cookies.Change{Set: tokensOf(result.Entry), Watch: true}, given, true
 		return out
 	case stytch.No:
 		out.outcome = OutcomeRefused

@@ -34,7 +34,7 @@ const module = "example.com/stytchmigrate"
 // be. Before you copy it, ask whether the new import is wanted: a room that imports
 // the root, or a room of rules that imports net/http, is not.
 var allowedImports = map[string]string{
-	"root": "background check client cookies exchange gorilla identity latch mistakes names net/http oldcode outbound rate rawjson records redact sealedstore session sessionjwt stytch tombstones userinfo",
+	"root": "background check client cookies exchange gorilla identity latch mistakes names net/http oldcode outbound rate rawjson records redact sealedstore session sessionjwt stytch tombstones userinfo vanished",
 
 	// Rooms that know HTTP.
 	"check":    "client cookies net/http rawjson redact sealedstore sessionjwt stytch userinfo",
@@ -52,6 +52,7 @@ var allowedImports = map[string]string{
 	"sessionjwt": "background rawjson",
 	"stytch":     "identity redact userinfo",
 	"tombstones": "cache names sealedstore",
+	"vanished":   "",
 
 	// Tools that the rooms above share.
 	"background":  "",

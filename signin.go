@@ -28,7 +28,8 @@ import (
 //
 // Both token and jwt are best. One of them may be empty: Stytch's answer has the other
 // one. The JWT is verified, and Stytch is asked once whether the two are of one session
-// and whether that lives, for Config.Timeout at most. If it is in use and has less than
+// and whether that lives, for Config.Timeout at most. To end other sessions may take as long twice more,
+// and End as long as it takes. If it is in use and has less than
 // half of Config.SessionDuration left, it is extended, unless Config.FixedExpiry is set.
 // See https://stytch.com/docs/api/session-auth.
 //
@@ -45,9 +46,13 @@ import (
 // OnEvent is told of it: the event of kind "signin" has an Err then.
 //
 // After Logout in the same response SignIn wins, and Logout wins after SignIn. What the
-// handler sets for a legacy cookie is kept. SignIn works outside of Handler too, where it
-// can't find out that the response has begun. Inside of it, that is so where the request
-// brought no session cookie. Do not set a cacheable Cache-Control after it.
+// handler sets for a legacy cookie is kept. SignIn works outside of Handler too. There,
+// and if no session cookie of the request changes, it can't find out that the response has
+// begun. Do not set a cacheable Cache-Control after it.
+//
+// A login by a link must belong to the browser that asked for it: compare the state
+// parameter of OAuth (RFC 6749 section 10.12), or a cookie. SignIn can't tell, and a link
+// of somebody else would sign this user out.
 func (m *Middleware) SignIn(w http.ResponseWriter, r *http.Request, token, jwt Secret) error {
 	s := signIn{Middleware: m, header: w.Header(), r: r}
 	s.info = infoFrom(r.Context())
@@ -132,6 +137,9 @@ func (s *signIn) signIn(live *session.Entry) (failed, err error) {
 	received.Tokens = append(received.Tokens, planned...)
 	ctx, cancel := context.WithTimeout(unlimited, s.cfg.Timeout)
 	defer cancel()
+	if received.TooMany(s.r) {
+		unresolved = errors.Join(unresolved, errTooMany)
+	}
 	failed = errors.Join(unresolved, s.sessions.Replace(ctx, live, received.Tokens, received.JWTs))
 	legacy = slices.DeleteFunc(legacy, func(old *resolvedSession) bool { return old.key == live.Session.Origin })
 	received.Tokens, received.JWTs = s.sessions.OfOthers(ctx, live, received.Tokens, received.JWTs)

@@ -53,11 +53,11 @@ type own string
 func (e own) Error() string { return string(e) }
 
 // readable returns the text of err, up to where it quotes something. A server that lacks
-// a command, or forbids it, quotes that with its arguments, and the client quotes a reply
-// that it does not understand.
+// a command, or forbids it, quotes that with its arguments, and names the user without
+// quotes. The client quotes a reply that it does not understand.
 func readable(err error) string {
 	text := err.Error()
-	for _, mark := range []string{`"`, "`", " '"} { // "can't" has another one
+	for _, mark := range []string{`"`, "`", " '", "User ", "user_script"} { // "can't" has another quote
 		text, _, _ = strings.Cut(text, mark)
 	}
 	if text == err.Error() {

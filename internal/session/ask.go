@@ -61,6 +61,12 @@ func (s *Sessions) ask(ctx context.Context, q question) (*Entry, error) {
 	return k, err
 }
 
+// isUnknown reports whether Stytch did not know a cookie a moment ago.
+func (s *Sessions) isUnknown(k entryKey) bool {
+	_, unknown := s.unknown.Get(k.hash())
+	return unknown
+}
+
 // recentAnswer returns the session that a question is about from memory.
 func (s *Sessions) recentAnswer(q question) *Entry {
 	switch {

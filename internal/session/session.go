@@ -239,8 +239,10 @@ func (s *Sessions) findByJWT(ctx context.Context, j verifiedJWT) State {
 		return State{Live: s.adopt(k, j), Cause: CauseAsked}
 	case stytch.AnswerOf(err) == stytch.No:
 		return State{Clear: true, EndedOrigin: s.endedOrigin(ctx, "", c)}
-	case s.Tombstones.SessionEndedLocal(c.SessionID): // the user logged out while this request waited
+	case s.endedAnywhere(ctx, c.SessionID, c.LegacySession): // on another machine, or while this request waited
 		return State{Clear: true}
+	case s.isUnknown(byJWT(redact.Secret(j.text))): // the answer came while the store was asked
+		return State{Clear: true, EndedOrigin: s.endedOrigin(ctx, "", c)}
 	}
 	return State{Live: s.addPartial(j), Cause: CauseVerified}
 }

@@ -52,6 +52,10 @@ func (s *Sessions) Prove(ctx context.Context, token, jwt redact.Secret) (*Entry,
 		q.startedAt = startOf(v.claims)
 	}
 	k, err := s.ask(ctx, q)
+	if err == nil && s.endedAnywhere(ctx, k.Session.ID, k.Session.Origin) { // ask may have the answer of before
+		s.End(k.Session.ID)
+		err = ErrEnded
+	}
 	switch c := v.claims; {
 	case stytch.AnswerOf(err) == stytch.No:
 		return nil, &Unproven{Argument: about, Reason: strings.TrimPrefix(err.Error(), "stytchmigrate: "), Err: err}
@@ -89,10 +93,16 @@ func (s *Sessions) knownPair(ctx context.Context, token redact.Secret, v verifie
 		return nil
 	}
 	k := s.recent(byID(v.claims.SessionID))
-	if k == nil || k.Session.UserID != v.claims.UserID || k.Session.Token != token || s.wasLoggedOut(ctx, k.Session.ID) {
+	if k == nil || k.Session.UserID != v.claims.UserID || k.Session.Token != token || s.endedAnywhere(ctx, k.Session.ID, k.Session.Origin) {
 		return nil
 	}
 	return k
+}
+
+// endedAnywhere reports that a session, or the legacy session that it came from, was logged
+// out on some machine.
+func (s *Sessions) endedAnywhere(ctx context.Context, id, origin string) bool {
+	return s.wasLoggedOut(ctx, id) || origin != "" && s.Tombstones.LegacyEnded(context.WithoutCancel(ctx), origin)
 }
 
 // OfOthers returns the Stytch cookies of a request that may be of another user's session

@@ -41,10 +41,18 @@ type slowPage struct {
 }
 
 func openSlowPage(a *apptest.App, m *stytchmigrate.Middleware, cookies string) *slowPage {
+	return slow(a, m, http.MethodGet, cookies)
+}
+
+func slowPost(a *apptest.App, m *stytchmigrate.Middleware, cookies string) *slowPage {
+	return slow(a, m, http.MethodPost, cookies)
+}
+
+func slow(a *apptest.App, m *stytchmigrate.Middleware, method, cookies string) *slowPage {
 	p := &slowPage{ResponseRecorder: httptest.NewRecorder(), began: make(chan struct{}), end: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
-		r := httptest.NewRequest(http.MethodGet, "https://app.example.com/page", nil)
+		r := httptest.NewRequest(method, "https://app.example.com/page", nil)
 		r.Header.Set("Cookie", cookies)
 		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			p.Saw = a.Who(r.Context())

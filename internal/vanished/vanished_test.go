@@ -1,0 +1,72 @@
+package vanished_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"example.com/stytchmigrate/internal/vanished"
+)
+
+// Each row is how many sessions vanish, how long after one another, and how many of these
+// were logouts.
+func TestSeveralAtOnce(t *testing.T) {
+	for _, row := range []struct {
+		sessions int
+		apart    time.Duration
+		logouts  int
+	}{
+		{1, 0, 1}, {2, 0, 2}, {3, 0, 0}, {100, 0, 0},
+		{3, 200 * time.Millisecond, 1}, // the first has been judged
+		{3, 2 * time.Second, 3}, {100, 2 * time.Second, 100},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var s vanished.Sessions
+			var mu sync.Mutex
+			var all sync.WaitGroup
+			logouts := 0
+			for i := range row.sessions {
+				all.Go(func() {
+					if s.IsLogout(t.Context(), fmt.Sprint(i), func() bool { return true }) {
+						mu.Lock()
+						defer mu.Unlock()
+						logouts++
+					}
+				})
+				time.Sleep(row.apart)
+			}
+			all.Wait()
+			assert.Equal(t, row.logouts, logouts, row)
+		})
+	}
+}
+
+// One session that several requests find gone is one.
+func TestOneSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s vanished.Sessions
+		for range 5 {
+			assert.True(t, s.IsLogout(t.Context(), "a", func() bool { return true }))
+		}
+	})
+}
+
+func TestComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s vanished.Sessions
+		asked := 0
+		assert.False(t, s.IsLogout(t.Context(), "a", func() bool { asked++; return asked == 1 }))
+		assert.Equal(t, 2, asked)
+		assert.False(t, s.IsLogout(t.Context(), "a", func() bool { asked++; return false }))
+		assert.Equal(t, 3, asked)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		assert.False(t, s.IsLogout(ctx, "a", func() bool { return true }), "no time is left")
+	})
+}
