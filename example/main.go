@@ -1,12 +1,13 @@
 // Command example is a small web application whose signed-in users move to
-// Stytch. Its old login is a signed cookie of gorilla/securecookie. The middleware
+// Stytch. Its old sign-in is a signed cookie of gorilla/securecookie. The middleware
 // exchanges it for a Stytch session in the first request that brings it, and expires
-// it in the next request, which brings the Stytch cookies too.
+// it in the next request, which brings the Stytch cookies too. Its new sign-in is a
+// code that Stytch sends by email.
 //
 // Without settings it talks to a stand-in for Stytch inside the same process.
 // With STYTCH_PROJECT_ID and STYTCH_SECRET set it talks to the real API.
 //
-// Read app.go first: it is what an application of yours would change.
+// Read app.go first, and codelogin.go: they are what your application would change.
 package main
 
 import (
@@ -179,8 +180,10 @@ restart the old cookies are void. Ctrl-C ends it.
   open   ` + base + `
   try    log in the old way, look at your cookies, then open "Who am I": that request moves you
          take Stytch down, log in as somebody else: the old session goes on; bring Stytch back
-         log out; then log in as Barbara, whose email nobody verified
-         look at ` + base + `/ops, for those who run the migration, and turn the dial
+         log out; then log in as Barbara, whose email was never verified
+         sign in with Stytch, by a code; sign out everywhere
+         open ` + base + `/ops, the operators' page, and change the rollout
+         deploy without the old sign-in: the end of a migration
   read   example/app.go, and what "go run ./example -walk" prints
 
 Ctrl-C ends it.

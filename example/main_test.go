@@ -36,10 +36,10 @@ func TestWalkFindsEverythingAsItMustBe(t *testing.T) {
 		"   outcome          anonymous\n   signed in        nobody\n",
 		"   outcome          refused\n   signed in        Barbara Liskov, by the old session\n",
 		"   legacy sessions  2 seen, 2 migrated, 0 left alone\n",
-		"   dial             observe\n",
+		"   rollout          observe\n",
 		"   outcome          legacy\n   signed in        Katherine Johnson, by the old session\n",
-		"   dial             replace\n",
-		"All 12 steps were as they must be.\n",
+		"   rollout          replace\n",
+		"All 16 steps were as they must be.\n",
 	} {
 		assert.Contains(t, out.String(), line)
 	}
@@ -178,7 +178,7 @@ func TestTheOperatorsPage(t *testing.T) {
 	v, err := b.turn(t.Context(), stytchmigrate.StageKeep, 25)
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusSeeOther, v.status)
-	assert.Equal(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 25}, a.auth.Rollout())
+	assert.Equal(t, stytchmigrate.Rollout{Stage: stytchmigrate.StageKeep, HoldBack: 25}, a.auth().Rollout())
 	assert.Equal(t, before, a.journal.position(), "calls to Stytch")
 }
 
@@ -220,8 +220,8 @@ func TestForms(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, post("/login", "user=mallory"), "nobody of that name")
 	assert.Equal(t, http.StatusForbidden, post("/login", "user=ada", "Sec-Fetch-Site", "cross-site"), "another site's form")
 	assert.Equal(t, http.StatusForbidden, post("/logout", "", "Origin", "https://evil.example"), "another origin's form")
-	assert.Equal(t, http.StatusForbidden, post("/ops", "stage=observe", "Sec-Fetch-Site", "cross-site"), "another site's dial")
-	assert.Equal(t, http.StatusUnprocessableEntity, post("/ops", "stage=retired&hold_back=0&per_second=0"), "a stage that signs people out")
+	assert.Equal(t, http.StatusForbidden, post("/ops", "stage=observe", "Sec-Fetch-Site", "cross-site"), "another site's rollout")
+	assert.Equal(t, http.StatusUnprocessableEntity, post("/ops", "stage=retire&hold_back=0&per_second=0"), "a stage that does not exist")
 	assert.Zero(t, a.standIn.Count(stytchtest.Any), "calls to Stytch")
 }
 

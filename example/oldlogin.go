@@ -27,8 +27,9 @@ type oldSession struct {
 type oldLogin struct {
 	codecs []securecookie.Codec
 
-	mu    sync.Mutex
-	ended map[string]bool // by ID; a database would forget them after 30 days, when the cookie is void
+	mu     sync.Mutex
+	ended  map[string]bool      // by ID; a database would forget them after 30 days, when the cookie is void
+	before map[string]time.Time // by user: sessions that started before then have ended
 }
 
 // newOldLogin makes its keys for this process alone. Real ones come from where
@@ -37,6 +38,7 @@ func newOldLogin() *oldLogin {
 	return &oldLogin{
 		codecs: securecookie.CodecsFromPairs(securecookie.GenerateRandomKey(32), securecookie.GenerateRandomKey(32)),
 		ended:  make(map[string]bool),
+		before: make(map[string]time.Time),
 	}
 }
 
@@ -64,7 +66,7 @@ func (o *oldLogin) cookie() stytchmigrate.LegacyCookie {
 // have been checked; all else that the old code checked is checked here.
 func (o *oldLogin) resolve(_ *http.Request, s oldSession) (stytchmigrate.LegacySession, error) {
 	p, ok := find(s.UserID)
-	if !ok || o.hasEnded(s.ID) {
+	if !ok || o.hasEnded(&s) {
 		return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
 	}
 	return stytchmigrate.LegacySession{
@@ -87,8 +89,28 @@ func (o *oldLogin) end(_ context.Context, s stytchmigrate.LegacySession) error {
 	return nil
 }
 
-func (o *oldLogin) hasEnded(id string) bool {
+// endAll ends all old sessions of a user.
+func (o *oldLogin) endAll(userID string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.ended[id]
+	o.before[userID] = time.Now()
+}
+
+func (o *oldLogin) hasEnded(s *oldSession) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ended[s.ID] || s.SignedInAt.Before(o.before[s.UserID])
+}
+
+// whose is what the old code made of a request before there was a middleware.
+func (o *oldLogin) whose(r *http.Request) (person, bool) {
+	c, err := r.Cookie(oldCookie)
+	if err != nil {
+		return person{}, false
+	}
+	var s oldSession
+	if securecookie.DecodeMulti(oldCookie, c.Value, &s, o.codecs...) != nil || o.hasEnded(&s) {
+		return person{}, false
+	}
+	return find(s.UserID)
 }

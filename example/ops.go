@@ -13,18 +13,21 @@ import (
 	"example.com/stytchmigrate/statuspage"
 )
 
-// newOps returns the page of those who run the migration: what becomes of the old
-// sessions, and the dial that says which of them move. It is fed by OnEvent.
+// newOps returns the operators' page: what becomes of the old sessions, and the rollout,
+// which says which of them move. OnEvent feeds it.
 func (a *app) newOps() *statuspage.Page {
-	return statuspage.New(statuspage.Options{Dial: statuspage.Dial{
-		Get: func() stytchmigrate.Rollout { return a.auth.Rollout() },
-		Set: func(_ context.Context, r stytchmigrate.Rollout) error { return a.auth.SetRollout(r) },
+	return statuspage.New(statuspage.Options{Back: "/", Dial: statuspage.Dial{
+		Stages: []stytchmigrate.Stage{
+			stytchmigrate.StageObserve, stytchmigrate.StageShadow, stytchmigrate.StageKeep, stytchmigrate.StageReplace, stytchmigrate.StageRetired,
+		},
+		Get: func() stytchmigrate.Rollout { return a.auth().Rollout() },
+		Set: func(_ context.Context, r stytchmigrate.Rollout) error { return a.auth().SetRollout(r) },
 	}})
 }
 
 // operatorsOnly is where a real application has its operators' access control:
-// who can turn the dial decides for all users. Here there is none, as there are no
-// passwords: whoever reaches this server is an operator.
+// who can change the rollout decides for all users. Here there is none, as there are no
+// passwords: everybody who reaches this server is an operator.
 func operatorsOnly(page http.Handler) http.Handler { return page }
 
 // opsStatus is some of what the page tells programs.
@@ -59,7 +62,7 @@ func (b *browser) ops(ctx context.Context) (s opsStatus, err error) {
 	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
 
-// turn sends the form of the dial.
+// turn sends the form of the rollout.
 func (b *browser) turn(ctx context.Context, to stytchmigrate.Stage, holdBack float64) (visit, error) {
 	return b.do(ctx, http.MethodPost, "/ops", url.Values{
 		"stage": {to.String()}, "hold_back": {strconv.FormatFloat(holdBack, 'f', -1, 64)}, "per_second": {"0"},
@@ -75,16 +78,16 @@ func (w *walker) count(ctx context.Context) error {
 	w.line("request", "GET /ops")
 	w.line("legacy sessions", s.sessions())
 	w.line("requests", fmt.Sprintf("%d migrated, %d authenticated", s.Requests["migrated"], s.Requests["authenticated"]))
-	w.line("dial", s.Dial.Stage)
+	w.line("rollout", s.Dial.Stage)
 	return expect(
 		fact{"legacy sessions", "2 seen, 2 migrated, 0 left alone", s.sessions()},
 		fact{"requests in which somebody moved", uint64(11), s.Requests["migrated"]},
 		fact{"requests of somebody who had moved", uint64(2), s.Requests["authenticated"]},
-		fact{"dial", "replace", s.Dial.Stage},
+		fact{"rollout", "replace", s.Dial.Stage},
 	)
 }
 
-// turn stops the migration by the dial, and lets it go on.
+// turn stops the migration by the rollout, and lets it go on.
 func (w *walker) turn(ctx context.Context) error {
 	if _, err := w.katherine.login(ctx, "katherine"); err != nil {
 		return err
@@ -104,7 +107,7 @@ func (w *walker) turn(ctx context.Context) error {
 		return err
 	}
 	w.tell(a)
-	w.say("The dial is turned back:")
+	w.say("They choose \"replace\" again:")
 	return cmp.Or(w.turnTo(ctx, stytchmigrate.StageReplace), isLeftAlone(k, "legacy", "katherine"),
 		expect(fact{"calls", "none", callList(k.calls)}), isStay(a, w.firstSession))
 }
@@ -119,6 +122,6 @@ func (w *walker) turnTo(ctx context.Context, to stytchmigrate.Stage) error {
 		return err
 	}
 	w.line("request", fmt.Sprintf("%s → %d", v.request, v.status))
-	w.line("dial", s.Dial.Stage)
-	return expect(fact{"status", http.StatusSeeOther, v.status}, fact{"dial", to.String(), s.Dial.Stage})
+	w.line("rollout", s.Dial.Stage)
+	return expect(fact{"status", http.StatusSeeOther, v.status}, fact{"rollout", to.String(), s.Dial.Stage})
 }

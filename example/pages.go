@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,9 +33,9 @@ type account struct {
 	ExpiresAt     time.Time `json:"expires_at,omitzero"`
 }
 
-func accountOf(r *http.Request) account {
+func (a *app) accountOf(r *http.Request) account {
 	ctx := r.Context()
-	p, by := whose(ctx)
+	p, by := a.whose(r)
 	out := account{
 		Outcome:    stytchmigrate.OutcomeFromContext(ctx).String(),
 		SignedInBy: by, UserID: p.ID, Name: p.Name,
@@ -65,41 +66,51 @@ var meanings = map[string]string{
 	"anonymous":     "No session came with this request, or none that lives.",
 	"authenticated": "A Stytch session came with this request.",
 	"migrated":      "The old session came with this request, and became a Stytch session in it. The old cookie goes once the new ones have come back, with the next page.",
-	"legacy":        "The old session is left alone for now: the operators turned the dial.",
-	"refused":       "The old session can't become a Stytch session: here, for want of a verified email. It stays what it was, and goes on.",
+	"legacy":        "The old session is left alone for now: the operators chose that.",
+	"refused":       "The old session can't become a Stytch session: here, because the email is not verified. It stays what it was, and goes on.",
 	"unavailable":   "Stytch can't be asked just now. No cookie is touched; the next request tries again.",
 }
 
 // view is what page.html is given.
 type view struct {
-	Title       string
+	Title, Page string // Page is home, cookies or code
+	SignedIn    bool   // or the browser holds a session cookie, where that is all that is known
 	Account     account
 	Meaning     string
 	Came, Holds []cookieView
 	Calls       []entry // in this request
 	People      []person
+	HasOld      bool // the old sign-in is in the code
 	StandIn     bool
 	Down        bool
+
+	// Of the page that asks for a code.
+	Person                person
+	MethodID, Code, Wrong string
 }
 
 // home says who is signed in, and what came of the request.
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	v := a.view("Who am I", r)
-	v.Account = accountOf(r)
+	v.Page, v.Account = "home", a.accountOf(r)
+	v.SignedIn = v.Account.SignedInBy != nobody
 	v.Meaning = meanings[v.Account.Outcome]
 	a.render(w, v.Account.status(), v)
 }
 
 // cookies shows what the browser holds. The middleware skips it.
 func (a *app) cookies(w http.ResponseWriter, r *http.Request) {
-	a.render(w, http.StatusOK, a.view("My cookies", r))
+	v := a.view("My cookies", r)
+	v.Page = "cookies"
+	a.render(w, http.StatusOK, v)
 }
 
 func (a *app) view(title string, r *http.Request) view {
-	v := view{Title: title, People: people, StandIn: a.standIn != nil, Down: a.down.Load()}
+	v := view{Title: title, People: people, HasOld: a.ready.Load().hasOld, StandIn: a.standIn != nil, Down: a.down.Load()}
 	// The request that is passed on holds the cookies that the browser will
 	// hold after the response; those that it came with were kept before.
 	v.Holds = cookieViews(r.Cookies())
+	v.SignedIn = slices.ContainsFunc(v.Holds, func(c cookieView) bool { return c.Kind != notOurs })
 	if s, ok := r.Context().Value(seenKey{}).(seen); ok {
 		v.Came, v.Calls = cookieViews(s.cookies), a.journal.since(s.position)
 	}
@@ -108,7 +119,7 @@ func (a *app) view(title string, r *http.Request) view {
 
 // me is the same for programs.
 func (a *app) me(w http.ResponseWriter, r *http.Request) {
-	out := accountOf(r)
+	out := a.accountOf(r)
 	body, err := json.Marshal(out)
 	if err != nil {
 		a.fail(w, err)
@@ -145,6 +156,8 @@ func (a *app) fail(w http.ResponseWriter, err error) {
 	http.Error(w, "Something went wrong.", http.StatusInternalServerError)
 }
 
+const notOurs = "not ours"
+
 // cookieView is what may be shown of a cookie: never the whole value, for with
 // that anybody who looks over the visitor's shoulder is signed in too.
 type cookieView struct {
@@ -164,7 +177,7 @@ func cookieViews(cookies []*http.Cookie) []cookieView {
 	for _, c := range cookies {
 		kind, ours := kinds[c.Name]
 		if !ours { // cookies of a host are those of all its ports
-			kind = "not ours"
+			kind = notOurs
 		}
 		out = append(out, cookieView{c.Name, excerpt(c.Value), len(c.Value), kind, jwtExpiry(c.Value)})
 	}

@@ -16,8 +16,8 @@ import (
 	"example.com/stytchmigrate/stytchtest"
 )
 
-// walk goes the road of a few users from the old session to Stytch and back
-// out, over real sockets, and explains it to out. It returns an error at the
+// walk follows a few users from the old session to Stytch, over real sockets, up to the
+// day when the old sign-in is taken out. It explains each step to out. It returns an error at the
 // first thing that is not as it must be.
 func walk(ctx context.Context, out io.Writer) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -74,13 +74,17 @@ func (w *walker) walk(ctx context.Context) error {
 		{"The browser brings the new cookies, so it keeps them. Only now the old cookie goes.", w.replace},
 		{"From now on her JWT says who she is. It is checked here, and Stytch is not called.", w.stay},
 		{"Grace has an old cookie too, and ten tabs. One exchange serves all ten, with one session.", w.tenTabs},
-		{"Those who run the migration have a page for it. It counts sessions, and the requests too.", w.count},
-		{"They turn its dial to \"observe\": no more sessions are exchanged until it is turned back.", w.turn},
+		{"The operators have a page for the migration. It counts sessions and requests.", w.count},
+		{"They choose the stage \"observe\" on it: no more sessions are exchanged until they choose another.", w.turn},
 		{"Stytch goes down. Nobody is signed out, and no cookie is touched.", w.outage},
 		{"Ada logs out: all cookies go, and Stytch revokes the session. The old cookie is dead too.", w.logOut},
 		{"Ada logs in the old way again. That is a new session, and moves as the first one did.", w.logInAgain},
 		{"Six minutes later her JWT has expired. One call refreshes it; the session stays the same.", w.refresh},
-		{"Nobody ever verified Barbara's email, so she may not move. The old session goes on.", w.refusal},
+		{"Barbara's email was never verified, so she may not move. The old session goes on.", w.refusal},
+		{"Sign-in moves to Stytch: Barbara signs in by a code. Her old session ends with that.", w.newSignIn},
+		{"Ada signs out everywhere. Her sessions end on all devices, as after a change of password.", w.everywhere},
+		{"The operators retire the old sessions too early. The middleware notices, and locks nobody out.", w.retireTooEarly},
+		{"The old sign-in is taken out of the code. Stytch sessions go on.", w.finish},
 	}
 	for i, s := range steps {
 		fmt.Fprintf(w.out, "%d. %s\n", i+1, s.title)

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -100,14 +101,17 @@ func exampleRoad(t *testing.T, e *engine, table *results) {
 		{"her old session goes on", whoAmI, "You are Grace Hopper", "unavailable", old, nil},
 		{"Stytch is back, and she moves", button("up"), "You are Grace Hopper", "migrated", both, nil},
 		{"an operator looks", ops, "Migration to Stytch", "The old cookie is not yet safe to remove", both, nil},
-		{"and opens the page again", navigate(url), "You are Grace Hopper", "authenticated", stytch, nil},
+		{"and goes back to the application", press(`header a[href="/"]`), "You are Grace Hopper", "authenticated", stytch, nil},
 		{"she looks at her cookies too", cookies, "My cookies", "expires in", stytch, nil},
 		{"she logs out", logOut, "Nobody is signed in", "anonymous", nil, nil},
 		{"the Back button shows nothing of hers", travel(-1), "My cookies", "You hold none.", nil, &step{heading: "My cookies", text: "expires in"}},
 		{"and once more", travel(-1), "Nobody is signed in", "anonymous", nil, &step{heading: "You are Grace Hopper", text: "authenticated"}},
 		{"Barbara logs in", button("barbara"), "My cookies", "You hold the old session", old, nil},
 		{"but may not move", whoAmI, "You are Barbara Liskov", "refused", old, nil},
-		{"she logs out", logOut, "Nobody is signed in", "anonymous", nil, nil},
+		{"Ada asks for a code", press(`form[action="/code"] button`), "Enter the code", "ada@example.com", old, nil},
+		{"and signs in by it", enterTheCode, "You are Ada Lovelace", "authenticated", stytch, nil},
+		{"the old sign-in is taken out", button("gone"), "You are Ada Lovelace", "The old sign-in is gone", stytch, nil},
+		{"she signs out everywhere", press(`form[action="/everywhere"] button`), "Nobody is signed in", "anonymous", nil, nil},
 	} {
 		t.Run(fmt.Sprintf("%02d %s", i+1, s.name), func(t *testing.T) {
 			in := p.in(t)
@@ -120,6 +124,15 @@ func exampleRoad(t *testing.T, e *engine, table *results) {
 	p.looks(phone)
 	p.shoot("example-phone")
 	assert.Empty(t, axe(t, p.driver))
+}
+
+// enterTheCode types what the page shows as the inbox, and sends it.
+func enterTheCode(ctx context.Context, d driver) error {
+	const fill = `document.querySelector("input[name=code]").value = document.querySelector("main p code").textContent`
+	if err := run(fill)(ctx, d); err != nil {
+		return err
+	}
+	return press(`form[action="/signin"] button`)(ctx, d)
 }
 
 // seenIn holds a step against what is in the tab.
