@@ -60,8 +60,8 @@ type decision struct {
 	notable notable
 
 	samePerson bool // legacy is a session of the Stytch session's user
-	given   int  // what mistakes.Pages.Of said when the request came: of the cookies that it gets, or of those that it loses
-	gone    bool // the client left while the request waited; with OutcomeAnonymous nothing was found out
+	given      int  // what mistakes.Pages.Of said when the request came: of the cookies that it gets, or of those that it loses
+	gone       bool // the client left while the request waited; with OutcomeAnonymous nothing was found out
 }
 
 // notable is a second event of a request, besides the one of Kind "request".
