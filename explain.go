@@ -299,7 +299,7 @@ func (x *explanation) liveOutcome(p *session.Preview) string {
 // the old code.
 func (x *explanation) retires(legacy *resolvedSession, several bool) (becomes string, retired bool) {
 	m := x.m.decider.migrator
-	if x.rollout.Stage != StageRetired || m.oldCode.Lives() || legacy == nil && !several || legacy != nil && m.isHeldBack(x.rollout, legacy) {
+	if x.rollout.Stage != StageRetired || m.oldCode.Local() != oldcode.No || legacy == nil && !several || legacy != nil && m.isHeldBack(x.rollout, legacy) {
 		return "", false
 	}
 	entries, all, _ := x.resolver.full(x.r, &x.received)

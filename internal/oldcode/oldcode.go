@@ -93,10 +93,11 @@ func within(latest *atomic.Int64, d time.Duration) bool {
 	return at != 0 && time.Since(time.Unix(0, at)) < d
 }
 
-// Share tells the other machines, once an hour. The store keeps it for that much longer
-// than a Period, because a machine that is told again overwrites it.
+// Share tells the other machines, once an hour, what this machine has seen itself. What it
+// has from the store alone it does not write again: the mark would never expire. The store
+// keeps the mark for an hour longer than a Period, because it is written once an hour.
 func (w *Watch) Share(ctx context.Context) {
-	if within(&w.shared, shareEvery) {
+	if !w.Lives() || within(&w.shared, shareEvery) {
 		return
 	}
 	if err := w.store.Mark(ctx, w.key, Period+shareEvery); err == nil {
@@ -104,20 +105,32 @@ func (w *Watch) Share(ctx context.Context) {
 	}
 }
 
+// Local is Ask, as far as this machine knows.
+func (w *Watch) Local() Answer {
+	switch {
+	case w.Lives():
+		return Yes
+	case within(&w.doubted, Period):
+		return CantTell
+	}
+	return No
+}
+
 // Ask reports whether the old code is alive. It asks the store unless this machine knows:
 // call it before a cookie is expired, and not for each request.
 func (w *Watch) Ask(ctx context.Context) Answer {
-	if w.Lives() {
+	local := w.Local()
+	if local == Yes {
 		return Yes
 	}
 	marked, err := w.store.Marked(ctx, w.key)
 	switch {
 	case marked:
 		return Yes
-	case err != nil || within(&w.doubted, Period):
+	case err != nil:
 		return CantTell
 	}
-	return No
+	return local
 }
 
 // TellNow reports whether it is time to report that the old code is alive: once a minute.
