@@ -190,11 +190,10 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // Legacy, Refused or Unavailable and there is one: until every user has moved,
 // handlers serve such a user as the old code did.
 //
-// It returns none for a session that Logout ended, if its StartedAt is known.
-// Without that it may be a new sign-in under the id of the old one; the cookie is hidden
-// from handlers all the same. Nor does it
-// where an expired JWT beside it, about which Stytch can't be asked, came from
-// another session.
+// It returns false for a session that Logout ended, if StartedAt is known. If StartedAt is
+// unknown, the session may be a new sign-in under the old id, so it is returned. It also
+// returns false if an expired JWT came from another legacy session, and Stytch can't be
+// asked about that JWT.
 func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
 	f := infoFrom(ctx)
 	if f == nil || f.legacy == nil || f.notForHandlers {

@@ -48,7 +48,7 @@ type Event struct {
 	//   - not_kept: a browser was given the same session with three pages in a row, and
 	//     did not bring it; once for each legacy session. See Config.Cookies
 	//   - wrong_cookie: the first 20 values of an old cookie were all no session, so its name
-	//     or its keys are wrong; once in a process, as are the line in the log and the
+	//     or its keys are wrong, unless all of them were visitors'; once in a process, as are the line in the log and the
 	//     events of the other common mistakes, whose Err says the remedy
 	//   - no_old_cookie: of the first 1000 requests with cookies none had an old cookie or a
 	//     live Stytch session, so the name of the old cookie is wrong
@@ -61,11 +61,11 @@ type Event struct {
 	//   - unheard_logout: a handler answered a GET by expiring the old cookie, which did not
 	//     come. If it is the old logout, it has ended no Stytch session: call Logout in it.
 	//     Once in a process
-	//   - revocation: a session that nobody is to have could not be revoked
+	//   - revocation: a session that no browser should have could not be revoked
 	//   - jwks: the key set could not be fetched
 	//   - store: Config.Store failed, or holds what can't be read
 	//   - brake: Stytch suddenly knows so few sessions that it is not believed
-	//   - breaker: calls to Stytch failed and so are held back, or no longer
+	//   - breaker: the circuit breaker opened, let a trial call through, or closed
 	//   - paused: Stytch asked for no more exchanges for a time, or refuses them all
 	//
 	// Kinds jwks, store and brake come once more, with Cause "recovered", when it works again.
@@ -111,7 +111,7 @@ type Event struct {
 	Subject     string // the legacy session's Identity.Subject, of kinds mismatch and created and where the outcome is Refused; empty where it is not of letters, digits and ._-| alone, as an email is not
 	Fingerprint string // tells legacy sessions apart; not the value, and not to be had from it without Config.RecordKey
 	ErrorType   string // Stytch's error_type
-	Err         error  // why, where the outcome is Refused, Unavailable, or Legacy for want of room; an *Error inside it is Stytch's answer
+	Err         error  // why, where the outcome is Refused, Unavailable, or Legacy because there was no room; an *Error inside it is Stytch's answer
 }
 
 // LogValue is the event as attributes.

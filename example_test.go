@@ -225,7 +225,11 @@ func ExampleMiddleware_EndSessions() {
 	ada := stytch.Users()[0].ID
 	mux := http.NewServeMux()
 	mux.HandleFunc("/password", func(w http.ResponseWriter, r *http.Request) {
-		user, _ := stytchmigrate.UserFromContext(r.Context())
+		user, ok := stytchmigrate.UserFromContext(r.Context())
+		if !ok { // not moved yet: pass your own id
+			http.Error(w, "Please sign in.", http.StatusUnauthorized)
+			return
+		}
 		// Change the password at Stytch, and end the user's old sessions in your own store. Then:
 		if err := auth.EndSessions(r.Context(), user.UserID); err != nil { // some may not have ended: try again
 			http.Error(w, "Please try again.", http.StatusServiceUnavailable)

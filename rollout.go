@@ -15,8 +15,8 @@ import (
 	"example.com/stytchmigrate/internal/redact"
 )
 
-// Stage is what becomes of legacy sessions. None but StageRetired signs anybody
-// out, and no date or percentage leads to it.
+// Stage is what becomes of legacy sessions. Only StageRetired can sign
+// anybody out, and only a call leads to it, no date and no percentage.
 type Stage int
 
 const (
@@ -104,9 +104,12 @@ func (s Stage) isValid() bool { return StageReplace <= s && s <= StageRetired }
 // session keeps it, whatever the rollout is.
 //
 // A Rollout is encoded as JSON, and decoded from it, with the names that the status
-// page uses: stage, hold_back, first, per_second and until. A member that is absent
-// changes nothing: decode into what [Middleware.Rollout] returned to change single
-// fields. In an empty Rollout an absent stage is StageReplace.
+// page uses: stage, hold_back, first, per_second and until. To
+// replace the whole rollout, decode into a zero Rollout: an absent stage is StageReplace
+// there. To change single fields, decode into what [Middleware.Rollout] returned: an
+// absent member keeps its value. Use a json.Decoder with
+// DisallowUnknownFields: without it a member with a typo changes nothing, and no error
+// says so. An empty list clears First.
 type Rollout struct {
 	Stage Stage `json:"stage"`
 
@@ -117,8 +120,8 @@ type Rollout struct {
 	HoldBack float64 `json:"hold_back"`
 
 	// First are the users that HoldBack never holds back, by Identity.Subject: your
-	// own staff, for example. For them the rollout is as with HoldBack 0, in StageRetired
-	// too. Stage, PerSecond and Until hold for them as for all. A session without
+	// own staff, for example. They move as with HoldBack 0. In StageRetired HoldBack does
+	// not spare them either. With HoldBack 100 they alone move. Stage, PerSecond and Until hold for them as for all. A session without
 	// Identity is not among them. At most 5000.
 	First []string `json:"first,omitempty"`
 
