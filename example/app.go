@@ -246,6 +246,8 @@ func (a *app) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
 		a.old.endAll(p.ID) // the sessions that have not moved
 		if err := a.auth().EndSessions(r.Context(), p.ID); err != nil {
 			a.log.WarnContext(r.Context(), "some sessions may not have ended", "error", err)
+			http.Error(w, "Some devices may still be signed in. Please try again.", http.StatusServiceUnavailable)
+			return
 		}
 	}
 	a.logout(w, r)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -61,6 +62,8 @@ func (c *codeLogin) authenticate(ctx context.Context, methodID, code string, p p
 	return out.Token, out.JWT, err
 }
 
+var errRefused = errors.New("stytch refused")
+
 // call sends JSON to Stytch. An application uses Stytch's SDK in its place.
 func (c *codeLogin) call(ctx context.Context, path string, in, out any) error {
 	body, err := json.Marshal(in)
@@ -84,6 +87,9 @@ func (c *codeLogin) call(ctx context.Context, path string, in, out any) error {
 			Type string `json:"error_type"`
 		}
 		_ = json.NewDecoder(resp.Body).Decode(&failed) // the status says enough
+		if resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests {
+			return fmt.Errorf("%w: %d %s", errRefused, resp.StatusCode, failed.Type)
+		}
 		return fmt.Errorf("stytch: %d %s", resp.StatusCode, failed.Type)
 	}
 	return json.NewDecoder(resp.Body).Decode(out)
@@ -107,7 +113,10 @@ func (a *app) askForCode(w http.ResponseWriter, r *http.Request, p person, metho
 	status := http.StatusOK
 	if err != nil {
 		a.log.WarnContext(r.Context(), "sign-in by code failed", "error", err)
-		v.Wrong, status = "Stytch did not accept that. You are signed in as before.", http.StatusUnprocessableEntity
+		v.Wrong, status = "Stytch can't be asked right now. You are signed in as before.", http.StatusServiceUnavailable
+		if errors.Is(err, errRefused) || errors.Is(err, stytchmigrate.ErrNoSession) {
+			v.Wrong, status = "Stytch did not accept that. You are signed in as before.", http.StatusUnprocessableEntity
+		}
 	}
 	if a.standIn != nil {
 		v.Code = a.standIn.LastCode(p.Email)
