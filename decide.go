@@ -163,7 +163,7 @@ func (d *decider) first(r *http.Request, c *cookies.Received) (legacy *resolvedS
 	if legacy != nil {
 		d.came.Good(legacy.entry)
 	}
-	if err != nil || legacy != nil || d.migrator.rollout.now().Stage == StageRetired { // only visitors' may be left
+	if err != nil || legacy != nil || several || d.migrator.rollout.now().Stage == StageRetired { // only visitors' may be left
 		return legacy, several, err
 	}
 	for i, values := range c.Legacy {

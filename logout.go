@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"example.com/stytchmigrate/internal/background"
@@ -71,6 +70,9 @@ func (l *logoutSet) revocations() []stytch.SessionRef {
 func (e *logouts) logout(w http.ResponseWriter, r *http.Request) error {
 	var pending *cookies.Pending
 	info := infoFrom(r.Context())
+	if info != nil && info.by != nil && info.by != e.cookies {
+		info = nil // of another Middleware
+	}
 	if info != nil {
 		pending = info.pending
 		if info.original != nil {
@@ -256,95 +258,4 @@ func (e *logouts) endAtSource(ctx context.Context, legacy *resolvedSession) erro
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	return legacy.cookie.End(ctx, legacy.session)
-}
-
-var errNoUserID = errors.New("stytchmigrate: EndSessions: userID is empty, or has other characters than letters, digits and ._-|")
-
-// everywhere is Middleware.EndSessions. The user is marked first, and the sessions are
-// listed twice: an exchange that is under way finds the mark, or its session is listed.
-func (e *logouts) everywhere(ctx context.Context, userID string) error {
-	if redact.Only(userID, "._-|", maxExternalID) == "" {
-		return errNoUserID
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 6*e.timeout)
-	defer cancel()
-	all := &logoutSet{stytch: map[string]bool{}, records: map[string]bool{}}
-	errs := []error{e.tombstones.MarkUser(ctx, userID, 3*e.timeout)}
-	errs = append(errs, e.endEach(ctx, all, e.sessions.OfUser(userID)))
-	var failed error
-	for i := 0; i < 2 && failed == nil; i++ {
-		var listed []stytch.Session
-		listed, failed = e.list(ctx, userID)
-		errs = append(errs, failed, e.endEach(ctx, all, listed))
-	}
-	sources, err := e.sources(ctx, all)
-	errs = append(errs, err)
-	for i, s := range sources {
-		if ctx.Err() != nil {
-			return errors.Join(append(errs, fmt.Errorf("stytchmigrate: EndSessions: no time was left to call End for %d sessions", len(sources)-i))...)
-		}
-		if err := e.endAtSource(ctx, s); err != nil {
-			errs = append(errs, fmt.Errorf("stytchmigrate: End of cookie %q: %w", s.cookie.Name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (e *logouts) list(ctx context.Context, userID string) ([]stytch.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
-	defer cancel()
-	listed, err := e.api.List(ctx, userID)
-	if err != nil {
-		return nil, fmt.Errorf("stytchmigrate: EndSessions: the sessions of userID could not be listed: %w", err)
-	}
-	return listed, nil
-}
-
-// endEach ends those of the sessions that are not in all yet: first in this process, then
-// on the other machines, then at Stytch.
-func (e *logouts) endEach(ctx context.Context, all *logoutSet, sessions []stytch.Session) error {
-	sessions = slices.DeleteFunc(slices.Clone(sessions), func(s stytch.Session) bool { return all.stytch[s.ID] })
-	for _, s := range sessions {
-		all.addStytch(s.ID)
-		if all.addRecord(s.Origin); s.Origin != "" {
-			e.tombstones.MarkLegacyLocal(s.Origin)
-		}
-		e.sessions.End(s.ID)
-	}
-	marked := forEach(sessions, func(s stytch.Session) error {
-		err := errors.Join(e.tombstones.MarkSessionShared(ctx, s.ID), e.tombstones.MarkTied(ctx, s.ID))
-		if s.Origin != "" {
-			err = errors.Join(err, e.tombstones.MarkLegacy(ctx, s.Origin))
-		}
-		return err
-	})
-	return errors.Join(marked, forEach(sessions, func(s stytch.Session) error {
-		ctx, cancel := context.WithTimeout(ctx, e.timeout)
-		defer cancel()
-		return e.api.Revoke(ctx, stytch.SessionRef{ID: s.ID})
-	}))
-}
-
-var errPanicked = errors.New("stytchmigrate: a function of the application panicked")
-
-// forEach calls end for each session, four at a time. Its error has the first of theirs.
-func forEach(sessions []stytch.Session, end func(stytch.Session) error) error {
-	errs := make([]error, len(sessions))
-	slots := make(chan struct{}, 4) // of the 32 calls that may end sessions at a time
-	var running sync.WaitGroup
-	for i, s := range sessions {
-		slots <- struct{}{}
-		running.Add(1)
-		background.Go(func() {
-			defer func() { <-slots; running.Done() }()
-			errs[i] = errPanicked // unless end returns
-			errs[i] = end(s)
-		})
-	}
-	running.Wait()
-	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-	if len(errs) == 0 {
-		return nil
-	}
-	return fmt.Errorf("stytchmigrate: EndSessions: %d of %d sessions may not have ended: %w", len(errs), len(sessions), errs[0])
 }

@@ -234,8 +234,8 @@ func (m *Middleware) passesUnreported(ctx context.Context) bool {
 	return m.cfg.OnEvent == nil && infoFrom(ctx) == nil
 }
 
-// Logout signs the user out: it expires the cookies of every session, revokes
-// the Stytch session, keeps the legacy session from being exchanged again, and
+// Logout signs the user out: it expires the cookies of every session, a visitor's legacy
+// cookie too, revokes the Stytch session, keeps the legacy session from being exchanged again, and
 // calls LegacyCookie.End. Call it before the response's first write.
 //
 // Call it in the old logout handler, in addition to what that does. Call it in
@@ -258,35 +258,6 @@ func (m *Middleware) passesUnreported(ctx context.Context) bool {
 // The revocation goes on if the client goes away.
 func (m *Middleware) Logout(w http.ResponseWriter, r *http.Request) error {
 	return m.logouts.logout(w, r)
-}
-
-// EndSessions signs a user out everywhere: it ends every Stytch session of the user. Call
-// it when the password has changed, for "sign out everywhere", and when an account is
-// disabled or banned. Without it the user's other devices stay signed in. userID is
-// Stytch's user_id, or the application's own id where Stytch has it as external_id.
-//
-// Each session is marked as ended on all machines that share Config.Store, so that it is
-// refused although its JWT is still good, and then revoked at Stytch. A machine that has
-// the JWT in memory may still serve it until it expires, five minutes at most. The
-// legacy sessions that the sessions came from are ended too: they are not exchanged
-// again, and LegacyCookie.End is called for those that Logout would call it for. A legacy
-// session that never became a Stytch session is the application's own to end: end it
-// before you call EndSessions. So is an account that may not sign in again.
-//
-// The session of the request's own browser ends too, and so does one that began just
-// before the call: let Stytch begin a new one after it, and call SignIn with that. An
-// exchange that is under way meanwhile comes to nothing, and for 3×Config.Timeout the
-// user's legacy sessions do not move.
-//
-// Stytch lists all sessions at once, with up to 16 MiB (see
-// https://stytch.com/docs/api/session-get), and revokes one with each call, four calls at
-// a time. EndSessions takes 6×Config.Timeout at most, and goes on if ctx ends before. What
-// can be ended is ended even if a part of it fails: then it returns an error that joins
-// what failed, and may be called again. A userID that is empty, or that has other
-// characters than letters, digits and ._-|, is an error; so is one that Stytch does not
-// know. A user without sessions is none. It is safe for concurrent use.
-func (m *Middleware) EndSessions(ctx context.Context, userID string) error {
-	return m.logouts.everywhere(ctx, userID)
 }
 
 // Rollout returns the rollout in force.

@@ -107,6 +107,8 @@ func (t *reporter) signIn(ctx context.Context, live *session.Entry, err, failed 
 	}
 	e := t.event(kindSignIn, &out)
 	switch call := stytch.AsCall(err); {
+	case err == nil: // Err is about another session
+		e.Cause = ""
 	case errors.Is(err, session.ErrEnded):
 		e.Cause = "logged_out"
 	case out.outcome == OutcomeRefused && call == nil: // it was refused here

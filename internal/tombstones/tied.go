@@ -35,9 +35,7 @@ func (t *Tombstones) Tie(ctx context.Context, sessionID string, keys []string) {
 // MarkTied marks the legacy sessions that were tied to a Stytch session, on every machine.
 func (t *Tombstones) MarkTied(ctx context.Context, sessionID string) (err error) {
 	for _, key := range t.Tied(ctx, sessionID) {
-		if !t.LegacyEndedLocal(key) {
-			err = errors.Join(err, t.MarkLegacy(ctx, key))
-		}
+		err = errors.Join(err, t.MarkLegacy(ctx, key)) // also if it is marked here: the store may have failed then
 	}
 	return err
 }
