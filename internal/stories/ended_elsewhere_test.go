@@ -191,3 +191,24 @@ func TestSignInBesideTooManyCookies(t *testing.T) {
 		assert.True(t, !now.Live || told, "bob's session lives, and nobody is told")
 	})
 }
+
+// An application is behind two Middlewares, for two projects. Logout of the outer one is
+// about its own sessions.
+func TestLogoutOfTheOuterMiddleware(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		outer := a.Machines(t, 1, func(c *stytchmigrate.Config) {
+			c.Legacy = nil
+			c.Cookies.SessionName, c.Cookies.JWTName = "outer_session", "outer_jwt"
+		})[0]
+		cookies := a.Get("sid=ada-1").Jar("sid=ada-1")
+		r := httptest.NewRequest(http.MethodPost, "https://app.example.com/logout", nil)
+		r.Header.Set("Cookie", cookies)
+		w := httptest.NewRecorder()
+		outer.Handler(a.Middleware.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			assert.NoError(t, outer.Logout(w, r))
+		}))).ServeHTTP(w, r)
+		synctest.Wait()
+		assert.True(t, a.Stytch.Sessions()[0].Live)
+		assert.Equal(t, "authenticated ada", a.Get(cookies).Saw)
+	}, apptest.Stage(stytchmigrate.StageKeep))
+}
