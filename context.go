@@ -89,10 +89,13 @@ type ruling int
 const (
 	unrelated   ruling = iota // it can't be told whether it is one person: the Stytch session counts, and the legacy cookie stays
 	samePerson                // the Stytch session counts, and the legacy cookie is no longer needed
-	legacyOlder               // another person, who signed in earlier: the Stytch session counts, and the legacy cookie must go
+	legacyOlder               // another person, who signed in earlier or has logged out: the Stytch session counts, and the legacy cookie must go
 	legacyNewer               // another person, who signed in later: the legacy session counts
 	conflict                  // another person, and it can't be told who signed in later: neither counts
 )
+
+// overStytch reports whether the Stytch session does not count.
+func (k ruling) overStytch() bool { return k == legacyNewer || k == conflict }
 
 // cachedRuling is a ruling on the legacy cookies of a request. It stays in memory
 // beside the Stytch session, so that the next request costs one comparison and no

@@ -231,7 +231,7 @@ func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Re
 	}
 	out.legacy = legacy
 	now := d.migrator.rollout.now()
-	switch ruled.ruling {
+	switch d.rulingNow(ctx, ruled) {
 	case samePerson:
 		out.samePerson = true
 		d.migrator.unkept.Kept(legacy.key)
@@ -253,6 +253,16 @@ func (d *decider) decideBoth(ctx context.Context, r *http.Request, c *cookies.Re
 		}
 	}
 	return out
+}
+
+// rulingNow is the ruling where the legacy session may have been logged out since. Then it
+// can't count before a Stytch session: a page of before the sign-in may have set its cookie
+// again.
+func (d *decider) rulingNow(ctx context.Context, ruled *cachedRuling) ruling {
+	if ruled.ruling.overStytch() && d.tombstones.LegacyEnded(context.WithoutCancel(ctx), ruled.legacy.key) {
+		return legacyOlder
+	}
+	return ruled.ruling
 }
 
 // ruleOn rules on the legacy cookies of a request beside a live Stytch session. The

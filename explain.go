@@ -277,7 +277,11 @@ func (x *explanation) liveOutcome(p *session.Preview) string {
 	if err != nil || legacy == nil {
 		return out + keepsCookie
 	}
-	switch ruleBetween(live, legacy) {
+	ruled := ruleBetween(live, legacy)
+	if ruled.overStytch() && m.tombstones.LegacyEndedLocal(legacy.key) {
+		return out + "; the old session is another person's, who has logged out" + expiresCookie
+	}
+	switch ruled {
 	case samePerson:
 		becomes := keepsCookie
 		if m.stageForCookie(x.rollout, legacy) == StageReplace && !legacy.mixed {

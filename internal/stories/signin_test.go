@@ -48,16 +48,20 @@ func slowPost(a *apptest.App, m *stytchmigrate.Middleware, cookies string) *slow
 	return slow(a, m, http.MethodPost, cookies)
 }
 
-func slow(a *apptest.App, m *stytchmigrate.Middleware, method, cookies string) *slowPage {
+// slow is a slowPage whose handler does at its end what last does.
+func slow(a *apptest.App, m *stytchmigrate.Middleware, method, cookies string, last ...http.HandlerFunc) *slowPage {
 	p := &slowPage{ResponseRecorder: httptest.NewRecorder(), began: make(chan struct{}), end: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		r := httptest.NewRequest(method, "https://app.example.com/page", nil)
 		r.Header.Set("Cookie", cookies)
-		m.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		m.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p.Saw = a.Who(r.Context())
 			close(p.began)
 			<-p.end
+			for _, f := range last {
+				f(w, r)
+			}
 		})).ServeHTTP(p, r)
 	}()
 	return p
