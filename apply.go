@@ -171,20 +171,6 @@ func (a *applier) savedAgain(r *http.Request, h http.Header, ended *resolvedSess
 	}
 }
 
-// isCopy reports whether a session that a handler set is one that was logged out, and no
-// sign-in after it. A sign-in is another person's, so far as is known, or has a later
-// StartedAt. If that is not
-// known, what a page saves is a copy. What a form or a redirect sets may be a sign-in.
-func isCopy(set, ended *resolvedSession, page bool) bool {
-	x, y := set.session, ended.session
-	known := !x.StartedAt.IsZero() && !y.StartedAt.IsZero()
-	switch {
-	case x.Identity.Subject == "", x.Identity.Subject != y.Identity.Subject, known && x.StartedAt.After(y.StartedAt):
-		return false
-	}
-	return page || known && set.byValue && x.StartedAt.Equal(y.StartedAt)
-}
-
 // givenAgain notes that a browser was given a session that it was given before, if the
 // response has done so. Three pages in a row tell that the browser does not keep the
 // cookies, and that is reported.
@@ -253,13 +239,14 @@ func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, w
 		}
 	}
 	stays := d.change.Watch
+	h.Replaced = func() bool { return a.isOvertaken(r, c, d.legacy) }
 	h.Classify = func(entry int, value string) cookies.Action {
 		return a.classify(r, entry, value, current, stays)
 	}
 	if write {
 		ctx := context.WithoutCancel(r.Context())
 		h.Ended = func() bool {
-			return d.session != nil && a.hasEnded(ctx, d.session.SessionID) || a.isReplaced(ctx, c, &d.change)
+			return d.session != nil && a.sessions.EndedMeanwhile(ctx, d.session.SessionID) || a.isReplaced(ctx, c, &d.change)
 		}
 	}
 	return h
@@ -313,30 +300,6 @@ func (a *applier) goneOf(r *http.Request, c *cookies.Received, shown *resolvedSe
 // run out during a longer one, because it was not used.
 const idle = 30 * time.Second
 
-// isRenewed reports whether the session that a handler set is the current one. If the
-// current cookie stays, a session of the same person counts too, whatever its ID:
-// without an ID of its own, each cookie that is saved again has another one.
-func isRenewed(set, current *resolvedSession, stays bool) bool {
-	x, y := set.session, current.session
-	if stays && x.Identity.Subject != "" && x.Identity.Subject == y.Identity.Subject {
-		return true
-	}
-	return x.ID == y.ID && x.Identity.Subject == y.Identity.Subject && x.StartedAt.Equal(y.StartedAt)
-}
-
-// hasEnded reports whether a session that is about to be handed out was logged out
-// while the handler ran, on this machine or another one.
-func (a *applier) hasEnded(ctx context.Context, sessionID string) bool {
-	if a.tombstones.SessionEndedLocal(sessionID) {
-		return true
-	}
-	if !a.tombstones.SessionEndedShared(ctx, sessionID) {
-		return false
-	}
-	a.sessions.End(sessionID)
-	return true
-}
-
 // isReplaced reports whether the browser has signed in while the handler ran: it has other
 // Stytch cookies by now, which this response must not touch.
 func (a *applier) isReplaced(ctx context.Context, c *cookies.Received, ch *cookies.Change) bool {
@@ -347,4 +310,15 @@ func (a *applier) isReplaced(ctx context.Context, c *cookies.Received, ch *cooki
 		return a.sessions.IsReplaced(ctx, c.Tokens, c.JWTs)
 	}
 	return false
+}
+
+// isOvertaken reports whether the browser has signed in by SignIn while the handler ran, of
+// a response that does not change the Stytch cookies so far. A request that brought none of
+// these knows it by its legacy session, which SignIn has ended.
+func (a *applier) isOvertaken(r *http.Request, c *cookies.Received, legacy *resolvedSession) bool {
+	ctx := context.WithoutCancel(r.Context())
+	if !c.HasStytch() {
+		return legacy != nil && a.tombstones.LegacyEnded(ctx, legacy.key)
+	}
+	return a.sessions.IsReplaced(ctx, c.Tokens, c.JWTs)
 }

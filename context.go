@@ -108,6 +108,31 @@ type cachedRuling struct {
 	until   time.Time
 }
 
+// isRenewed reports whether the session that a handler set is the current one. If the
+// current cookie stays, a session of the same person counts too, whatever its ID:
+// without an ID of its own, each cookie that is saved again has another one.
+func isRenewed(set, current *resolvedSession, stays bool) bool {
+	x, y := set.session, current.session
+	if stays && x.Identity.Subject != "" && x.Identity.Subject == y.Identity.Subject {
+		return true
+	}
+	return x.ID == y.ID && x.Identity.Subject == y.Identity.Subject && x.StartedAt.Equal(y.StartedAt)
+}
+
+// isCopy reports whether a session that a handler set is one that was logged out, and no
+// sign-in after it. A sign-in is another person's, so far as is known, or has a later
+// StartedAt. If that is not
+// known, what a page saves is a copy. What a form or a redirect sets may be a sign-in.
+func isCopy(set, ended *resolvedSession, page bool) bool {
+	x, y := set.session, ended.session
+	known := !x.StartedAt.IsZero() && !y.StartedAt.IsZero()
+	switch {
+	case x.Identity.Subject == "", x.Identity.Subject != y.Identity.Subject, known && x.StartedAt.After(y.StartedAt):
+		return false
+	}
+	return page || known && set.byValue && x.StartedAt.Equal(y.StartedAt)
+}
+
 // attachment is what the middleware keeps beside a Stytch session in memory.
 type attachment struct {
 	info    *requestInfo                 // of a request that is served from memory

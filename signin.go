@@ -165,7 +165,7 @@ func (s *signIn) signIn(live *session.Entry) (failed, err error) {
 	unlimited := context.WithoutCancel(s.r.Context())
 	err = s.cookies.SignIn(s.header, s.r, s.pending, cookies.SignIn{
 		Set: *tokensOf(live), Expire: expire,
-		Ended: func() bool { return s.applier.hasEnded(unlimited, live.Session.ID) },
+		Ended: func() bool { return s.sessions.EndedMeanwhile(unlimited, live.Session.ID) },
 	})
 	if err != nil {
 		return nil, err

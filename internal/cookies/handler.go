@@ -51,6 +51,11 @@ type Handler struct {
 
 	// Ended reports whether another request has logged the user out meanwhile. nil: no.
 	Ended func() bool
+
+	// Replaced reports whether another request has signed a user in meanwhile, so that the
+	// browser has other Stytch cookies by now: a logout must not expire them. It is asked
+	// at a logout alone. nil: no.
+	Replaced func() bool
 }
 
 // handlerAction is what all of the handler's session cookies do together:

@@ -95,8 +95,9 @@ func (p *Policy) deletion(name string, s Scope) *http.Cookie {
 func (p *Policy) scope() Scope { return Scope{p.opts.Domain, p.opts.Path} }
 
 // clearAll expires the cookies of all sessions, Stytch's and legacy.
-func (p *Policy) clearAll() []*http.Cookie {
-	lines := p.clearStytch()
+func (p *Policy) clearAll() []*http.Cookie { return append(p.clearStytch(), p.clearLegacies()...) }
+
+func (p *Policy) clearLegacies() (lines []*http.Cookie) {
 	for i := range p.legacy {
 		lines = append(lines, p.clearLegacy(i)...)
 	}

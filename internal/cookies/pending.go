@@ -64,7 +64,7 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	handlerCookies := pd.policy.sessionCookiesOf(h)
 	cleared := clearsCookies(h)
 	action := pd.handlerAction(handlerCookies, cleared) // runs code of the application, so not under the lock
-	ended := pd.hasEnded()
+	ended, logoutLines := pd.hasEnded(), pd.logoutLines(action)
 
 	pd.mu.Lock()
 	defer pd.mu.Unlock()
@@ -83,7 +83,7 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	case action == Overruled, ended: // the response of that other logout has expired what the browser held
 		pd.plan = plan{}
 	case action == LoggedOut:
-		pd.plan = plan{lines: pd.policy.clearAll()}
+		pd.plan = plan{lines: logoutLines()}
 	case cleared && pd.plan.sets: // the browser would drop the new cookies, too
 		pd.plan = plan{}
 	case pd.signIn != nil:
@@ -107,6 +107,14 @@ func (pd *Pending) hasEnded() bool {
 	}
 	pd.mu.Unlock()
 	return ended != nil && ended()
+}
+
+// logoutLines returns what makes the lines of a logout by the handler.
+func (pd *Pending) logoutLines(action Action) func() []*http.Cookie {
+	if action == LoggedOut && pd.handler.Replaced != nil && pd.handler.Replaced() {
+		return pd.policy.clearLegacies
+	}
+	return pd.policy.clearAll
 }
 
 // leaveAlone makes Commit do nothing from now on.

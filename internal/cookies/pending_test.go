@@ -72,6 +72,20 @@ func TestEndedWhileTheHandlerRuns(t *testing.T) {
 	assert.Equal(t, cookies.LoggedOut, pending.Action(), "its legacy session ends too")
 }
 
+// Another request signed a user in while the handler ran, and the handler logs out by code
+// from before the migration. The new Stytch cookies stay. Only a logout asks.
+func TestReplacedWhileTheHandlerLogsOut(t *testing.T) {
+	for _, replaced := range []bool{false, true} {
+		h := cookies.Handler{Shown: 0, Replaced: func() bool { return replaced }, Classify: classify}
+		got, pending := answer(cookies.New(defaults(), sid), request("sid=ada-1", method("POST")), &cookies.Change{Watch: true}, h, "sid=; Max-Age=0")
+		assert.Equal(t, map[bool]string{false: "-sid -token -jwt -sid -csrf", true: "-sid -sid -csrf"}[replaced], names(got))
+		assert.Equal(t, cookies.LoggedOut, pending.Action())
+	}
+	h := cookies.Handler{Shown: 0, Replaced: func() bool { t.Error("asked"); return true }, Classify: classify}
+	got, _ := answer(cookies.New(defaults(), sid), request("sid=ada-1", method("POST")), &cookies.Change{Clear: true}, h)
+	assert.Equal(t, "-token -jwt", names(got))
+}
+
 // A logout expires the cookies of all sessions, in every scope.
 func TestLogOutClearsEveryScope(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -110,3 +110,16 @@ func (s *Sessions) endedOrigin(ctx context.Context, token redact.Secret, c *sess
 	}
 	return x.Origin
 }
+
+// EndedMeanwhile reports whether a session that is about to be handed out was logged out
+// while a handler ran, on this machine or another one.
+func (s *Sessions) EndedMeanwhile(ctx context.Context, id string) bool {
+	if s.Tombstones.SessionEndedLocal(id) {
+		return true
+	}
+	if !s.Tombstones.SessionEndedShared(ctx, id) {
+		return false
+	}
+	s.End(id)
+	return true
+}
