@@ -249,8 +249,9 @@ func (m *Middleware) passesUnreported(ctx context.Context) bool {
 //
 // An old logout handler that does not call Logout is heard if it expires its cookie, seen
 // or not, in answer to another method than GET and HEAD, or in answer to a GET that
-// brought the cookie. So an application must not expire LegacyCookie.Name in answer to
-// each POST that comes without it.
+// brought the cookie. A cookie that it did not see counts only where the status is below
+// 400. So an application must not expire LegacyCookie.Name in answer to each POST that
+// comes without it.
 //
 // The cookies are expired in any case, if nothing was written yet. Do not set a cacheable
 // Cache-Control after it. An error means that Stytch, or the old session's source, may not

@@ -70,15 +70,19 @@ type Handler struct {
 // alone goes by every line.
 //
 // A handler that clears every cookie of the site has expired those that it did not see,
-// too.
-func (pd *Pending) handlerAction(handlerCookies []*http.Cookie, cleared bool) Action {
+// too, whatever the status: browsers drop them.
+func (pd *Pending) handlerAction(handlerCookies []*http.Cookie, cleared bool, status int) Action {
+	absent := pd.handler.Absent
+	if status >= 400 {
+		absent = nil
+	}
 	type key struct {
 		name  string
 		scope Scope
 	}
 	last := map[key]Action{}
 	for _, c := range handlerCookies {
-		action := pd.actionOf(c, handlerCookies)
+		action := pd.actionOf(c, handlerCookies, absent)
 		if action == Overruled {
 			return Overruled
 		}
@@ -104,12 +108,12 @@ func (pd *Pending) handlerAction(handlerCookies []*http.Cookie, cleared bool) Ac
 //  2. It is a legacy cookie with a session in it: what Classify says.
 //  3. It is the legacy cookie that the handler saw: LoggedOut. Old code logs a user out
 //     by expiring that cookie, or by a cookie of a visitor in its place.
-//  4. It expires or empties one of Absent, and no line gives that name a value:
-//     AbsentMeans.
+//  4. It expires or empties one of Absent, no line gives that name a value, and the
+//     response is no error: AbsentMeans. A login that fails may expire what is stale.
 //  5. Otherwise: NoAction. A handler from which the cookie was hidden took the user for
 //     a new visitor. On a site that gives a cookie to each of those, rule 3 would sign
 //     out every user who moves.
-func (pd *Pending) actionOf(c *http.Cookie, all []*http.Cookie) Action {
+func (pd *Pending) actionOf(c *http.Cookie, all []*http.Cookie, absent []string) Action {
 	if pd.policy.isStytch(c.Name) {
 		return Overruled
 	}
@@ -119,7 +123,7 @@ func (pd *Pending) actionOf(c *http.Cookie, all []*http.Cookie) Action {
 	if shown := pd.handler.Shown; shown >= 0 && c.Name == pd.policy.legacy[shown].Name {
 		return LoggedOut
 	}
-	if isDeletion(c) && slices.Contains(pd.handler.Absent, c.Name) && !slices.ContainsFunc(all, func(o *http.Cookie) bool { return o.Name == c.Name && !isDeletion(o) }) {
+	if isDeletion(c) && slices.Contains(absent, c.Name) && !slices.ContainsFunc(all, func(o *http.Cookie) bool { return o.Name == c.Name && !isDeletion(o) }) {
 		return pd.handler.AbsentMeans
 	}
 	return NoAction

@@ -63,7 +63,7 @@ func (pd *Pending) commit(w http.ResponseWriter, status int) {
 	h := w.Header()
 	handlerCookies := pd.policy.sessionCookiesOf(h)
 	cleared := clearsCookies(h)
-	action := pd.handlerAction(handlerCookies, cleared) // runs code of the application, so not under the lock
+	action := pd.handlerAction(handlerCookies, cleared, status) // runs code of the application, so not under the lock
 	ended, logoutLines := pd.hasEnded(), pd.logoutLines(action)
 
 	pd.mu.Lock()

@@ -79,6 +79,41 @@ func TestOldLogoutWithoutItsCookie(t *testing.T) {
 	}
 }
 
+// A login that fails in another tab may expire an old cookie that did not come. That is no
+// logout, and no hint of one. Each row is the status of the answer.
+func TestFailedLoginWithoutTheOldCookie(t *testing.T) {
+	for _, row := range []struct {
+		status    int
+		set       string
+		loggedOut bool
+	}{
+		{200, "sid=; Path=/; Max-Age=0", true}, {204, "sid=; Path=/; Max-Age=0", true}, {303, "sid=; Path=/; Max-Age=0", true},
+		{400, "sid=; Path=/; Max-Age=0", false}, {401, "sid=; Path=/; Max-Age=0", false}, {403, "sid=; Path=/", false},
+		{422, "sid=; Path=/; Max-Age=0", false}, {500, "sid=; Path=/; Max-Age=0", false}, {503, "sid=; Path=/; Max-Age=0", false},
+		{401, "clear", true}, // browsers drop the Stytch cookies
+	} {
+		for _, stage := range []stytchmigrate.Stage{stytchmigrate.StageReplace, stytchmigrate.StageKeep, stytchmigrate.StageRetired} {
+			apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+				jar, s := a.SignedIn(a.Ada)
+				a.LearnSession(t, jar)
+				a.Handler = func(w http.ResponseWriter, r *http.Request) {
+					if row.set == "clear" {
+						w.Header().Set("Clear-Site-Data", `"cookies"`)
+					} else {
+						apptest.SetCookie(row.set)(w, r)
+					}
+					w.WriteHeader(row.status)
+				}
+				got := a.Get(jar, apptest.Method(http.MethodPost)).Settled()
+				assert.Equal(t, row.loggedOut, strings.Contains(got, "-stytch_session"), "%v: %s", row, got)
+				now, _ := a.Stytch.Session(s.ID)
+				assert.Equal(t, !row.loggedOut, now.Live, row)
+				assert.Zero(t, events(a, "unheard_logout"))
+			}, apptest.Stage(stage))
+		}
+	}
+}
+
 func withCompanion(c *stytchmigrate.Config) {
 	c.Legacy[0].Also = []string{"flash"}
 	c.Legacy = append(c.Legacy, stytchmigrate.LegacyCookie{Name: "older", Resolve: c.Legacy[0].Resolve})
