@@ -219,7 +219,8 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // handlers serve such a user as the old code did.
 //
 // It returns false for a session that Logout ended, if StartedAt is known. If StartedAt is
-// unknown, the session may be a new sign-in under the old id, so it is returned. It also
+// unknown, the session may be a new sign-in under the old id, so it is returned, and the
+// handler sees its cookie unless LegacySession.ID is empty. It also
 // returns false if an expired JWT came from another legacy session, and Stytch can't be
 // asked about that JWT.
 func LegacyFromContext(ctx context.Context) (LegacySession, bool) {
