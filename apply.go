@@ -47,7 +47,7 @@ type applier struct {
 func (a *applier) apply(w http.ResponseWriter, r *http.Request, c *cookies.Received, d *decision, next http.Handler) {
 	came, header := r, w.Header()
 	shareTrailer(came)
-	defer a.savedAgain(r, header, d.legacy)
+	defer a.savedAgain(r, header, d)
 	write := !d.change.None() && a.cookies.MayWrite(r)
 	if d.change.Set != nil && !a.cookies.CoversHost(r) && a.foreignHostReported.Set() {
 		a.log.LogAttrs(r.Context(), slog.LevelWarn, "stytchmigrate: no cookies are written in answer to hosts outside of Cookies.Domain", slog.String("setting", "Config.Cookies.Domain"))
@@ -157,15 +157,17 @@ func (a *applier) tellUnheard(r *http.Request, info *requestInfo) {
 
 // savedAgain marks as logged out what a handler has saved again of a legacy session that
 // was logged out, in this request or before: under a new value it would be a new session.
-// ended is nil where the request has no legacy session. What is set beside a call of
-// Logout or SignIn is kept.
-func (a *applier) savedAgain(r *http.Request, h http.Header, ended *resolvedSession) {
+// What is set beside a call of Logout or SignIn is kept.
+func (a *applier) savedAgain(r *http.Request, h http.Header, d *decision) {
+	ended := d.legacy
 	if ended == nil || !a.tombstones.LegacyEndedLocal(ended.key) || a.cookies.TouchesStytch(h) {
 		return
 	}
 	page := isSafe(r) && h.Get("Location") == "" // not the end of a sign-in
+	hidden := len(d.change.Expire) > 0 && !d.change.Shows(r)
+	saw := !hidden && !slices.Contains(d.change.Conceal, ended.entry)
 	for entry, value := range a.cookies.LegacySet(h) {
-		if set, err := a.legacy.resolve(entry, r, value); err == nil && set != nil && isCopy(set, ended, page) {
+		if set, err := a.legacy.resolve(entry, r, value); err == nil && set != nil && isCopy(set, ended, page, saw) {
 			_ = a.tombstones.MarkLegacy(r.Context(), set.key)
 		}
 	}

@@ -121,16 +121,17 @@ func isRenewed(set, current *resolvedSession, stays bool) bool {
 
 // isCopy reports whether a session that a handler set is one that was logged out, and no
 // sign-in after it. A sign-in is another person's, so far as is known, or has a later
-// StartedAt. If that is not
-// known, what a page saves is a copy. What a form or a redirect sets may be a sign-in.
-func isCopy(set, ended *resolvedSession, page bool) bool {
+// StartedAt. If that is not known, what a page saves is a copy if the page saw the cookie:
+// else the page has signed the user in by itself, as a proxy with single sign-on does. What
+// a form or a redirect sets may be a sign-in.
+func isCopy(set, ended *resolvedSession, page, saw bool) bool {
 	x, y := set.session, ended.session
 	known := !x.StartedAt.IsZero() && !y.StartedAt.IsZero()
 	switch {
 	case x.Identity.Subject == "", x.Identity.Subject != y.Identity.Subject, known && x.StartedAt.After(y.StartedAt):
 		return false
 	}
-	return page || known && set.byValue && x.StartedAt.Equal(y.StartedAt)
+	return page && (saw || known) || known && set.byValue && x.StartedAt.Equal(y.StartedAt)
 }
 
 // attachment is what the middleware keeps beside a Stytch session in memory.

@@ -175,6 +175,56 @@ func TestOldLoginInAnswerToALoggedOutCopy(t *testing.T) {
 	}
 }
 
+// A page signs its user in by itself if no cookie comes: the application is behind a proxy
+// with single sign-on, or remembers its users. A cookie that was logged out is hidden from
+// it, and what it sets then is a sign-in.
+func TestPageThatSignsItsUserInByItself(t *testing.T) {
+	for name, known := range map[string]bool{"StartedAt is known": true, "StartedAt is not known": false} {
+		for _, stage := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageReplace} {
+			t.Run(name+", "+stage.String(), func(t *testing.T) {
+				apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+					began := map[string]time.Time{"ada-1": time.Now().Add(-time.Hour)}
+					a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
+						s := apptest.LegacySession("ada", "") // the value is all that it has
+						s.Token = stytchmigrate.Secret("token-" + v)
+						if known {
+							s.StartedAt = began[v]
+						}
+						return s, nil
+					}
+					a.Stytch.Accept("token-ada-2", "ada@example.com")
+					a.LogOut("sid=ada-1")
+					a.Handler = func(w http.ResponseWriter, r *http.Request) {
+						if _, err := r.Cookie("sid"); err != nil {
+							began["ada-2"] = time.Now()
+							http.SetCookie(w, &http.Cookie{Name: "sid", Value: "ada-2", Path: "/"})
+						}
+					}
+					got := a.Get("sid=ada-1")
+					assert.Equal(t, "refused | +sid | - | -", got.Settled())
+					assert.Equal(t, apptest.Moved, a.Get(got.Jar("sid=ada-1")).Settled())
+				}, apptest.Stage(stage))
+			})
+		}
+	}
+}
+
+// The same page is under way, with the Stytch session and without the old cookie, when the
+// user logs out in another tab.
+func TestPageThatSignsItsUserInWhileALogoutIsServed(t *testing.T) {
+	apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+		jar := a.Get("sid=ada-1").Jar("sid=ada-1")
+		a.Handler = func(w http.ResponseWriter, r *http.Request) {
+			assert.Empty(t, r.CookiesNamed("sid"))
+			a.LogOut(jar)
+			http.SetCookie(w, &http.Cookie{Name: "sid", Value: "ada-2", Path: "/"})
+		}
+		a.Get(jar)
+		a.Handler = nil
+		assert.Equal(t, apptest.Moved, a.Get("sid=ada-2").Settled())
+	}, apptest.Stage(stytchmigrate.StageReplace))
+}
+
 // A page is under way when the user logs out in another tab, and saves the session again
 // under a new value.
 func TestSavedAgainWhileALogoutIsServed(t *testing.T) {
