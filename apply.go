@@ -267,6 +267,9 @@ func (a *applier) classify(r *http.Request, entry int, value string, current *re
 		return cookies.NoAction
 	}
 	a.oldCode.Set()
+	if current != nil && set.key != current.key && isRenewed(set, current, true) {
+		a.vanished.Renew(current.key)
+	}
 	if current == nil || !isRenewed(set, current, stays) {
 		return cookies.Overruled
 	}
@@ -276,8 +279,8 @@ func (a *applier) classify(r *http.Request, entry int, value string, current *re
 // goneOf returns cookies.Handler.Gone: whether Resolve has no session for the cookie any
 // more, for which it had one before the handler ran. A safe method ends no session (RFC
 // 9110 section 9.2.1). The client may have left by now, and Resolve goes on. What has
-// another reason is no logout: the session may have run out, or a sign-in or a logout by
-// another request may have ended it.
+// another reason is no logout: the session may have run out, or another request may have
+// ended it by a sign-in or a logout, or given it another id.
 func (a *applier) goneOf(r *http.Request, c *cookies.Received, shown *resolvedSession) func() bool {
 	if isSafe(r) {
 		return nil

@@ -52,7 +52,7 @@ var allowedImports = map[string]string{
 	"sessionjwt": "background rawjson",
 	"stytch":     "identity redact userinfo",
 	"tombstones": "cache names sealedstore",
-	"vanished":   "",
+	"vanished":   "cache",
 
 	// Tools that the rooms above share.
 	"background":  "",

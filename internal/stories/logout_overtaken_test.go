@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -63,6 +64,51 @@ func TestOldLogoutThatASignInOvertakes(t *testing.T) {
 					})
 				}
 			}
+		}
+	}
+}
+
+// A form is under way while another request of the browser gives the old session another
+// id. That is no logout, whichever of the two ends first. A logout under the new id is one.
+func TestIDRenewedWhileAFormIsServed(t *testing.T) {
+	for _, stage := range []stytchmigrate.Stage{stytchmigrate.StageKeep, stytchmigrate.StageReplace} {
+		for name, before := range map[string]bool{"before the form ends": true, "while the session is looked for": false} {
+			t.Run(name+", "+stage.String(), func(t *testing.T) {
+				apptest.InBubble(t, func(t *testing.T, a *apptest.App) {
+					jar := a.Get("sid=ada-1").Jar("sid=ada-1")
+					rows := map[string]bool{"ada-1": true}
+					a.Resolve = func(v string) (stytchmigrate.LegacySession, error) {
+						if !rows[v] {
+							return stytchmigrate.LegacySession{}, stytchmigrate.ErrNoSession
+						}
+						return apptest.LegacySession("ada", v), nil
+					}
+					form := slowPost(a, a.Middleware, jar)
+					<-form.began
+					renewing := slow(a, a.Middleware, http.MethodPost, jar, apptest.SetCookie("sid=ada-2; Path=/"))
+					<-renewing.began
+					rows["ada-1"], rows["ada-2"] = false, true
+					if !before {
+						close(form.end)
+						time.Sleep(time.Millisecond)
+					}
+					renewing.finish()
+					if before {
+						close(form.end)
+					}
+					<-form.done
+					synctest.Wait()
+					assert.True(t, a.Stytch.Sessions()[0].Live)
+					jar = (&apptest.Reply{ResponseRecorder: renewing.ResponseRecorder}).Jar(jar)
+					assert.Equal(t, "authenticated ada", a.Get(jar).Saw)
+
+					out := slow(a, a.Middleware, http.MethodPost, jar, func(http.ResponseWriter, *http.Request) { rows["ada-2"] = false })
+					<-out.began
+					out.finish()
+					synctest.Wait()
+					assert.False(t, a.Stytch.Sessions()[0].Live)
+				}, apptest.Stage(stage))
+			})
 		}
 	}
 }

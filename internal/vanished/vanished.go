@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"example.com/stytchmigrate/internal/cache"
 )
 
 const (
@@ -20,6 +22,10 @@ const (
 	several = 3
 
 	maxNoted = 64 // more than that tell nothing new
+
+	// renewedFor is longer than the caller of IsLogout lets a handler run.
+	renewedFor = time.Minute
+	maxRenewed = 100_000
 )
 
 // Sessions notes the sessions that have vanished in this process. Its zero value is ready.
@@ -27,6 +33,9 @@ const (
 type Sessions struct {
 	mu    sync.Mutex
 	noted []note // the latest last
+
+	once    sync.Once // makes renewed
+	renewed cache.TTL[string, struct{}]
 }
 
 type note struct {
@@ -34,11 +43,25 @@ type note struct {
 	at  time.Time
 }
 
+// Renew notes that a response has given a session of that key another id. The session
+// vanishes under the key, and requests with the old id may still be under way.
+func (s *Sessions) Renew(key string) { s.renewals().Put(key, struct{}{}, renewedFor) }
+
+func (s *Sessions) isRenewed(key string) bool {
+	_, renewed := s.renewals().Get(key)
+	return renewed
+}
+
+func (s *Sessions) renewals() *cache.TTL[string, struct{}] {
+	s.once.Do(func() { s.renewed = cache.NewTTL[string, struct{}](maxRenewed) })
+	return &s.renewed
+}
+
 // IsLogout reports whether a session that gone says has vanished was logged out: it is
-// still gone a moment later, and no more than two sessions vanished at that time. It
-// waits, and calls gone in the goroutine of its caller.
+// still gone a moment later, no more than two sessions vanished at that time, and it was
+// not given another id. It waits, and calls gone in the goroutine of its caller.
 func (s *Sessions) IsLogout(ctx context.Context, key string, gone func() bool) bool {
-	if !gone() {
+	if s.isRenewed(key) || !gone() {
 		return false
 	}
 	s.add(key)
@@ -47,7 +70,7 @@ func (s *Sessions) IsLogout(ctx context.Context, key string, gone func() bool) b
 		return false
 	case <-time.After(settle):
 	}
-	return s.count() < several && gone()
+	return s.count() < several && gone() && !s.isRenewed(key)
 }
 
 func (s *Sessions) add(key string) {

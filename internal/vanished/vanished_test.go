@@ -70,3 +70,39 @@ func TestComesBack(t *testing.T) {
 		assert.False(t, s.IsLogout(ctx, "a", func() bool { return true }), "no time is left")
 	})
 }
+
+// A session that was given another id is no session under the old one, for a minute. The
+// new id may be set while the old one is looked at.
+func TestRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s vanished.Sessions
+		gone := func() bool { return true }
+		s.Renew("a")
+		for range 5 {
+			assert.False(t, s.IsLogout(t.Context(), "a", gone))
+		}
+		assert.True(t, s.IsLogout(t.Context(), "b", gone))
+		asked := 0
+		assert.False(t, s.IsLogout(t.Context(), "c", func() bool {
+			if asked++; asked == 2 {
+				s.Renew("c")
+			}
+			return true
+		}))
+		time.Sleep(time.Minute)
+		assert.True(t, s.IsLogout(t.Context(), "a", gone))
+	})
+}
+
+// Sessions that were given another id are not among those that vanish at once.
+func TestRenewedAreNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s vanished.Sessions
+		gone := func() bool { return true }
+		for i := range 20 {
+			s.Renew(fmt.Sprint(i))
+			assert.False(t, s.IsLogout(t.Context(), fmt.Sprint(i), gone))
+		}
+		assert.True(t, s.IsLogout(t.Context(), "a", gone))
+	})
+}
