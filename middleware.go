@@ -142,9 +142,7 @@ func (m *Middleware) Handler(next http.Handler) http.Handler {
 		found := m.decider.decide(r, &received)
 		if received.HasLegacy || found.session != nil {
 			m.absence.End()
-		} else if m.absence.Counts() {
-			m.noteOtherCookies(r.Context())
-		}
+		} // Stytch cookies without a session tell nothing: strangers may send a flood of them
 		if found.gone && found.outcome == OutcomeAnonymous {
 			return // nothing was found out, and so there is nothing to report
 		}
