@@ -121,9 +121,9 @@ func isRenewed(set, current *resolvedSession, stays bool) bool {
 
 // isCopy reports whether a session that a handler set is one that was logged out, and no
 // sign-in after it. A sign-in is another person's, so far as is known, or has a later
-// StartedAt. If that is not known, what a page saves is a copy if the page saw the cookie:
-// else the page has signed the user in by itself, as a proxy with single sign-on does. What
-// a form or a redirect sets may be a sign-in.
+// StartedAt. If that is not known, what a page saves is a copy if its ID is only the value,
+// or if the page saw the cookie: else the page has signed the user in by itself, as a proxy
+// with single sign-on does. What a form or a redirect sets may be a sign-in.
 func isCopy(set, ended *resolvedSession, page, saw bool) bool {
 	x, y := set.session, ended.session
 	known := !x.StartedAt.IsZero() && !y.StartedAt.IsZero()
@@ -131,7 +131,7 @@ func isCopy(set, ended *resolvedSession, page, saw bool) bool {
 	case x.Identity.Subject == "", x.Identity.Subject != y.Identity.Subject, known && x.StartedAt.After(y.StartedAt):
 		return false
 	}
-	return page && (saw || known) || known && set.byValue && x.StartedAt.Equal(y.StartedAt)
+	return page && (saw || known || set.byValue) || known && set.byValue && x.StartedAt.Equal(y.StartedAt)
 }
 
 // attachment is what the middleware keeps beside a Stytch session in memory.
@@ -220,8 +220,7 @@ func SessionFromContext(ctx context.Context) (*Session, bool) {
 // handlers serve such a user as the old code did.
 //
 // It returns false for a session that Logout ended, if StartedAt is known. If StartedAt is
-// unknown, the session may be a new sign-in under the old id, so it is returned, and the
-// handler sees its cookie unless LegacySession.ID is empty. It also
+// unknown, the session may be a new sign-in under the old id, so it is returned. It also
 // returns false if an expired JWT came from another legacy session, and Stytch can't be
 // asked about that JWT.
 func LegacyFromContext(ctx context.Context) (LegacySession, bool) {

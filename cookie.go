@@ -196,7 +196,6 @@ type resolvedSession struct {
 
 	more        []string // keys of the other values of that cookie, of the same person
 	byValue     bool     // its ID is the cookie's value
-	unnamed     bool     // Resolve gave it no ID
 	mixed       bool     // another value of that cookie, in the same request, is a visitor's
 	fingerprint string   // filled in only for a session that stays in memory, see decider.ruleOn
 }
@@ -319,15 +318,14 @@ func (l *legacyResolver) resolve(entry int, r *http.Request, value string) (*res
 	case err != nil:
 		return nil, resolveError(c.Name, err)
 	}
-	unnamed := s.ID == ""
-	if unnamed {
+	if s.ID == "" {
 		s.ID = s.Token
 	}
 	if s.ID == "" {
 		s.ID = Secret(value)
 	}
 	key := l.names.Record(c.Name, string(s.ID), s.Identity.Subject, s.StartedAt)
-	return &resolvedSession{entry: entry, cookie: c, session: s, key: key, byValue: string(s.ID) == value, unnamed: unnamed}, nil
+	return &resolvedSession{entry: entry, cookie: c, session: s, key: key, byValue: string(s.ID) == value}, nil
 }
 
 // sameSession compares the people if both are known: some applications keep a

@@ -46,11 +46,8 @@ func (d *decider) decide(r *http.Request, c *cookies.Received) decision {
 	out := d.decideStytch(ctx, r, c)
 	loggedOut := d.isLoggedOut(ctx, &out)
 	if loggedOut {
-		known := !out.legacy.session.StartedAt.IsZero()
-		if known || out.legacy.unnamed {
-			out.change.Conceal = []int{out.legacy.entry}
-		}
-		out.notForHandlers = out.notForHandlers || known
+		out.change.Conceal = []int{out.legacy.entry}
+		out.notForHandlers = out.notForHandlers || !out.legacy.session.StartedAt.IsZero()
 	}
 
 	// Without a Stytch session the old code serves this user, and may log them out by
@@ -68,10 +65,9 @@ func (d *decider) decide(r *http.Request, c *cookies.Received) decision {
 func hasLeft(r *http.Request) bool { return errors.Is(r.Context().Err(), context.Canceled) }
 
 // isLoggedOut reports whether the legacy session of a decision was logged out, on
-// this machine or another one. LegacyFromContext then hides a session with StartedAt, and
-// so does the request its cookie: the handler may save it again under a value that nothing
-// knows. Without StartedAt it may be a new sign-in under the id of the old one, which the
-// old code serves, unless Resolve gives no id.
+// this machine or another one. Its cookie is then hidden from the handler, which may save
+// it again under a value that nothing knows. LegacyFromContext hides a session with
+// StartedAt. One without may be a new sign-in under the id of the old one.
 func (d *decider) isLoggedOut(ctx context.Context, out *decision) bool {
 	served := out.outcome == OutcomeRefused || out.outcome == OutcomeUnavailable
 	return served && out.legacy != nil &&

@@ -241,10 +241,10 @@ func (m *Middleware) passesUnreported(ctx context.Context) bool {
 // set: what it sets then is kept. Earlier, a sign-in that fails would sign out the user
 // who is there.
 //
-// A copy of the legacy cookie is refused from then on. Handlers do not see it if StartedAt
-// is known or LegacySession.ID is empty. What they save of that session again is refused
-// too: a legacy cookie of the same person that a page sets in answer to a copy, unless its
-// StartedAt is later, or is not known and the page did not see the copy.
+// A copy of the legacy cookie is refused from then on, and handlers do not see it. What
+// they save of that session again is refused too: a legacy cookie of the same person that
+// a page sets in answer to a copy, unless its StartedAt is later, or is not known and the
+// page did not see the copy.
 //
 // An old logout handler that does not call Logout is heard if it expires its cookie, seen
 // or not, in answer to another method than GET and HEAD, or in answer to a GET that
