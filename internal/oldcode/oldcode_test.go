@@ -140,3 +140,14 @@ func TestTellNow(t *testing.T) {
 		assert.True(t, w.TellNow())
 	})
 }
+
+func TestIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for ago, want := range map[time.Duration]bool{
+			0: true, 24*time.Hour - 1: true, 24 * time.Hour: false, -5 * time.Minute: true, -5*time.Minute - 1: false,
+		} {
+			assert.Equal(t, want, oldcode.IsNew(time.Now().Add(-ago)), ago)
+		}
+		assert.False(t, oldcode.IsNew(time.Time{}))
+	})
+}

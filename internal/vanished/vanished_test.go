@@ -106,3 +106,21 @@ func TestRenewedAreNotCounted(t *testing.T) {
 		assert.True(t, s.IsLogout(t.Context(), "a", gone))
 	})
 }
+
+// Two sessions vanish, and a third one so long after them. It is judged a quarter of a
+// second later, when the two count no more after two seconds.
+func TestThirdAtTheEndOfTheWindow(t *testing.T) {
+	for after, want := range map[time.Duration]bool{1749 * time.Millisecond: false, 1750 * time.Millisecond: true} {
+		synctest.Test(t, func(t *testing.T) {
+			var s vanished.Sessions
+			var all sync.WaitGroup
+			gone := func() bool { return true }
+			for _, key := range []string{"a", "b"} {
+				all.Go(func() { assert.True(t, s.IsLogout(t.Context(), key, gone)) })
+			}
+			time.Sleep(after)
+			assert.Equal(t, want, s.IsLogout(t.Context(), "c", gone), after)
+			all.Wait()
+		})
+	}
+}
