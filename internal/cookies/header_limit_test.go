@@ -133,3 +133,28 @@ func dial(t *testing.T, s *httptest.Server) []byte {
 	assert.NoError(t, err)
 	return all
 }
+
+// Lines that wait for another response are reported, and not those that there are none of.
+func TestPostponed(t *testing.T) {
+	for name, row := range map[string]struct {
+		change *cookies.Change
+		field  int
+		line   string
+		want   bool
+	}{
+		"there is room":              {swap(), 100, "", false},
+		"there is none":              {swap(), 4000, "", true},
+		"nothing is to be written":   {&cookies.Change{Watch: true}, 4000, "", false},
+		"a session that has ended":   {&cookies.Change{Clear: true}, 4000, "", false},
+		"the handler sets it itself": {&cookies.Change{Expire: []int{0}}, 100, "sid=visitor", false},
+	} {
+		pending, _ := cookies.New(defaults(), []cookies.Legacy{{Name: "sid"}}).Prepare(request("sid=ada-1"), row.change, cookies.Handler{Shown: -1, Classify: classify})
+		w := httptest.NewRecorder()
+		w.Header().Set("Content-Security-Policy", xs(row.field))
+		if row.line != "" {
+			w.Header().Set("Set-Cookie", row.line)
+		}
+		pending.Commit(w)
+		assert.Equal(t, row.want, pending.Postponed(), name)
+	}
+}
