@@ -11,8 +11,6 @@ import (
 
 	"example.com/stytchmigrate/internal/cookies"
 	"example.com/stytchmigrate/internal/latch"
-	"example.com/stytchmigrate/internal/mistakes"
-	"example.com/stytchmigrate/internal/oldcode"
 	"example.com/stytchmigrate/internal/session"
 	"example.com/stytchmigrate/internal/tombstones"
 	"example.com/stytchmigrate/internal/vanished"
@@ -26,18 +24,15 @@ type applier struct {
 	sessions   *session.Sessions
 	tombstones *tombstones.Tombstones
 	logouts    *logouts
-	unkept     *mistakes.Pages
-	again      *mistakes.Pages // see migrator.again
-	oldCode    *oldcode.Watch
-	rollout    *rollout
+	migrator   *migrator
 	report     *reporter
 	log        *slog.Logger
 
 	vanished            vanished.Sessions
 	foreignHostReported latch.Latch // a warning about hosts outside of Cookies.Domain was logged
 	noRoomReported      latch.Latch // a warning about a header that leaves no room for the cookies was logged
-	comesAgainReported  latch.Latch // a common mistake was reported
-	plainHTTPReported   latch.Latch // another one was
+	comesAgainReported  latch.Latch // the mistake comes_again was reported
+	plainHTTPReported   latch.Latch // the mistake plain_http was reported
 	unheardReported     latch.Latch // a warning about a logout that may have been meant was logged
 	notKeptReported     latch.Latch // a warning about a browser that does not keep the cookies was logged
 }
@@ -181,7 +176,7 @@ func (a *applier) givenAgain(w http.ResponseWriter, r *http.Request, d *decision
 	if !slices.ContainsFunc(w.Header()["Set-Cookie"], func(line string) bool { return strings.Contains(line, token) }) {
 		return
 	}
-	notKept := a.unkept.Given(d.legacy.key, d.given, isFetch(r))
+	notKept := a.migrator.unkept.Given(d.legacy.key, d.given, isFetch(r))
 	// A page that says that it is of plain HTTP need not come three times: this browser has
 	// been given the cookies before, and has not brought them.
 	saysSo := d.given > 0 && cookies.SchemeOfPage(r) == "http"
@@ -212,7 +207,7 @@ func (a *applier) expiredAgain(w http.ResponseWriter, r *http.Request, d *decisi
 	entry := d.change.Expire[0]
 	name := a.legacy.cookies[entry].Name
 	isDeletion := func(line string) bool { return strings.HasPrefix(line, name+"=;") }
-	if !slices.ContainsFunc(w.Header()["Set-Cookie"], isDeletion) || !a.again.Given(d.session.SessionID, d.given, isFetch(r)) {
+	if !slices.ContainsFunc(w.Header()["Set-Cookie"], isDeletion) || !a.migrator.again.Given(d.session.SessionID, d.given, isFetch(r)) {
 		return
 	}
 	if a.comesAgainReported.Set() {
@@ -259,14 +254,14 @@ func (a *applier) handlerOf(r *http.Request, c *cookies.Received, d *decision, w
 func (a *applier) classify(r *http.Request, entry int, value string, current *resolvedSession, stays bool) cookies.Action {
 	set, err := a.legacy.resolve(entry, r, value)
 	switch {
-	case err != nil && current == nil && a.rollout.now().Stage == StageRetired:
+	case err != nil && current == nil && a.migrator.rollout.now().Stage == StageRetired:
 		return cookies.NoAction // Resolve may have lost its store for good, and the Stytch session must live on
 	case err != nil:
 		return cookies.Overruled
 	case set == nil:
 		return cookies.NoAction
 	}
-	a.oldCode.Set()
+	a.migrator.oldCode.Set()
 	if current != nil && set.key != current.key && isRenewed(set, current, true) {
 		a.vanished.Renew(current.key)
 	}

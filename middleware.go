@@ -86,15 +86,9 @@ func New(cfg Config) (*Middleware, error) {
 
 	// Calls to Stytch. Check's go past the limits and the breaker, and are not logged.
 	transport := client.Transport(cfg.HTTPClient)
-	newClient := func(t http.RoundTripper) *client.Client {
-		return &client.Client{
-			Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: redact.Secret(cfg.Secret), HTTP: client.NewHTTPClient(t),
-			Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
-		}
-	}
-	probes := newClient(transport)
+	probes := newClient(&cfg, transport)
 	limited := outbound.New(outbound.Config{Base: transport, Timeout: cfg.Timeout, Refuses: client.Refuses, Notify: report.limited})
-	calls := newClient(limited)
+	calls := newClient(&cfg, limited)
 	issuers := []string{"stytch.com/" + cfg.ProjectID, cfg.BaseURL} // Stytch names itself by the host that a session was made through
 	verifier := sessionjwt.New(cfg.ProjectID, issuers, sessionjwt.NewKeys(calls.JWKS, report.jwksFetched))
 	api := &consumer{Client: calls, verifier: verifier, odd: client.Oddities{Log: cfg.Logger}}
@@ -108,14 +102,26 @@ func New(cfg Config) (*Middleware, error) {
 		API: api, Sessions: sessions, Records: recs, Tombstones: ended, Limiter: rollout, Mint: cfg.minter(),
 		Timeout: cfg.Timeout, CreateUsers: cfg.CreateUsers, Log: cfg.Logger, LogError: calls.LogError,
 	})
-	migrator := &migrator{&cfg, policy, exchanges, ended, hmacs, rollout, mistakes.NewPages(notKeptAfter), mistakes.NewPages(comesAgainAfter), oldcode.New(store, hmacs.OldCode()), legacy, report}
+	migrator := &migrator{
+		cfg: &cfg, cookies: policy, exchanges: exchanges, tombstones: ended, names: hmacs, rollout: rollout,
+		unkept: mistakes.NewPages(notKeptAfter), again: mistakes.NewPages(comesAgainAfter),
+		oldCode: oldcode.New(store, hmacs.OldCode()), legacy: legacy, report: report,
+	}
 	logouts := &logouts{policy, legacy, sessions, ended, recs, api, report, cfg.Timeout}
 	return &Middleware{
 		cfg: &cfg, cookies: policy, sessions: sessions, rollout: rollout,
 		decider: &decider{sessions, exchanges, legacy, ended, migrator, report, cfg.Timeout, mistakes.NewCookies(policy.LegacyNames())},
-		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, unkept: migrator.unkept, again: migrator.again, oldCode: migrator.oldCode, rollout: rollout, report: report, log: cfg.Logger},
+		applier: &applier{cookies: policy, legacy: legacy, sessions: sessions, tombstones: ended, logouts: logouts, migrator: migrator, report: report, log: cfg.Logger},
 		logouts: logouts, report: report, probes: probes, verifier: verifier, calls: limited, absence: mistakes.NewAbsence(len(cfg.Legacy) > 0), names: policy.LegacyNames(), anonymous: &requestInfo{by: policy},
 	}, nil
+}
+
+// newClient returns a client of Stytch's API that sends by t.
+func newClient(cfg *Config, t http.RoundTripper) *client.Client {
+	return &client.Client{
+		Base: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: redact.Secret(cfg.Secret), HTTP: client.NewHTTPClient(t),
+		Log: cfg.Logger, CreatesUsers: cfg.CreateUsers, ReadError: readError,
+	}
 }
 
 // Handler returns a handler that finds out whose request it is and passes it

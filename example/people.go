@@ -1,6 +1,10 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"example.com/stytchmigrate/stytchtest"
+)
 
 // person is a user as this application has always known them.
 type person struct {
@@ -37,4 +41,20 @@ func emails() string {
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+// standInUser is the person as Stytch knows them.
+func (a *app) standInUser(id string) stytchtest.User {
+	u, _ := a.standIn.User(id) // by the external id, which is the application's own
+	return u
+}
+
+// standInSessions is how many sessions the person ever had at Stytch.
+func (a *app) standInSessions(id string) (n int) {
+	for _, s := range a.standIn.Sessions() {
+		if s.UserID == a.standInUser(id).ID {
+			n++
+		}
+	}
+	return n
 }

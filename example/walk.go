@@ -335,19 +335,3 @@ func (w *walker) tell(v visit) {
 func (w *walker) line(label, text string) { fmt.Fprintf(w.out, "   %-17s%s\n", label, text) }
 
 func (w *walker) say(text string) { fmt.Fprintf(w.out, "   - %s\n", text) }
-
-// standInUser is the person as Stytch knows them.
-func (a *app) standInUser(id string) stytchtest.User {
-	u, _ := a.standIn.User(id) // by the external id, which is the application's own
-	return u
-}
-
-// standInSessions is how many sessions the person ever had at Stytch.
-func (a *app) standInSessions(id string) (n int) {
-	for _, s := range a.standIn.Sessions() {
-		if s.UserID == a.standInUser(id).ID {
-			n++
-		}
-	}
-	return n
-}

@@ -89,15 +89,13 @@ func (j *job) attempt(ctx context.Context) finding {
 	if found.kind == nothing {
 		found = j.exchange(ctx)
 	}
+	if found.kind == madeNew && j.userEnded(ctx) {
+		j.discard(ctx)
+		found = settledAs(cantTell(ErrSessionsEnded))
+	}
 	if found.kind != madeNew {
 		j.release(ctx)
 		return found
-	}
-
-	if j.userEnded(ctx) {
-		j.discard(ctx)
-		j.release(ctx)
-		return settledAs(cantTell(ErrSessionsEnded))
 	}
 
 	// The session is made, and the time of the job may be nearly over. What follows must
