@@ -214,7 +214,7 @@ func userID(user *stytchmigrate.User, session *stytchmigrate.Session) string {
 }
 
 // login is the old sign-in. It asks for no password, because this is an example on
-// loopback. All else is as it was, but for the call of Logout.
+// loopback. The call of Logout is new. The rest is as it was.
 func (a *app) login(w http.ResponseWriter, r *http.Request) {
 	p, ok := find(r.PostFormValue("user"))
 	if !ok {

@@ -67,7 +67,7 @@ func TestTheOldAnswerCountsWhileOldCookiesStay(t *testing.T) {
 	}
 }
 
-// A test of a handler may give a user without a session, or one of whom only the id is known.
+// A handler's test may pass a user without a session, or a Partial user.
 func TestUsersOfTests(t *testing.T) {
 	a, _ := newTestApp(t)
 	for _, row := range []struct {
