@@ -248,16 +248,6 @@ func (x *explanation) sayAsked(p *session.Preview) {
 	x.say("outcome, if Stytch can't tell: unavailable; no cookie changes")
 }
 
-// first is legacyResolver.first, and tells several people from no session.
-func (x *explanation) first() (s *resolvedSession, several bool, err error) {
-	for i, values := range x.received.Legacy {
-		if s, several, err = x.resolver.find(i, x.r, values); s != nil || several || err != nil {
-			break
-		}
-	}
-	return s, several, err
-}
-
 const (
 	expiresCookie = "; the old cookie is expired"
 	keepsCookie   = "; the old cookie stays"
@@ -270,7 +260,7 @@ func (x *explanation) liveOutcome(p *session.Preview) string {
 	if !x.received.HasLegacy {
 		return out
 	}
-	legacy, several, err := x.first()
+	legacy, several, err := x.resolver.first(x.r, &x.received)
 	if becomes, retired := x.retires(legacy, several); retired {
 		return out + becomes
 	}
@@ -324,7 +314,7 @@ func (x *explanation) retires(legacy *resolvedSession, several bool) (becomes st
 // legacyOutcome is the outcome of a request without a live Stytch session.
 func (x *explanation) legacyOutcome() string {
 	m, now := x.m.decider.migrator, x.rollout
-	legacy, several, err := x.first()
+	legacy, several, err := x.resolver.first(x.r, &x.received)
 	becomes, retired := x.retires(legacy, several)
 	switch {
 	case err != nil:
